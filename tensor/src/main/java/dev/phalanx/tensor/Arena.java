@@ -1,0 +1,147 @@
+package dev.phalanx.tensor;
+
+import java.util.ArrayDeque;
+import java.util.Collections;
+import java.util.IdentityHashMap;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeMap;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Owner of tensors on one device. Blocks of closed tensors are kept and handed out again, so that a
+ * training step, which asks for the same sizes every time, allocates nothing after the first;
+ * {@link #close} gives all of them back.
+ *
+ * <p>A kept block serves a request of its own size or at most an eighth smaller. An arena is used
+ * by one thread.
+ */
+public final class Arena implements AutoCloseable {
+  /** Blocks are multiples of this: a cache line, and what vector instructions want as alignment. */
+  private static final long GRANULE = 64;
+
+  private final Engine engine;
+  private final Device device;
+  private final Set<Tensor> live = Collections.newSetFromMap(new IdentityHashMap<>());
+  private final TreeMap<Long, ArrayDeque<Storage>> kept = new TreeMap<>();
+  private long bytesInUse;
+  private long peakBytesInUse;
+  private long bytesReserved;
+  private boolean closed;
+
+  public Arena(Engine engine, Device device) {
+    this.engine = engine;
+    this.device = device;
+  }
+
+  public Engine engine() {
+    return engine;
+  }
+
+  public Device device() {
+    return device;
+  }
+
+  /** A tensor whose elements are not set to anything. */
+  public Tensor allocate(DType dtype, Shape shape) {
+    if (closed) {
+      throw new IllegalStateException("The arena on " + device + " is closed");
+    }
+    long bytes = roundUp(Math.max(1, dtype.bytes(shape.elementCount())));
+    Storage storage = takeKept(bytes);
+    if (storage == null) {
+      storage = engine.allocate(device, bytes);
+      bytesReserved += storage.byteSize();
+    }
+    bytesInUse += storage.byteSize();
+    peakBytesInUse = Math.max(peakBytesInUse, bytesInUse);
+    Tensor tensor = Tensor.owned(this, storage, dtype, shape);
+    live.add(tensor);
+    return tensor;
+  }
+
+  public Tensor allocate(DType dtype, long... sizes) {
+    return allocate(dtype, Shape.of(sizes));
+  }
+
+  /** A tensor of zeros. */
+  public Tensor zeros(DType dtype, long... sizes) {
+    Tensor tensor = allocate(dtype, Shape.of(sizes));
+    engine.fill(tensor, 0);
+    return tensor;
+  }
+
+  /** Bytes of the blocks that open tensors hold. */
+  public long bytesInUse() {
+    return bytesInUse;
+  }
+
+  /**
+   * The most that {@link #bytesInUse} has been since the arena was made or {@link #resetPeak}
+   * called.
+   */
+  public long peakBytesInUse() {
+    return peakBytesInUse;
+  }
+
+  /** Bytes held from the engine, in use or kept for later. */
+  public long bytesReserved() {
+    return bytesReserved;
+  }
+
+  public void resetPeak() {
+    peakBytesInUse = bytesInUse;
+  }
+
+  /** Gives the kept blocks back to the engine. */
+  public void trim() {
+    for (Map.Entry<Long, ArrayDeque<Storage>> entry : kept.entrySet()) {
+      for (Storage storage : entry.getValue()) {
+        bytesReserved -= storage.byteSize();
+        storage.free();
+      }
+    }
+    kept.clear();
+  }
+
+  void takeBack(Tensor tensor) {
+    if (live.remove(tensor)) {
+      Storage storage = tensor.storage();
+      bytesInUse -= storage.byteSize();
+      kept.computeIfAbsent(storage.byteSize(), size -> new ArrayDeque<>()).push(storage);
+    }
+  }
+
+  private @Nullable Storage takeKept(long bytes) {
+    Map.Entry<Long, ArrayDeque<Storage>> entry = kept.ceilingEntry(bytes);
+    if (entry == null || entry.getKey() > bytes + bytes / 8) {
+      return null;
+    }
+    Storage storage = entry.getValue().pop();
+    if (entry.getValue().isEmpty()) {
+      kept.remove(entry.getKey());
+    }
+    return storage;
+  }
+
+  private static long roundUp(long bytes) {
+    return Math.multiplyExact((Math.addExact(bytes, GRANULE - 1)) / GRANULE, GRANULE);
+  }
+
+  /**
+   * Closes every tensor of the arena and frees all memory. Work that still runs on the device is
+   * awaited first.
+   */
+  @Override
+  public void close() {
+    if (closed) {
+      return;
+    }
+    engine.synchronize(device);
+    for (Tensor tensor : live.toArray(Tensor[]::new)) {
+      tensor.close();
+    }
+    trim();
+    closed = true;
+  }
+}

@@ -1,0 +1,358 @@
+package dev.phalanx.tensor;
+
+import java.nio.ByteBuffer;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The kernels that a tensor library provides: everything above knows tensors only through this
+ * interface.
+ *
+ * <p>Rules that hold for every kernel:
+ *
+ * <ul>
+ *   <li>Results are written into tensors that the caller provides; a kernel keeps no memory of its
+ *       own that grows. An output must not overlap an input unless the method says so.
+ *   <li>All tensors lie on one device; {@link #copy} alone crosses devices. Kernels may return
+ *       before the work is done: they run in the order of their calls on the device's queue, and
+ *       {@link #synchronize} waits for it. Reading a tensor's bytes on the host needs a {@link
+ *       #synchronize} before.
+ *   <li>Tensors are contiguous unless the method says that strided views are welcome. Sizes may be
+ *       zero.
+ *   <li>Floating-point tensors of one call share a type unless the method says otherwise; sums are
+ *       kept in fp32 or better.
+ *   <li>{@code accumulate}: add to what the output holds instead of replacing it. Where it is false
+ *       the output's old bytes are not read, so they may be anything.
+ *   <li>Shapes that do not fit, wrong types and tensors of other devices are an {@link
+ *       IllegalArgumentException} that names the kernel and the shapes.
+ * </ul>
+ *
+ * <p>One engine serves one rank and is called by one thread at a time; engines of several ranks may
+ * run at once in one JVM. The letters in shapes: n rows (tokens), d width, b batch, t positions, h
+ * query heads, g key and value heads (h is a multiple of g), v vocabulary.
+ */
+public interface Engine extends AutoCloseable {
+  /** The name that plan files use. */
+  String name();
+
+  /** The library and its version, for reports and error messages. */
+  String description();
+
+  /** Whether the engine can compute on this device here and now. */
+  boolean supports(Device device);
+
+  /** Whether the kernels take this type for the values of a model. */
+  boolean supports(DType dtype);
+
+  // ----------------------------------------------------------------------------------------------
+  // memory
+
+  /**
+   * A new block of at least {@code bytes}, aligned to 64 bytes, its content anything.
+   *
+   * @throws OutOfNativeMemoryException where there is no room
+   */
+  Storage allocate(Device device, long bytes);
+
+  /**
+   * The memory of a direct buffer (a mapped file, say) as a block on the CPU, without a copy; the
+   * buffer is kept alive.
+   */
+  Storage wrap(ByteBuffer direct);
+
+  /** Waits until everything called so far on this device is done. */
+  void synchronize(Device device);
+
+  /**
+   * Copies all elements into a tensor of the same shape, converting the type where it differs
+   * (round to nearest even) and crossing devices where they differ. Strided views are welcome on
+   * both sides.
+   */
+  void copy(Tensor source, Tensor destination);
+
+  /** Sets every element. Strided views are welcome. */
+  void fill(Tensor tensor, double value);
+
+  // ----------------------------------------------------------------------------------------
+  // element by element
+
+  /**
+   * {@code out = a + b}; {@code out} may be {@code a} or {@code b}. {@code b} may be a row [d]
+   * under {@code a} [.., d].
+   */
+  void add(Tensor a, Tensor b, Tensor out);
+
+  /** {@code y += alpha * x}. The types may differ; strided views are welcome. */
+  void addScaled(double alpha, Tensor x, Tensor y);
+
+  /** {@code x *= alpha}. */
+  void scale(Tensor x, double alpha);
+
+  /** {@code out = a * b}; {@code out} may be {@code a} or {@code b}. */
+  void multiply(Tensor a, Tensor b, Tensor out);
+
+  // ------------------------------------------------------------------------------------------------ reductions
+
+  /** The sum of all elements into the one element of {@code out} (FLOAT32 or FLOAT64). */
+  void sum(Tensor x, Tensor out);
+
+  /**
+   * The sum over rows: x [n, d] into out [d]. {@code out} may be FLOAT32 under a BFLOAT16 {@code
+   * x}.
+   */
+  void sumRows(Tensor x, Tensor out, boolean accumulate);
+
+  /**
+   * The sum of the squares of all elements into the one element of {@code out} (FLOAT32 or
+   * FLOAT64).
+   */
+  void squaredNorm(Tensor x, Tensor out);
+
+  /** Whether all elements are finite numbers. Waits for the device. */
+  boolean allFinite(Tensor x);
+
+  // -------------------------------------------------------------------------------------------
+  // matrix products
+
+  /**
+   * {@code out = alpha * op(a) * op(b) + (accumulate ? out : 0)}, where op transposes as asked.
+   *
+   * @param a [m, k], or [k, m] where {@code transposeA}
+   * @param b [k, n], or [n, k] where {@code transposeB}
+   * @param out [m, n]; FLOAT32 is welcome under BFLOAT16 factors (gradients of weights)
+   */
+  void matmul(
+      Tensor a,
+      boolean transposeA,
+      Tensor b,
+      boolean transposeB,
+      Tensor out,
+      double alpha,
+      boolean accumulate);
+
+  /**
+   * {@link #matmul} for each entry of the outermost dimension: a [b, m, k], b [b, k, n], out [b, m,
+   * n].
+   */
+  void batchedMatmul(
+      Tensor a,
+      boolean transposeA,
+      Tensor b,
+      boolean transposeB,
+      Tensor out,
+      double alpha,
+      boolean accumulate);
+
+  /**
+   * {@code out = x * weight^T + bias + residual}.
+   *
+   * @param x [n, in]
+   * @param weight [out, in]
+   * @param bias [out] or null
+   * @param residual [n, out] or null
+   * @param out [n, out]; may be {@code residual}
+   */
+  void linear(
+      Tensor x, Tensor weight, @Nullable Tensor bias, @Nullable Tensor residual, Tensor out);
+
+  // ----------------------------------------------------------------------------------------------
+  // activations
+
+  /** {@code out = 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))} (Hendrycks and Gimpel, 2016). */
+  void gelu(Tensor x, Tensor out);
+
+  /** {@code dx = dy * gelu'(x)}; {@code dx} may be {@code dy}. */
+  void geluBackward(Tensor dy, Tensor x, Tensor dx);
+
+  /** {@code out = x * sigmoid(x)}. */
+  void silu(Tensor x, Tensor out);
+
+  /** {@code dx = dy * silu'(x)}; {@code dx} may be {@code dy}. */
+  void siluBackward(Tensor dy, Tensor x, Tensor dx);
+
+  /**
+   * {@code out = silu(gate) * up} (Shazeer, 2020). {@code gate} and {@code up} [n, d] may be
+   * strided views.
+   */
+  void swiGlu(Tensor gate, Tensor up, Tensor out);
+
+  /**
+   * Gradients of {@link #swiGlu} into {@code dGate} and {@code dUp}, which may be strided views.
+   */
+  void swiGluBackward(Tensor dy, Tensor gate, Tensor up, Tensor dGate, Tensor dUp);
+
+  /**
+   * Inverted dropout: element i is kept and divided by {@code 1 - probability} where {@code
+   * unit(seed, firstIndex + i) >= probability}, else zero, with the generator of {@link
+   * CounterRandom}. The same call on the gradient is its backward. {@code out} may be {@code x}.
+   */
+  void dropout(Tensor x, double probability, long seed, long firstIndex, Tensor out);
+
+  // ---------------------------------------------------------------------------------------------------- norms
+
+  /**
+   * {@code out = (x - mean) / sqrt(variance + epsilon) * weight + bias} for each row (Ba et al.,
+   * 2016).
+   *
+   * @param x [n, d]
+   * @param weight [d]
+   * @param bias [d]
+   * @param mean [n] FLOAT32, kept for the backward
+   * @param rstd [n] FLOAT32, one over the deviation, kept for the backward
+   */
+  void layerNorm(
+      Tensor x, Tensor weight, Tensor bias, double epsilon, Tensor out, Tensor mean, Tensor rstd);
+
+  /**
+   * Gradients of {@link #layerNorm}.
+   *
+   * @param dx [n, d], replaced or added to as {@code accumulateInput} says
+   * @param dWeight [d], dBias [d]: may be FLOAT32 under BFLOAT16; as {@code accumulateParameters}
+   *     says
+   */
+  void layerNormBackward(
+      Tensor dy,
+      Tensor x,
+      Tensor weight,
+      Tensor mean,
+      Tensor rstd,
+      Tensor dx,
+      boolean accumulateInput,
+      Tensor dWeight,
+      Tensor dBias,
+      boolean accumulateParameters);
+
+  /**
+   * {@code out = x / sqrt(mean(x^2) + epsilon) * weight} for each row (Zhang and Sennrich, 2019);
+   * rstd [n] FLOAT32.
+   */
+  void rmsNorm(Tensor x, Tensor weight, double epsilon, Tensor out, Tensor rstd);
+
+  /** Gradients of {@link #rmsNorm}; see {@link #layerNormBackward}. */
+  void rmsNormBackward(
+      Tensor dy,
+      Tensor x,
+      Tensor weight,
+      Tensor rstd,
+      Tensor dx,
+      boolean accumulateInput,
+      Tensor dWeight,
+      boolean accumulateParameters);
+
+  // ------------------------------------------------------------------------------------ embedding
+  // and position
+
+  /**
+   * Rows by number: {@code out[i] = table[ids[i]]}.
+   *
+   * @param table [v, d]
+   * @param ids [n] INT64, each from 0 to v - 1
+   * @param out [n, d]
+   */
+  void gatherRows(Tensor table, Tensor ids, Tensor out, boolean accumulate);
+
+  /**
+   * Adds rows by number: {@code table[ids[i]] += rows[i]}, in the order of i where numbers repeat.
+   * {@code table} may be FLOAT32 under BFLOAT16 rows. The rest of the table stays as it is.
+   */
+  void scatterAddRows(Tensor rows, Tensor ids, Tensor table);
+
+  /**
+   * Rotary position embedding (Su et al., 2021) in the layout of Hugging Face's Llama: with u the
+   * first and w the second half of a head, {@code out = (u cos - w sin, w cos + u sin)}.
+   *
+   * @param x [b, t, h, d], d even; strided views are welcome
+   * @param cosine [t, d / 2] FLOAT32, the rows of these positions
+   * @param sine [t, d / 2] FLOAT32
+   * @param inverse turn back (the backward of the forward)
+   * @param out [b, t, h, d]; may be {@code x}; strided views are welcome
+   */
+  void rotary(Tensor x, Tensor cosine, Tensor sine, boolean inverse, Tensor out);
+
+  // ------------------------------------------------------------------------------------------------- attention
+
+  /**
+   * Softmax attention without a materialised score matrix (Dao et al., 2022), query head i reading
+   * key and value head {@code i / (h / g)}.
+   *
+   * @param query [b, t, h, d]; this and the next two may be strided views whose innermost stride is
+   *     1
+   * @param key [b, s, g, d]
+   * @param value [b, s, g, d]
+   * @param causal position i of t sees positions 0..i; t must equal s
+   * @param scale the factor of the scores
+   * @param out [b, t, h, d]
+   * @param logSumExp [b, h, t] FLOAT32, kept for the backward
+   */
+  void attention(
+      Tensor query,
+      Tensor key,
+      Tensor value,
+      boolean causal,
+      double scale,
+      Tensor out,
+      Tensor logSumExp);
+
+  /**
+   * Gradients of {@link #attention} into dQuery, dKey and dValue, which may be strided views as
+   * their namesakes.
+   */
+  void attentionBackward(
+      Tensor dOut,
+      Tensor query,
+      Tensor key,
+      Tensor value,
+      boolean causal,
+      double scale,
+      Tensor out,
+      Tensor logSumExp,
+      Tensor dQuery,
+      Tensor dKey,
+      Tensor dValue);
+
+  // ------------------------------------------------------------------------------------------
+  // softmax and loss
+
+  /** The softmax over the innermost dimension; {@code out} may be {@code x}. */
+  void softmax(Tensor x, Tensor out);
+
+  /**
+   * Cross-entropy of each row, in place: {@code logits} becomes its log-softmax, so that one copy
+   * of the logits serves forward and backward.
+   *
+   * @param logits [n, v]
+   * @param targets [n] INT64, from 0 to v - 1, or negative: a row without a target, its loss is 0
+   * @param losses [n] FLOAT32
+   */
+  void crossEntropy(Tensor logits, Tensor targets, Tensor losses);
+
+  /**
+   * The gradient of {@link #crossEntropy} in place: log-probabilities become {@code scale *
+   * (softmax - onehot(target))}, zero in rows without a target.
+   */
+  void crossEntropyBackward(Tensor logProbabilities, Tensor targets, double scale);
+
+  // ------------------------------------------------------------------------------------------------ optimizers
+
+  /**
+   * {@link AdamW} on flat memory.
+   *
+   * @param parameters [n] FLOAT32 (the master copy)
+   * @param gradients [n] FLOAT32, not changed
+   * @param firstMoments [n] FLOAT32
+   * @param secondMoments [n] FLOAT32
+   */
+  void adamW(
+      AdamW update, Tensor parameters, Tensor gradients, Tensor firstMoments, Tensor secondMoments);
+
+  /**
+   * Stochastic gradient descent on flat memory, in this order per element: {@code g = gradientScale
+   * * g + weightDecay * p}; with momentum {@code m = momentum * m + g} (m starts at 0), {@code g =
+   * nesterov ? g + momentum * m : m}; {@code p -= learningRate * g}.
+   *
+   * @param momenta [n] FLOAT32, or null where there is no momentum
+   */
+  void sgd(Sgd update, Tensor parameters, Tensor gradients, @Nullable Tensor momenta);
+
+  @Override
+  void close();
+}

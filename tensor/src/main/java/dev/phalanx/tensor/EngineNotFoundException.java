@@ -1,0 +1,10 @@
+package dev.phalanx.tensor;
+
+/** No engine of the wanted name is on the class path. The message names those that are. */
+public final class EngineNotFoundException extends RuntimeException {
+  private static final long serialVersionUID = 1L;
+
+  public EngineNotFoundException(String message) {
+    super(message);
+  }
+}
