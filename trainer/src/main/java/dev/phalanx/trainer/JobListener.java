@@ -1,0 +1,23 @@
+package dev.phalanx.trainer;
+
+import java.nio.file.Path;
+
+/** Hears how a job goes on. Called on the rank's own thread, on rank 0 only unless a method says otherwise. */
+public interface JobListener {
+  /** Hears nothing. */
+  JobListener NONE = new JobListener() {};
+
+  /** The model is built and the ranks agree on the start. */
+  default void started(JobSummary summary) {}
+
+  default void stepFinished(StepRecord step) {}
+
+  /** The mean loss on held-out data after {@code step} steps. */
+  default void evaluated(long step, double loss, long tokens) {}
+
+  /** A checkpoint of this step is published. */
+  default void checkpointSaved(long step, Path directory) {}
+
+  /** The job went on from a checkpoint of this step. */
+  default void resumed(long step, Path directory) {}
+}

@@ -1,0 +1,29 @@
+package dev.phalanx.trainer;
+
+import java.nio.file.Path;
+import java.util.Optional;
+
+/**
+ * How a job ended on this rank.
+ *
+ * @param steps the steps done in all, earlier runs included
+ * @param lastLoss the last step's loss, or NaN where no step was done
+ * @param lastCheckpoint the newest checkpoint that this run published
+ */
+public record JobResult(
+    Outcome outcome,
+    long steps,
+    double lastLoss,
+    double evaluationLoss,
+    double seconds,
+    double tokensPerSecond,
+    long peakResidentBytes,
+    Optional<Path> lastCheckpoint,
+    Optional<Path> report) {
+  /** The ways in which a job ends without an error. */
+  public enum Outcome {
+    COMPLETED,
+    /** A stop was asked for; the job can be resumed. */
+    STOPPED
+  }
+}

@@ -1,0 +1,21 @@
+package dev.phalanx.trainer;
+
+/**
+ * What a job is, told once at its start.
+ *
+ * @param name the plan's name
+ * @param firstStep the step that comes first, from 1; more than 1 after a resume
+ * @param lastStep the step that comes last
+ * @param parameters of the whole model
+ * @param engine the engine's description
+ */
+public record JobSummary(
+    String name,
+    int worldSize,
+    String model,
+    long parameters,
+    String engine,
+    String precision,
+    long tokensPerStep,
+    long firstStep,
+    long lastStep) {}
