@@ -1,0 +1,114 @@
+package dev.phalanx.tensor.autograd;
+
+import dev.phalanx.tensor.Shape;
+import dev.phalanx.tensor.Tensor;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A leaf that is trained: a name, a shape, initial values by element, and the memory that the owner
+ * of the model's flat storage binds it to.
+ *
+ * <p>The gradient goes straight into the bound tensor, a slice of a gradient bucket as a rule. The
+ * first gradient after {@link #clearGradient} replaces what lies there, later ones add to it:
+ * nobody has to write zeros.
+ */
+public final class Parameter {
+  private final String name;
+  private final Shape shape;
+  private final Initializer initializer;
+  private @Nullable Tensor value;
+  private @Nullable Tensor gradient;
+  private boolean hasGradient;
+
+  public Parameter(String name, Shape shape, Initializer initializer) {
+    this.name = name;
+    this.shape = shape;
+    this.initializer = initializer;
+  }
+
+  /**
+   * The initial values of a parameter, element by element, so that any slice is made without the
+   * rest.
+   */
+  @FunctionalInterface
+  public interface Initializer {
+    /** The element at a row-major place, from 0. {@code seed} is the parameter's own. */
+    double value(long seed, long element);
+  }
+
+  public String name() {
+    return name;
+  }
+
+  public Shape shape() {
+    return shape;
+  }
+
+  public Initializer initializer() {
+    return initializer;
+  }
+
+  /** Whether weight decay applies: to matrices, not to biases and gains. */
+  public boolean isDecayed() {
+    return shape.rank() >= 2;
+  }
+
+  /**
+   * Gives the parameter its memory, which the caller keeps alive and owns.
+   *
+   * @param value of the parameter's shape, in the type of the computation
+   * @param gradient of the parameter's shape; its type may be FLOAT32 under a BFLOAT16 value
+   */
+  public void bind(Tensor value, Tensor gradient) {
+    if (!value.shape().equals(shape) || !gradient.shape().equals(shape)) {
+      throw new IllegalArgumentException(
+          "Parameter "
+              + name
+              + " has shape "
+              + shape
+              + " and cannot be bound to a value of "
+              + value.shape()
+              + " and a gradient of "
+              + gradient.shape());
+    }
+    this.value = value;
+    this.gradient = gradient;
+    this.hasGradient = false;
+  }
+
+  public Tensor value() {
+    return bound(value);
+  }
+
+  public Tensor gradient() {
+    return bound(gradient);
+  }
+
+  private Tensor bound(@Nullable Tensor tensor) {
+    if (tensor == null) {
+      throw new IllegalStateException("Parameter " + name + " is not bound to memory yet");
+    }
+    return tensor;
+  }
+
+  /**
+   * Whether a gradient was written since the last {@link #clearGradient}: the next one must be
+   * added.
+   */
+  public boolean hasGradient() {
+    return hasGradient;
+  }
+
+  public void clearGradient() {
+    hasGradient = false;
+  }
+
+  void markGradient() {
+    hasGradient = true;
+  }
+
+  @Override
+  public String toString() {
+    return name + " " + shape;
+  }
+}
