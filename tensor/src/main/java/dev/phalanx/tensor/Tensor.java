@@ -2,8 +2,8 @@ package dev.phalanx.tensor;
 
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.util.ArrayList;
-import java.util.List;
+import java.util.HashSet;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -11,9 +11,9 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>A tensor made by an {@link Arena} owns its block until {@link #close} gives it back to the
  * arena, or the arena is closed. A view ({@link #reshape}, {@link #slice}, {@link #transpose})
- * shares the block and ends with the tensor that it was made from; closing a view frees no memory.
- * A tensor may be read by any thread, but it is made, viewed and closed by the thread that uses its
- * arena.
+ * shares the block and ends with the tensor that it was made from; closing a view frees no memory,
+ * but whoever makes views of a long-lived tensor again and again closes them. A tensor may be read
+ * by any thread, but it is made, viewed and closed by the thread that uses its arena.
  */
 public final class Tensor implements AutoCloseable {
   private final Storage storage;
@@ -23,7 +23,7 @@ public final class Tensor implements AutoCloseable {
   private final long offset;
   private final @Nullable Arena arena;
   private final @Nullable Tensor base;
-  private @Nullable List<Tensor> views;
+  private @Nullable Set<Tensor> views;
   private @Nullable AutoCloseable engineHandle;
   private boolean closed;
 
@@ -205,7 +205,7 @@ public final class Tensor implements AutoCloseable {
     Tensor root = base == null ? this : base;
     Tensor view = new Tensor(storage, dtype, viewShape, viewStrides, viewOffset, null, root);
     if (root.views == null) {
-      root.views = new ArrayList<>(4);
+      root.views = new HashSet<>(4);
     }
     root.views.add(view);
     return view;
@@ -267,6 +267,9 @@ public final class Tensor implements AutoCloseable {
       views = null;
     }
     end();
+    if (base != null && base.views != null) {
+      base.views.remove(this);
+    }
     if (arena != null) {
       arena.takeBack(this);
     }

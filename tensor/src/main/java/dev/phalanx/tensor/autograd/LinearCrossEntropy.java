@@ -41,8 +41,8 @@ public final class LinearCrossEntropy {
     for (long start = 0; start < rows; start += chunk) {
       long count = Math.min(chunk, rows - start);
       Tensor xChunk = x.value().slice(0, start, count);
-      Tensor targetChunk = targets.slice(0, start, count);
-      try (Tensor logits = tape.allocate(dtype, Shape.of(count, vocabulary))) {
+      try (Tensor targetChunk = targets.slice(0, start, count);
+          Tensor logits = tape.allocate(dtype, Shape.of(count, vocabulary))) {
         engine.matmul(xChunk, false, weight.value(), true, logits, 1, false);
         engine.crossEntropy(logits, targetChunk, losses.slice(0, start, count));
         if (tape.isRecording()) {

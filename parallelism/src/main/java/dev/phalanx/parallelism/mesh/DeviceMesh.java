@@ -1,0 +1,128 @@
+package dev.phalanx.parallelism.mesh;
+
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.EnumMap;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.Collectors;
+
+/**
+ * The ranks of a job as a box of named axes. The first axis of the order changes fastest from one
+ * rank to the next, so its groups are neighbours (on one host, as a rule); with the order tensor,
+ * data and sizes 2 and 3:
+ *
+ * <pre>
+ *             data 0   data 1   data 2
+ *   tensor 0     0        2        4
+ *   tensor 1     1        3        5
+ * </pre>
+ *
+ * <p>Groups are lists of ranks in ascending coordinate: code asks the mesh for one and hands it on.
+ */
+public final class DeviceMesh {
+  private final List<Axis> order;
+  private final Map<Axis, Integer> sizes;
+
+  /**
+   * @param order the axes from the innermost to the outermost
+   * @param sizes the ranks along each axis, at least 1; an axis that is left out has size 1
+   */
+  public DeviceMesh(List<Axis> order, Map<Axis, Integer> sizes) {
+    EnumSet<Axis> missing = EnumSet.allOf(Axis.class);
+    missing.removeAll(order);
+    List<Axis> complete = new ArrayList<>(order);
+    complete.addAll(missing);
+    if (complete.size() != Axis.values().length) {
+      throw new IllegalArgumentException("The order " + order + " names an axis twice");
+    }
+    EnumMap<Axis, Integer> all = new EnumMap<>(Axis.class);
+    long product = 1;
+    for (Axis axis : Axis.values()) {
+      int size = sizes.getOrDefault(axis, 1);
+      if (size < 1) {
+        throw new IllegalArgumentException("Axis " + axis.label() + " has size " + size);
+      }
+      all.put(axis, size);
+      product = Math.multiplyExact(product, size);
+    }
+    Math.toIntExact(product);
+    this.order = List.copyOf(complete);
+    this.sizes = Collections.unmodifiableMap(all);
+  }
+
+  /** A mesh with the data axis alone. */
+  public static DeviceMesh dataParallel(int ranks) {
+    return new DeviceMesh(List.of(Axis.DATA), Map.of(Axis.DATA, ranks));
+  }
+
+  public int size(Axis axis) {
+    return sizes.getOrDefault(axis, 1);
+  }
+
+  /** The number of ranks. */
+  public int worldSize() {
+    return order.stream().mapToInt(this::size).reduce(1, Math::multiplyExact);
+  }
+
+  public List<Axis> order() {
+    return order;
+  }
+
+  /** Where a rank stands along an axis, from 0. */
+  public int coordinate(int rank, Axis axis) {
+    requireRank(rank);
+    return rank / stride(axis) % size(axis);
+  }
+
+  /**
+   * The ranks that differ from {@code rank} in their place along {@code axis} alone, {@code rank}
+   * among them.
+   */
+  public List<Integer> group(int rank, Axis axis) {
+    int stride = stride(axis);
+    int first = rank - coordinate(rank, axis) * stride;
+    List<Integer> ranks = new ArrayList<>();
+    for (int i = 0; i < size(axis); i++) {
+      ranks.add(first + i * stride);
+    }
+    return List.copyOf(ranks);
+  }
+
+  /** All groups along an axis, by their first rank. */
+  public List<List<Integer>> groups(Axis axis) {
+    List<List<Integer>> groups = new ArrayList<>();
+    for (int rank = 0; rank < worldSize(); rank++) {
+      if (coordinate(rank, axis) == 0) {
+        groups.add(group(rank, axis));
+      }
+    }
+    return List.copyOf(groups);
+  }
+
+  private int stride(Axis axis) {
+    int stride = 1;
+    for (Axis inner : order) {
+      if (inner == axis) {
+        return stride;
+      }
+      stride *= size(inner);
+    }
+    throw new IllegalStateException("Axis " + axis + " is not in the order " + order);
+  }
+
+  private void requireRank(int rank) {
+    if (rank < 0 || rank >= worldSize()) {
+      throw new IllegalArgumentException("Rank " + rank + " is not one of " + worldSize());
+    }
+  }
+
+  @Override
+  public String toString() {
+    return order.stream()
+        .filter(axis -> size(axis) > 1)
+        .map(axis -> axis.label() + " " + size(axis))
+        .collect(Collectors.joining(" x ", "mesh(", ")"));
+  }
+}

@@ -1,0 +1,4 @@
+@NullMarked
+package dev.phalanx.parallelism.mesh;
+
+import org.jspecify.annotations.NullMarked;

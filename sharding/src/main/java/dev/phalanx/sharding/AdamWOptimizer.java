@@ -1,0 +1,87 @@
+package dev.phalanx.sharding;
+
+import dev.phalanx.tensor.AdamW;
+import dev.phalanx.tensor.Arena;
+import dev.phalanx.tensor.DType;
+import dev.phalanx.tensor.Engine;
+import dev.phalanx.tensor.Tensor;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/** AdamW (Loshchilov and Hutter, 2019); weight decay on parameters of two or more dimensions. See {@link AdamW}. */
+public final class AdamWOptimizer implements FlatOptimizer {
+  private record Part(
+      boolean isDecayed,
+      Tensor master,
+      Tensor gradients,
+      Tensor firstMoments,
+      Tensor secondMoments) {}
+
+  private final Engine engine;
+  private final FlatParameters flat;
+  private final List<Part> parts;
+  private final double beta1;
+  private final double beta2;
+  private final double epsilon;
+  private final double weightDecay;
+  private final Tensor firstMoments;
+  private final Tensor secondMoments;
+
+  /**
+   * @param arena owns the moments
+   */
+  public AdamWOptimizer(
+      Arena arena,
+      FlatParameters flat,
+      double beta1,
+      double beta2,
+      double epsilon,
+      double weightDecay) {
+    this.engine = arena.engine();
+    this.flat = flat;
+    this.beta1 = beta1;
+    this.beta2 = beta2;
+    this.epsilon = epsilon;
+    this.weightDecay = weightDecay;
+    this.firstMoments = arena.zeros(DType.FLOAT32, flat.elementCount());
+    this.secondMoments = arena.zeros(DType.FLOAT32, flat.elementCount());
+    this.parts =
+        flat.segments().stream()
+            .map(
+                segment ->
+                    new Part(
+                        segment.isDecayed(),
+                        segment.of(flat.master()),
+                        segment.of(flat.gradients()),
+                        segment.of(firstMoments),
+                        segment.of(secondMoments)))
+            .toList();
+  }
+
+  @Override
+  public void step(long step, double learningRate, double gradientScale) {
+    for (Part part : parts) {
+      AdamW update =
+          new AdamW(
+              learningRate,
+              beta1,
+              beta2,
+              epsilon,
+              part.isDecayed() ? weightDecay : 0,
+              gradientScale,
+              step);
+      engine.adamW(
+          update, part.master(), part.gradients(), part.firstMoments(), part.secondMoments());
+    }
+    flat.refreshValues();
+  }
+
+  @Override
+  public Map<String, Tensor> state() {
+    Map<String, Tensor> state = new LinkedHashMap<>();
+    state.put("first_moments", firstMoments);
+    state.put("second_moments", secondMoments);
+    return state;
+  }
+}

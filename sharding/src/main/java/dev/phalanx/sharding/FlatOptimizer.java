@@ -1,0 +1,18 @@
+package dev.phalanx.sharding;
+
+import dev.phalanx.tensor.Tensor;
+import java.util.Map;
+
+/** An optimizer over a model's flat memory. */
+public interface FlatOptimizer {
+  /**
+   * Updates the master values from the gradients and refreshes the values of the computation.
+   *
+   * @param step from 1
+   * @param gradientScale what each gradient is multiplied with first (clipping)
+   */
+  void step(long step, double learningRate, double gradientScale);
+
+  /** The state, each tensor [elements of the model] FLOAT32, by the name that checkpoints use. */
+  Map<String, Tensor> state();
+}

@@ -1,0 +1,167 @@
+package dev.phalanx.sharding;
+
+import dev.phalanx.tensor.Arena;
+import dev.phalanx.tensor.DType;
+import dev.phalanx.tensor.Device;
+import dev.phalanx.tensor.Engine;
+import dev.phalanx.tensor.Shape;
+import dev.phalanx.tensor.Tensor;
+import dev.phalanx.tensor.autograd.Parameter;
+import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.function.ToLongFunction;
+
+/**
+ * All parameters of a model in three runs of memory without gaps: fp32 master values, values in the type of the computation
+ * (the same memory where that is fp32) and fp32 gradients.
+ *
+ * <p>Parameters lie in the reverse of the order in which the forward pass reads them first, which is about the order in
+ * which the backward pass completes their gradients: a run of memory is then a bucket that can be reduced early.
+ *
+ * <pre>
+ *   gradients  | lnf | h.1.out | h.1.fc | ... | h.0.ln1 | wpe | wte |
+ *              |  bucket 0  |    bucket 1     |      bucket 2       |
+ * </pre>
+ *
+ * <p>The arena that is given owns the memory.
+ */
+public final class FlatParameters {
+  /** A run of neighbours in flat memory that weight decay treats alike. */
+  public record Segment(long offset, long count, boolean isDecayed) {
+    Tensor of(Tensor flat) {
+      return flat.slice(0, offset, count);
+    }
+  }
+
+  private final Engine engine;
+  private final Map<Parameter, Long> offsets = new LinkedHashMap<>();
+  private final long elementCount;
+  private final Tensor master;
+  private final Tensor values;
+  private final Tensor gradients;
+
+  /**
+   * Allocates the memory and binds every parameter to its slices.
+   *
+   * @param parameters in the order of first use, each once
+   * @param computeType FLOAT32 or BFLOAT16
+   */
+  public FlatParameters(Arena arena, List<Parameter> parameters, DType computeType) {
+    this.engine = arena.engine();
+    long offset = 0;
+    for (int i = parameters.size() - 1; i >= 0; i--) {
+      if (offsets.put(parameters.get(i), offset) != null) {
+        throw new IllegalArgumentException("Parameter " + parameters.get(i) + " is given twice");
+      }
+      offset += parameters.get(i).shape().elementCount();
+    }
+    this.elementCount = offset;
+    this.master = arena.allocate(DType.FLOAT32, offset);
+    this.values =
+        computeType == DType.FLOAT32 ? master : arena.allocate(computeType, offset);
+    this.gradients = arena.allocate(DType.FLOAT32, offset);
+    offsets.forEach(
+        (parameter, start) ->
+            parameter.bind(slice(values, parameter), slice(gradients, parameter)));
+  }
+
+  /** The number of elements of all parameters, which is the length of the flat tensors. */
+  public long elementCount() {
+    return elementCount;
+  }
+
+  /** [elementCount] FLOAT32: what the optimizer updates and a checkpoint holds. */
+  public Tensor master() {
+    return master;
+  }
+
+  /** [elementCount] in the type of the computation: {@link #master} itself where that is FLOAT32. */
+  public Tensor values() {
+    return values;
+  }
+
+  /** [elementCount] FLOAT32. */
+  public Tensor gradients() {
+    return gradients;
+  }
+
+  /** The parameters in the order of flat memory. */
+  public List<Parameter> parameters() {
+    return List.copyOf(offsets.keySet());
+  }
+
+  /** Where a parameter begins in flat memory, in elements. */
+  public long offset(Parameter parameter) {
+    Long offset = offsets.get(parameter);
+    if (offset == null) {
+      throw new IllegalArgumentException("Parameter " + parameter + " is not one of this model");
+    }
+    return offset;
+  }
+
+  /** A parameter's slice of a flat tensor of {@link #elementCount} elements, in the parameter's shape. */
+  public Tensor slice(Tensor flat, Parameter parameter) {
+    return flat.slice(0, offset(parameter), parameter.shape().elementCount())
+        .reshape(parameter.shape().toArray());
+  }
+
+  /** Flat memory as the longest runs that weight decay treats alike, in order. */
+  public List<Segment> segments() {
+    List<Segment> segments = new ArrayList<>();
+    offsets.forEach(
+        (parameter, offset) -> {
+          long count = parameter.shape().elementCount();
+          Segment last = segments.isEmpty() ? null : segments.get(segments.size() - 1);
+          if (last != null && last.isDecayed() == parameter.isDecayed()) {
+            segments.set(
+                segments.size() - 1,
+                new Segment(last.offset(), last.count() + count, last.isDecayed()));
+          } else {
+            segments.add(new Segment(offset, count, parameter.isDecayed()));
+          }
+        });
+    return segments;
+  }
+
+  /** Sets the master values by the parameters' initializers and refreshes the values of the computation. */
+  public void initialize(ToLongFunction<Parameter> seed) {
+    for (Parameter parameter : offsets.keySet()) {
+      try (Arena staging = new Arena(engine, Device.CPU)) {
+        initialize(parameter, seed.applyAsLong(parameter), staging);
+      }
+    }
+    refreshValues();
+  }
+
+  private void initialize(Parameter parameter, long seed, Arena staging) {
+    long count = parameter.shape().elementCount();
+    long chunk = Math.min(count, 1 << 20);
+    Tensor buffer = staging.allocate(DType.FLOAT32, Shape.of(chunk));
+    Tensor destination = master.slice(0, offset(parameter), count);
+    Parameter.Initializer initializer = parameter.initializer();
+    for (long start = 0; start < count; start += chunk) {
+      int length = (int) Math.min(chunk, count - start);
+      ByteBuffer bytes = buffer.byteBuffer(0, Math.multiplyExact(length, Float.BYTES));
+      for (int i = 0; i < length; i++) {
+        bytes.putFloat(i * Float.BYTES, (float) initializer.value(seed, start + i));
+      }
+      engine.copy(buffer.slice(0, 0, length), destination.slice(0, start, length));
+      engine.synchronize(master.device());
+    }
+  }
+
+  /** Makes the values of the computation follow the master values. */
+  public void refreshValues() {
+    if (values != master) {
+      engine.copy(master, values);
+    }
+  }
+
+  /** Forgets all gradients: the next ones replace them. */
+  public void clearGradients() {
+    offsets.keySet().forEach(Parameter::clearGradient);
+  }
+}
