@@ -1,0 +1,160 @@
+package dev.phalanx.trainer.model;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import dev.phalanx.checkpoint.BadCheckpointException;
+import dev.phalanx.checkpoint.safetensors.SafetensorsDirectory;
+import dev.phalanx.sharding.FlatParameters;
+import dev.phalanx.tensor.Engine;
+import dev.phalanx.tensor.Tensor;
+import dev.phalanx.tensor.autograd.Parameter;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+
+/**
+ * A model in Hugging Face's layout: {@code config.json} beside {@code model.safetensors}, or beside shards with their index.
+ * GPT-2 and Llama.
+ */
+public final class HuggingFaceDirectory {
+  private final Path directory;
+  private final JsonNode json;
+  private final TransformerConfig config;
+
+  private HuggingFaceDirectory(Path directory, JsonNode json) {
+    this.directory = directory;
+    this.json = json;
+    this.config = read();
+  }
+
+  /**
+   * Reads the configuration, not the weights.
+   *
+   * @throws IOException where {@code config.json} cannot be read
+   * @throws BadCheckpointException where it is no JSON, or describes a model that is not supported
+   */
+  public static HuggingFaceDirectory open(Path directory) throws IOException {
+    Path file = directory.resolve("config.json");
+    if (!Files.isRegularFile(file)) {
+      throw new IOException(
+          "There is no file " + file + "; name a directory that holds config.json and safetensors.");
+    }
+    JsonNode json;
+    try {
+      json = new ObjectMapper().readTree(file.toFile());
+    } catch (com.fasterxml.jackson.core.JsonProcessingException e) {
+      throw new BadCheckpointException(
+          file + " is no valid JSON: " + e.getOriginalMessage() + ". Download it again.", e);
+    }
+    return new HuggingFaceDirectory(directory, json);
+  }
+
+  public TransformerConfig config() {
+    return config;
+  }
+
+  private TransformerConfig read() {
+    String type = json.path("model_type").asText("");
+    return switch (type) {
+      case "gpt2" -> gpt2();
+      case "llama" -> llama();
+      default ->
+          throw unsupported("model_type is '" + type + "'; gpt2 and llama are supported");
+    };
+  }
+
+  private TransformerConfig gpt2() {
+    String activation = json.path("activation_function").asText("gelu_new");
+    if (!activation.equals("gelu_new") && !activation.equals("gelu_pytorch_tanh")) {
+      throw unsupported("activation_function is '" + activation + "'; gelu_new is supported");
+    }
+    if (json.path("scale_attn_by_inverse_layer_idx").asBoolean(false)
+        || !json.path("scale_attn_weights").asBoolean(true)) {
+      throw unsupported("its attention is scaled otherwise than by the root of the head size");
+    }
+    long hidden = number("n_embd");
+    long heads = number("n_head");
+    return new TransformerConfig(
+        Family.GPT2,
+        Math.toIntExact(number("n_layer")),
+        hidden,
+        heads,
+        heads,
+        json.path("n_inner").isNumber() ? number("n_inner") : 4 * hidden,
+        number("n_positions"),
+        number("vocab_size"),
+        0,
+        json.path("tie_word_embeddings").asBoolean(true),
+        json.path("layer_norm_epsilon").asDouble(1e-5),
+        10000,
+        false);
+  }
+
+  private TransformerConfig llama() {
+    if (!json.path("hidden_act").asText("silu").equals("silu")) {
+      throw unsupported("hidden_act is '" + json.path("hidden_act").asText() + "'; silu is supported");
+    }
+    JsonNode scaling = json.path("rope_scaling");
+    if (scaling.isObject()
+        && !scaling.path("rope_type").asText(scaling.path("type").asText("default")).equals("default")) {
+      throw unsupported("rope_scaling is set; plain rotary positions are supported");
+    }
+    if (json.path("attention_bias").asBoolean(false) || json.path("mlp_bias").asBoolean(false)) {
+      throw unsupported("its projections have biases");
+    }
+    long hidden = number("hidden_size");
+    long heads = number("num_attention_heads");
+    if (json.path("head_dim").isNumber() && number("head_dim") != hidden / heads) {
+      throw unsupported("head_dim is not hidden_size / num_attention_heads");
+    }
+    JsonNode parameters = json.path("rope_parameters");
+    double base =
+        json.path("rope_theta").asDouble(parameters.path("rope_theta").asDouble(10000));
+    return new TransformerConfig(
+        Family.LLAMA,
+        Math.toIntExact(number("num_hidden_layers")),
+        hidden,
+        heads,
+        json.path("num_key_value_heads").isNumber() ? number("num_key_value_heads") : heads,
+        number("intermediate_size"),
+        number("max_position_embeddings"),
+        number("vocab_size"),
+        0,
+        json.path("tie_word_embeddings").asBoolean(false),
+        json.path("rms_norm_eps").asDouble(1e-6),
+        base,
+        false);
+  }
+
+  private long number(String key) {
+    JsonNode value = json.path(key);
+    if (!value.canConvertToLong() || value.asLong() < 1) {
+      throw unsupported(key + " is " + (value.isMissingNode() ? "missing" : value.toString()));
+    }
+    return value.asLong();
+  }
+
+  private BadCheckpointException unsupported(String what) {
+    return new BadCheckpointException(
+        directory.resolve("config.json") + " describes a model that cannot be loaded: " + what + ".");
+  }
+
+  /**
+   * Reads all weights into a model's master values and refreshes the values of its computation.
+   *
+   * @throws BadCheckpointException where a tensor is missing or has another shape than the configuration says
+   */
+  public void load(FlatParameters flat, Engine engine) throws IOException {
+    try (SafetensorsDirectory files = SafetensorsDirectory.open(directory)) {
+      WeightReader reader = new WeightReader(files, engine, config);
+      for (Parameter parameter : flat.parameters()) {
+        try (Tensor destination =
+            flat.master().slice(0, flat.offset(parameter), parameter.shape().elementCount())) {
+          reader.read(parameter, destination);
+        }
+      }
+    }
+    engine.synchronize(flat.master().device());
+    flat.refreshValues();
+  }
+}

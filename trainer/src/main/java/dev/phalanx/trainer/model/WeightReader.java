@@ -1,0 +1,101 @@
+package dev.phalanx.trainer.model;
+
+import dev.phalanx.checkpoint.safetensors.SafetensorsDirectory;
+import dev.phalanx.tensor.Engine;
+import dev.phalanx.tensor.Tensor;
+import dev.phalanx.tensor.autograd.Parameter;
+import java.io.IOException;
+import java.util.List;
+
+/** Finds our parameters among a Hugging Face directory's tensors: other names, parts to be packed, transposed matrices. */
+final class WeightReader {
+  private final SafetensorsDirectory files;
+  private final Engine engine;
+  private final TransformerConfig config;
+  private final String prefix;
+
+  WeightReader(SafetensorsDirectory files, Engine engine, TransformerConfig config) {
+    this.files = files;
+    this.engine = engine;
+    this.config = config;
+    this.prefix =
+        switch (config.family()) {
+          case GPT2 -> files.names().contains("transformer.wte.weight") ? "transformer." : "";
+          case LLAMA -> files.names().contains("model.embed_tokens.weight") ? "model." : "";
+        };
+  }
+
+  /**
+   * @param destination the parameter's elements as one run [count]
+   */
+  void read(Parameter parameter, Tensor destination) throws IOException {
+    String name = parameter.name();
+    long[] shape = parameter.shape().toArray();
+    Tensor shaped = destination.reshape(shape);
+    switch (config.family()) {
+      case GPT2 -> {
+        boolean isTransposed = name.startsWith("h.") && shape.length == 2;
+        files.read(
+            gpt2Name(name), isTransposed ? shaped.transpose(0, 1) : shaped, engine);
+      }
+      case LLAMA -> {
+        long start = 0;
+        for (Part part : llamaParts(name, shape[0])) {
+          files.read(part.name(), shaped.slice(0, start, part.rows()), engine);
+          start += part.rows();
+        }
+      }
+    }
+  }
+
+  private record Part(String name, long rows) {}
+
+  private String gpt2Name(String name) {
+    if (name.equals("head.weight")) {
+      return "lm_head.weight";
+    }
+    if (name.equals("wte") || name.equals("wpe")) {
+      return prefix + name + ".weight";
+    }
+    return prefix
+        + name.replace("lnf.", "ln_f.")
+            .replace(".ln1.", ".ln_1.")
+            .replace(".ln2.", ".ln_2.")
+            .replace(".qkv.", ".attn.c_attn.")
+            .replace(".proj.", ".attn.c_proj.")
+            .replace(".fc.", ".mlp.c_fc.")
+            .replace(".out.", ".mlp.c_proj.");
+  }
+
+  private List<Part> llamaParts(String name, long rows) {
+    switch (name) {
+      case "head.weight":
+        return List.of(new Part("lm_head.weight", rows));
+      case "wte":
+        return List.of(new Part(prefix + "embed_tokens.weight", rows));
+      case "lnf.weight":
+        return List.of(new Part(prefix + "norm.weight", rows));
+      default:
+        break;
+    }
+    String[] words = name.split("\\.", -1); // h . number . part . weight
+    String layer = prefix + "layers." + words[1] + ".";
+    long keyRows = config.keyValueHeads() * config.headSize();
+    return switch (words[2]) {
+      case "ln1" -> List.of(new Part(layer + "input_layernorm.weight", rows));
+      case "ln2" -> List.of(new Part(layer + "post_attention_layernorm.weight", rows));
+      case "qkv" ->
+          List.of(
+              new Part(layer + "self_attn.q_proj.weight", config.hidden()),
+              new Part(layer + "self_attn.k_proj.weight", keyRows),
+              new Part(layer + "self_attn.v_proj.weight", keyRows));
+      case "proj" -> List.of(new Part(layer + "self_attn.o_proj.weight", rows));
+      case "fc" ->
+          List.of(
+              new Part(layer + "mlp.gate_proj.weight", config.feedForward()),
+              new Part(layer + "mlp.up_proj.weight", config.feedForward()));
+      case "out" -> List.of(new Part(layer + "mlp.down_proj.weight", rows));
+      default -> throw new IllegalArgumentException("Parameter " + name + " is not one of a Llama");
+    };
+  }
+}
