@@ -55,7 +55,7 @@ public final class DataPreparation {
       long maximumToken,
       double seconds) {}
 
-  /** Hears how far the work is, on the thread that does it, some times a second at most sizes. */
+  /** Hears how far the work is, on the thread that does it, after each piece of text. */
   @FunctionalInterface
   public interface Progress {
     /** Hears nothing. */

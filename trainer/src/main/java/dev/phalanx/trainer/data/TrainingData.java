@@ -36,7 +36,7 @@ public final class TrainingData implements AutoCloseable {
    * @param sequence tokens in a sample
    * @param vocabulary the model's; the source's tokens must be below it
    * @param heldOutFraction of the samples, 0 (nothing) or more and below 1; with any fraction above
-   *     0 at least one sample is held out
+   *     0 at least one sample is held out, and at least one is not
    * @param seed fixes the order of training samples
    * @throws DataException if the source is too short or holds a token that the model does not know
    */
@@ -70,7 +70,7 @@ public final class TrainingData implements AutoCloseable {
     if (heldOutFraction == 0) {
       return assemble(source, windows, 0, 0, sequence, vocabulary, seed);
     }
-    long wanted = Math.max(1, (long) Math.ceil(windows * heldOutFraction));
+    long wanted = Math.min(windows - 1, Math.max(1, (long) Math.ceil(windows * heldOutFraction)));
     long trainingWindows = windows - wanted;
     long heldOutStart = trainingWindows * sequence + 1;
     long heldOutWindows = TokenWindows.in(source.count() - heldOutStart, sequence);
