@@ -1,0 +1,86 @@
+package dev.phalanx.trainer;
+
+import dev.phalanx.collectives.Communicator;
+import dev.phalanx.collectives.ReduceOperation;
+import dev.phalanx.tensor.Arena;
+import dev.phalanx.tensor.DType;
+import dev.phalanx.tensor.Engine;
+import dev.phalanx.tensor.Tensor;
+import dev.phalanx.tensor.autograd.Loss;
+import dev.phalanx.tensor.autograd.Tape;
+import dev.phalanx.trainer.data.BatchSource;
+import dev.phalanx.trainer.model.TokenBatch;
+import dev.phalanx.trainer.model.Transformer;
+
+/**
+ * The mean loss over held-out samples. The samples are the same for every layout: micro-batch i is taken by data-parallel
+ * rank i modulo their number.
+ */
+final class Evaluator {
+  /** The mean loss of a number of tokens. */
+  record Outcome(double loss, long tokens) {}
+
+  private final Engine engine;
+  private final Arena stepArena;
+  private final Transformer model;
+  private final Communicator dataGroup;
+  private final BatchSource samples;
+  private final int microBatch;
+  private final long sampleLimit;
+  private final Tensor sums; // [2] FLOAT64: loss, tokens
+  private final Tensor part; // [1] FLOAT64
+
+  /**
+   * @param batches micro-batches that each data-parallel rank takes at most
+   */
+  Evaluator(
+      Arena stateArena,
+      Arena stepArena,
+      Transformer model,
+      Communicator dataGroup,
+      BatchSource samples,
+      int microBatch,
+      long batches) {
+    this.engine = stepArena.engine();
+    this.stepArena = stepArena;
+    this.model = model;
+    this.dataGroup = dataGroup;
+    this.samples = samples;
+    this.microBatch = microBatch;
+    this.sampleLimit =
+        Math.min(samples.samplesPerEpoch(), batches * microBatch * dataGroup.size());
+    this.sums = stateArena.allocate(DType.FLOAT64, 2);
+    this.part = stateArena.allocate(DType.FLOAT64, 1);
+  }
+
+  Outcome run() throws InterruptedException {
+    double loss = 0;
+    double tokens = 0;
+    for (long first = (long) dataGroup.rank() * microBatch;
+        first < sampleLimit;
+        first += (long) dataGroup.size() * microBatch) {
+      int count = (int) Math.min(microBatch, sampleLimit - first);
+      loss += lossOf(first, count);
+      tokens += (double) count * samples.sequence();
+    }
+    engine.synchronize(sums.device());
+    sums.byteBuffer(0, 2 * Double.BYTES).putDouble(0, loss).putDouble(Double.BYTES, tokens);
+    dataGroup.allReduce(sums, ReduceOperation.SUM).await();
+    double allLoss = sums.byteBuffer(0, 2 * Double.BYTES).getDouble(0);
+    double allTokens = sums.byteBuffer(0, 2 * Double.BYTES).getDouble(Double.BYTES);
+    return new Outcome(allLoss / allTokens, (long) allTokens);
+  }
+
+  private double lossOf(long firstSample, int count) {
+    long[] inputs = new long[count * samples.sequence()];
+    long[] targets = new long[inputs.length];
+    samples.fill(firstSample, count, inputs, targets);
+    try (TokenBatch batch = TokenBatch.of(stepArena, count, inputs, targets);
+        Tape tape = Tape.inference(stepArena)) {
+      Loss loss = model.loss(tape, batch, 1, 0, 0);
+      engine.sum(loss.losses(), part);
+      engine.synchronize(part.device());
+      return part.byteBuffer(0, Double.BYTES).getDouble(0);
+    }
+  }
+}

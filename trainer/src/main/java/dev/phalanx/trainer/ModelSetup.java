@@ -1,0 +1,127 @@
+package dev.phalanx.trainer;
+
+import dev.phalanx.checkpoint.BadCheckpointException;
+import dev.phalanx.trainer.config.JobConfig;
+import dev.phalanx.trainer.model.Family;
+import dev.phalanx.trainer.model.HuggingFaceDirectory;
+import dev.phalanx.trainer.model.Initialization;
+import dev.phalanx.trainer.model.Transformer;
+import dev.phalanx.trainer.model.TransformerConfig;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.Optional;
+
+/**
+ * From the plan's model section to a model without memory.
+ *
+ * @param config sizes, complete
+ * @param weights where the weights come from, if not from formulas
+ */
+record ModelSetup(
+    TransformerConfig config, Initialization initialization, Optional<HuggingFaceDirectory> weights) {
+
+  /**
+   * @param dataVocabulary what the data's tokens need, taken where the plan gives no vocabulary
+   * @throws BadCheckpointException where a weights directory contradicts the plan
+   */
+  static ModelSetup of(JobConfig job, Path baseDirectory, long dataVocabulary)
+      throws IOException {
+    JobConfig.Model model = job.model();
+    if (model.init() instanceof JobConfig.Init.HuggingFace init) {
+      HuggingFaceDirectory directory =
+          HuggingFaceDirectory.open(baseDirectory.resolve(init.path()));
+      TransformerConfig config = merge(model, directory.config(), init.path());
+      return new ModelSetup(config, new Initialization.Empty(), Optional.of(directory));
+    }
+    long vocabulary = model.vocab() > 0 ? model.vocab() : dataVocabulary;
+    TransformerConfig config =
+        new TransformerConfig(
+            family(model),
+            model.layers(),
+            model.hidden(),
+            model.heads(),
+            model.kvHeads(),
+            model.ffnHidden(),
+            model.sequence(),
+            vocabulary,
+            model.dropout(),
+            model.tiedEmbeddings(),
+            model.normEpsilon(),
+            model.ropeTheta(),
+            isRecomputed(model));
+    Initialization initialization =
+        model.init() instanceof JobConfig.Init.Reference reference
+            ? new Initialization.Reference(reference.seed())
+            : new Initialization.Normal(
+                job.seed(), ((JobConfig.Init.Normal) model.init()).std(), model.layers());
+    return new ModelSetup(config, initialization, Optional.empty());
+  }
+
+  Transformer model() {
+    return new Transformer(config, initialization);
+  }
+
+  private static Family family(JobConfig.Model model) {
+    return switch (model.family()) {
+      case GPT2 -> Family.GPT2;
+      case LLAMA -> Family.LLAMA;
+    };
+  }
+
+  private static boolean isRecomputed(JobConfig.Model model) {
+    return model.recompute() == JobConfig.Recompute.FULL;
+  }
+
+  /** The directory's sizes, with the plan's sequence where it is shorter; sizes in the plan must agree. */
+  private static TransformerConfig merge(
+      JobConfig.Model plan, TransformerConfig found, String path) {
+    if (family(plan) != found.family()) {
+      throw disagreement(path, "family", plan.family().label(), found.family().name());
+    }
+    requireEqual(path, "layers", plan.layers(), found.layers());
+    requireEqual(path, "hidden", plan.hidden(), found.hidden());
+    requireEqual(path, "heads", plan.heads(), found.heads());
+    requireEqual(path, "kv_heads", plan.kvHeads(), found.keyValueHeads());
+    requireEqual(path, "ffn_hidden", plan.ffnHidden(), found.feedForward());
+    requireEqual(path, "vocab", plan.vocab(), found.vocabulary());
+    requireEqual(path, "sequence", plan.sequence(), found.sequence());
+    return new TransformerConfig(
+        found.family(),
+        found.layers(),
+        found.hidden(),
+        found.heads(),
+        found.keyValueHeads(),
+        found.feedForward(),
+        found.sequence(),
+        found.vocabulary(),
+        plan.dropout(),
+        found.isTied(),
+        found.normEpsilon(),
+        found.rotaryBase(),
+        isRecomputed(plan));
+  }
+
+  private static void requireEqual(String path, String key, long planned, long found) {
+    if (planned > 0 && planned != found) {
+      throw disagreement(path, key, Long.toString(planned), Long.toString(found));
+    }
+  }
+
+  private static BadCheckpointException disagreement(
+      String path, String key, String planned, String found) {
+    return new BadCheckpointException(
+        "model."
+            + key
+            + " is "
+            + planned
+            + " in the plan but "
+            + found
+            + " in "
+            + path
+            + "/config.json. Leave model."
+            + key
+            + " out of the plan, or write "
+            + found
+            + ".");
+  }
+}

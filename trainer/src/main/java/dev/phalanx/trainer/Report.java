@@ -1,0 +1,123 @@
+package dev.phalanx.trainer;
+
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.SerializationFeature;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.phalanx.parallelism.mesh.Axis;
+import dev.phalanx.parallelism.mesh.DeviceMesh;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * The job's report: a JSON file that rank 0 writes at the end, after a failure too. {@code docs/report.md} describes it.
+ * Numbers are printed so that they read back exactly.
+ */
+public final class Report {
+  private static final ObjectMapper MAPPER =
+      new ObjectMapper().enable(SerializationFeature.INDENT_OUTPUT);
+
+  private final String name;
+  private final int worldSize;
+  private final DeviceMesh mesh;
+  private final String engine;
+  private final List<StepRecord> steps = new ArrayList<>();
+  private final List<Evaluation> evaluations = new ArrayList<>();
+
+  private record Evaluation(long step, double loss, long tokens) {}
+
+  public Report(String name, int worldSize, DeviceMesh mesh, String engine) {
+    this.name = name;
+    this.worldSize = worldSize;
+    this.mesh = mesh;
+    this.engine = engine;
+  }
+
+  public void add(StepRecord step) {
+    steps.add(step);
+  }
+
+  public void addEvaluation(long step, double loss, long tokens) {
+    evaluations.add(new Evaluation(step, loss, tokens));
+  }
+
+  /** Writes the report of a job that failed. */
+  public void writeFailure(Path file, String failure) throws IOException {
+    ObjectNode root = root("failed");
+    root.put("failure", failure);
+    root.putArray("ranks");
+    write(file, root);
+  }
+
+  void write(Path file, String result, List<RankStatistics> ranks) throws IOException {
+    ObjectNode root = root(result);
+    ArrayNode rankNodes = root.putArray("ranks");
+    for (RankStatistics rank : ranks) {
+      add(rankNodes.addObject(), rank);
+    }
+    write(file, root);
+  }
+
+  private ObjectNode root(String result) {
+    ObjectNode root = MAPPER.createObjectNode();
+    root.put("name", name);
+    root.put("world_size", worldSize);
+    ObjectNode axes = root.putObject("mesh");
+    for (Axis axis : Axis.values()) {
+      axes.put(axis.label(), mesh.size(axis));
+    }
+    root.put("engine", engine);
+    root.put("result", result);
+    ArrayNode stepNodes = root.putArray("steps");
+    for (StepRecord step : steps) {
+      stepNodes
+          .addObject()
+          .put("step", step.step())
+          .put("loss", step.loss())
+          .put("grad_norm", step.gradientNorm())
+          .put("lr", step.learningRate())
+          .put("tokens", step.tokens())
+          .put("step_ms", step.stepMillis())
+          .put("tokens_per_second", step.tokensPerSecond());
+    }
+    ArrayNode evaluationNodes = root.putArray("evaluations");
+    for (Evaluation evaluation : evaluations) {
+      evaluationNodes
+          .addObject()
+          .put("step", evaluation.step())
+          .put("loss", evaluation.loss())
+          .put("tokens", evaluation.tokens());
+    }
+    return root;
+  }
+
+  private static void add(ObjectNode node, RankStatistics rank) {
+    node.put("rank", rank.rank())
+        .put("peak_rss_bytes", rank.peakResidentBytes())
+        .put("parameter_bytes", rank.parameterBytes())
+        .put("gradient_bytes", rank.gradientBytes())
+        .put("optimizer_bytes", rank.optimizerBytes())
+        .put("peak_activation_bytes", rank.peakActivationBytes());
+    node.putObject("bytes_sent").put(Axis.DATA.label(), rank.dataBytesSent());
+    node.putObject("messages_sent").put(Axis.DATA.label(), rank.dataMessagesSent());
+    node.put("compute_ms", rank.computeMillis())
+        .put("exposed_communication_ms", rank.exposedCommunicationMillis())
+        .put("idle_ms", rank.idleMillis());
+  }
+
+  private static void write(Path file, ObjectNode root) throws IOException {
+    Path directory = file.toAbsolutePath().getParent();
+    Files.createDirectories(directory);
+    Path partial = Files.createTempFile(directory, file.getFileName().toString(), ".partial");
+    try {
+      Files.writeString(partial, MAPPER.writeValueAsString(root) + System.lineSeparator());
+      Files.move(partial, file, StandardCopyOption.REPLACE_EXISTING, StandardCopyOption.ATOMIC_MOVE);
+    } finally {
+      Files.deleteIfExists(partial);
+    }
+  }
+}

@@ -1,0 +1,184 @@
+package dev.phalanx.trainer;
+
+import dev.phalanx.collectives.Communicator;
+import dev.phalanx.collectives.ReduceOperation;
+import dev.phalanx.collectives.Work;
+import dev.phalanx.sharding.OverlappedReducer;
+import dev.phalanx.tensor.Arena;
+import dev.phalanx.tensor.CounterRandom;
+import dev.phalanx.tensor.DType;
+import dev.phalanx.tensor.Engine;
+import dev.phalanx.tensor.Tensor;
+import dev.phalanx.tensor.autograd.GradientListener;
+import dev.phalanx.tensor.autograd.Loss;
+import dev.phalanx.tensor.autograd.Tape;
+import dev.phalanx.trainer.config.JobConfig;
+import dev.phalanx.trainer.config.LearningRateSchedule;
+import dev.phalanx.trainer.data.BatchPartition;
+import dev.phalanx.trainer.data.BatchSource;
+import dev.phalanx.trainer.model.TokenBatch;
+import java.util.OptionalDouble;
+
+/**
+ * Runs optimizer steps: forward and backward of this rank's micro-batches, the sum of gradients over the data-parallel ranks
+ * on the way, clipping, the update.
+ *
+ * <p>Each token's loss is divided by the tokens of the <em>global</em> batch before the backward pass, so that the sum over
+ * ranks and micro-batches is the gradient of the mean, however the batch is divided.
+ */
+final class StepRunner {
+  /** What a step has found out. */
+  record Outcome(double loss, double gradientNorm, double learningRate) {}
+
+  private static final GradientListener NOBODY = parameter -> {};
+
+  private final Engine engine;
+  private final Arena stepArena;
+  private final TrainingState state;
+  private final OverlappedReducer reducer;
+  private final Communicator dataGroup;
+  private final BatchSource samples;
+  private final BatchPartition partition;
+  private final LearningRateSchedule schedule;
+  private final OptionalDouble clipNorm;
+  private final long dropoutSeed;
+  private final Tensor lossSum; // [1] FLOAT64
+  private final Tensor microBatchLoss; // [1] FLOAT64
+  private final Tensor normSquared; // [1] FLOAT64
+  private final Tensor vote; // [1] FLOAT64
+  private final long[] inputs;
+  private final long[] targets;
+
+  /**
+   * @param stateArena owns what lives as long as the job
+   * @param stepArena owns what lives for a micro-batch
+   */
+  StepRunner(
+      Arena stateArena,
+      Arena stepArena,
+      TrainingState state,
+      Communicator dataGroup,
+      BatchSource samples,
+      BatchPartition partition,
+      JobConfig job) {
+    this.engine = stepArena.engine();
+    this.stepArena = stepArena;
+    this.state = state;
+    this.dataGroup = dataGroup;
+    this.samples = samples;
+    this.partition = partition;
+    this.schedule = LearningRateSchedule.of(job.optimizer());
+    this.clipNorm = job.optimizer().clipGradNorm();
+    this.dropoutSeed = CounterRandom.at(job.seed(), 1);
+    this.reducer =
+        new OverlappedReducer(
+            engine,
+            dataGroup,
+            state.flat(),
+            job.communication().bucketBytes(),
+            job.communication().overlap());
+    this.lossSum = stateArena.allocate(DType.FLOAT64, 1);
+    this.microBatchLoss = stateArena.allocate(DType.FLOAT64, 1);
+    this.normSquared = stateArena.allocate(DType.FLOAT64, 1);
+    this.vote = stateArena.allocate(DType.FLOAT64, 1);
+    int tokens = Math.multiplyExact(partition.microBatch(), samples.sequence());
+    this.inputs = new long[tokens];
+    this.targets = new long[tokens];
+  }
+
+  /**
+   * Runs one step and changes the parameters.
+   *
+   * @param step from 0
+   * @throws NotFiniteException where the loss or the gradient is none; the parameters are then unchanged
+   */
+  Outcome run(long step) throws InterruptedException {
+    state.flat().clearGradients();
+    engine.fill(lossSum, 0);
+    for (long microBatch = 0; microBatch < partition.microBatches(); microBatch++) {
+      runMicroBatch(step, microBatch);
+    }
+    engine.synchronize(lossSum.device());
+    Work lossOfAllRanks = dataGroup.allReduce(lossSum, ReduceOperation.SUM);
+    reducer.finish();
+    lossOfAllRanks.await();
+
+    double loss = scalar(lossSum) * lossScale();
+    double norm = gradientNorm();
+    requireFinite(step, loss, norm);
+    double learningRate = schedule.at(step);
+    state.optimizer().step(step + 1, learningRate, clipFactor(norm));
+    return new Outcome(loss, norm, learningRate);
+  }
+
+  /** Whether any rank answers yes; every rank must ask at the same time. */
+  boolean anyRank(boolean answer) throws InterruptedException {
+    if (dataGroup.size() == 1) {
+      return answer;
+    }
+    engine.fill(vote, answer ? 1 : 0);
+    engine.synchronize(vote.device());
+    dataGroup.allReduce(vote, ReduceOperation.SUM).await();
+    return scalar(vote) > 0;
+  }
+
+  private void runMicroBatch(long step, long microBatch) {
+    long firstSample = partition.firstSample(step, microBatch);
+    samples.fill(firstSample, partition.microBatch(), inputs, targets);
+    boolean isLast = microBatch == partition.microBatches() - 1;
+    try (TokenBatch batch =
+            TokenBatch.of(stepArena, partition.microBatch(), inputs, targets);
+        Tape tape = Tape.recording(stepArena)) {
+      long firstSequence = firstSample - partition.samplesBefore(step);
+      Loss loss =
+          state
+              .model()
+              .loss(
+                  tape,
+                  batch,
+                  lossScale(),
+                  CounterRandom.at(dropoutSeed, step),
+                  firstSequence);
+      engine.sum(loss.losses(), microBatchLoss);
+      engine.addScaled(1, microBatchLoss, lossSum);
+      tape.backward(loss, isLast ? reducer : NOBODY);
+    }
+  }
+
+  private double lossScale() {
+    return 1.0 / ((double) partition.globalBatch() * samples.sequence());
+  }
+
+  private double gradientNorm() {
+    engine.squaredNorm(state.flat().gradients(), normSquared);
+    return Math.sqrt(scalar(normSquared));
+  }
+
+  private double clipFactor(double norm) {
+    return clipNorm.isPresent() ? Math.min(1, clipNorm.getAsDouble() / (norm + 1e-6)) : 1;
+  }
+
+  private static void requireFinite(long step, double loss, double norm) {
+    if (!Double.isFinite(loss) || !Double.isFinite(norm)) {
+      throw new NotFiniteException(
+          "Step "
+              + (step + 1)
+              + " has loss "
+              + loss
+              + " and gradient norm "
+              + norm
+              + ", so training has stopped before the update. Lower optimizer.lr, set optimizer.clip_grad_norm, or go on from"
+              + " an earlier checkpoint with --resume.");
+    }
+  }
+
+  /** Time that this rank has waited for other ranks' gradients so far. */
+  double exposedCommunicationMillis() {
+    return reducer.exposedNanos() / 1e6;
+  }
+
+  private double scalar(Tensor tensor) {
+    engine.synchronize(tensor.device());
+    return tensor.byteBuffer(0, Double.BYTES).getDouble(0);
+  }
+}

@@ -1,0 +1,292 @@
+package dev.phalanx.trainer;
+
+import dev.phalanx.collectives.Communicator;
+import dev.phalanx.collectives.Traffic;
+import dev.phalanx.parallelism.mesh.DeviceMesh;
+import dev.phalanx.tensor.Arena;
+import dev.phalanx.tensor.Device;
+import dev.phalanx.tensor.Engine;
+import dev.phalanx.tensor.EngineOptions;
+import dev.phalanx.tensor.Engines;
+import dev.phalanx.trainer.config.JobConfig;
+import dev.phalanx.trainer.data.BatchPartition;
+import dev.phalanx.trainer.data.BatchSource;
+import dev.phalanx.trainer.data.TrainingData;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * One rank's part of a training job, from the plan to the report. Every rank of the job runs the same code on its own
+ * thread or in its own process; nothing is shared between ranks but what the communicator carries.
+ *
+ * <pre>
+ *   plan -> data -> model in flat memory -> (checkpoint) -> steps -> report
+ * </pre>
+ */
+public final class TrainingJob {
+  private final JobConfig config;
+  private final RankContext context;
+  private final JobListener listener;
+  private final Optional<Path> resumeFrom;
+
+  /**
+   * @param resumeFrom a checkpoint, or a directory whose newest checkpoint the job goes on from; nothing: it starts anew
+   */
+  public TrainingJob(
+      JobConfig config, RankContext context, JobListener listener, Optional<Path> resumeFrom) {
+    this.config = config;
+    this.context = context;
+    this.listener = context.rank() == 0 ? listener : JobListener.NONE;
+    this.resumeFrom = resumeFrom;
+  }
+
+  /**
+   * Trains to the end, or until a stop is asked for.
+   *
+   * @throws IOException where the report or a checkpoint cannot be written
+   * @throws dev.phalanx.trainer.data.DataException where the data is missing, damaged or does not fit the model
+   * @throws dev.phalanx.checkpoint.BadCheckpointException where weights or a checkpoint are damaged or do not fit
+   * @throws dev.phalanx.collectives.CollectiveException where another rank is lost or disagrees
+   * @throws NotFiniteException where the loss is no number any more
+   */
+  public JobResult run() throws InterruptedException, IOException {
+    try (Engine engine =
+            Engines.open(config.engine().label(), new EngineOptions(context.threads()));
+        Arena stateArena = new Arena(engine, device());
+        Arena stepArena = new Arena(engine, device());
+        DataSetup dataSetup = DataSetup.open(config.data(), context.baseDirectory())) {
+      ModelSetup modelSetup =
+          ModelSetup.of(config, context.baseDirectory(), dataSetup.vocabulary());
+      double heldOut = config.evaluation().every() > 0 ? config.evaluation().fraction() : 0;
+      try (TrainingData data =
+          dataSetup.samples(
+              modelSetup.config().sequence(), modelSetup.config().vocabulary(), heldOut)) {
+        TrainingState state = new TrainingState(stateArena, modelSetup, config);
+        return train(engine, stateArena, stepArena, state, data, dataSetup.tokenizer());
+      }
+    }
+  }
+
+  private static Device device() {
+    return Device.CPU;
+  }
+
+  private JobResult train(
+      Engine engine,
+      Arena stateArena,
+      Arena stepArena,
+      TrainingState state,
+      TrainingData data,
+      Optional<String> tokenizer)
+      throws InterruptedException, IOException {
+    Communicator dataGroup = context.world();
+    BatchSource samples = data.training();
+    BatchPartition partition =
+        new BatchPartition(
+            config.batch().global(),
+            dataGroup.size(),
+            dataGroup.rank(),
+            Math.toIntExact(config.batch().micro()));
+    StepRunner steps =
+        new StepRunner(stateArena, stepArena, state, dataGroup, samples, partition, config);
+    Evaluator evaluator =
+        data.heldOut()
+            .map(
+                heldOut ->
+                    new Evaluator(
+                        stateArena,
+                        stepArena,
+                        state.model(),
+                        dataGroup,
+                        heldOut,
+                        Math.toIntExact(config.batch().micro()),
+                        config.evaluation().batches()))
+            .orElse(null);
+    Report report =
+        new Report(
+            config.name(),
+            context.worldSize(),
+            DeviceMesh.dataParallel(context.worldSize()),
+            engine.name());
+    try (Checkpointing checkpoints =
+        Checkpointing.open(config, context, engine, state, tokenizer, listener)) {
+      long firstStep = checkpoints.restore(resumeFrom);
+      dataGroup.barrier().await();
+      listener.started(summary(engine, state, firstStep));
+      return new Run(steps, evaluator, checkpoints, report, stepArena, stateArena, state)
+          .from(firstStep);
+    }
+  }
+
+  private JobSummary summary(Engine engine, TrainingState state, long firstStep) {
+    return new JobSummary(
+        config.name(),
+        context.worldSize(),
+        state.model().config().family().name().toLowerCase(Locale.ROOT),
+        state.flat().elementCount(),
+        engine.description(),
+        config.precision().label(),
+        tokensPerStep(state),
+        firstStep + 1,
+        config.steps());
+  }
+
+  /** The loop over steps and what is counted on the way. */
+  private final class Run {
+    private final StepRunner steps;
+    private final @Nullable Evaluator evaluator;
+    private final Checkpointing checkpoints;
+    private final Report report;
+    private final Arena stepArena;
+    private final Arena stateArena;
+    private final TrainingState state;
+    private final long startNanos = System.nanoTime();
+    private double stepMillis;
+    private double lastLoss = Double.NaN;
+    private double lastEvaluation = Double.NaN;
+
+    Run(
+        StepRunner steps,
+        @Nullable Evaluator evaluator,
+        Checkpointing checkpoints,
+        Report report,
+        Arena stepArena,
+        Arena stateArena,
+        TrainingState state) {
+      this.steps = steps;
+      this.evaluator = evaluator;
+      this.checkpoints = checkpoints;
+      this.report = report;
+      this.stepArena = stepArena;
+      this.stateArena = stateArena;
+      this.state = state;
+    }
+
+    JobResult from(long firstStep) throws InterruptedException, IOException {
+      try {
+        long done = firstStep;
+        boolean stopped = false;
+        while (done < config.steps() && !stopped) {
+          runStep(done);
+          done++;
+          if (isDue(config.evaluation().every(), done) || done == config.steps()) {
+            evaluate(done);
+          }
+          stopped = done < config.steps() && stopIsRequested();
+          checkpoints.afterStep(done, done == config.steps() || stopped);
+        }
+        checkpoints.finish();
+        return result(
+            stopped ? JobResult.Outcome.STOPPED : JobResult.Outcome.COMPLETED, done, firstStep);
+      } catch (RuntimeException | Error | InterruptedException | IOException e) {
+        reportFailure(e);
+        throw e;
+      }
+    }
+
+    private void runStep(long step) throws InterruptedException {
+      long start = System.nanoTime();
+      StepRunner.Outcome outcome = steps.run(step);
+      double millis = (System.nanoTime() - start) / 1e6;
+      stepMillis += millis;
+      lastLoss = outcome.loss();
+      StepRecord record =
+          new StepRecord(
+              step + 1,
+              outcome.loss(),
+              outcome.gradientNorm(),
+              outcome.learningRate(),
+              tokensPerStep(state),
+              millis);
+      report.add(record);
+      listener.stepFinished(record);
+    }
+
+    private void evaluate(long done) throws InterruptedException {
+      if (evaluator != null) {
+        Evaluator.Outcome outcome = evaluator.run();
+        lastEvaluation = outcome.loss();
+        report.addEvaluation(done, outcome.loss(), outcome.tokens());
+        listener.evaluated(done, outcome.loss(), outcome.tokens());
+      }
+    }
+
+    /** All ranks stop after the same step: whoever was asked first decides for all. */
+    private boolean stopIsRequested() throws InterruptedException {
+      return steps.anyRank(context.stopRequested().getAsBoolean());
+    }
+
+    private JobResult result(JobResult.Outcome outcome, long done, long firstStep)
+        throws InterruptedException, IOException {
+      double seconds = (System.nanoTime() - startNanos) / 1e9;
+      Optional<Path> reportFile = reportFile();
+      List<RankStatistics> ranks = gatherStatistics(seconds * 1000);
+      if (reportFile.isPresent()) {
+        report.write(
+            reportFile.get(),
+            outcome == JobResult.Outcome.COMPLETED ? "completed" : "stopped",
+            ranks);
+      }
+      double tokens = (double) (done - firstStep) * tokensPerStep(state);
+      return new JobResult(
+          outcome,
+          done,
+          lastLoss,
+          lastEvaluation,
+          seconds,
+          stepMillis > 0 ? tokens / (stepMillis / 1000) : 0,
+          ranks.stream().mapToLong(RankStatistics::peakResidentBytes).max().orElse(0),
+          checkpoints.newest(),
+          reportFile);
+    }
+
+    private List<RankStatistics> gatherStatistics(double totalMillis) throws InterruptedException {
+      Traffic traffic = context.world().traffic();
+      double exposed = steps.exposedCommunicationMillis();
+      RankStatistics own =
+          new RankStatistics(
+              context.rank(),
+              ProcessMemory.peakResidentBytes(),
+              state.parameterBytes(),
+              state.gradientBytes(),
+              state.optimizerBytes(),
+              stepArena.peakBytesInUse(),
+              traffic.bytesSent(),
+              traffic.messagesSent(),
+              stepMillis - exposed,
+              exposed,
+              totalMillis - stepMillis);
+      return RankStatistics.gather(context.world(), stateArena, own);
+    }
+
+    /** Best effort: what failed first is what the caller must hear of. */
+    private void reportFailure(Throwable failure) {
+      try {
+        Optional<Path> file = reportFile();
+        if (file.isPresent()) {
+          report.writeFailure(file.get(), String.valueOf(failure.getMessage()));
+        }
+      } catch (IOException | RuntimeException e) {
+        failure.addSuppressed(e);
+      }
+    }
+
+    private Optional<Path> reportFile() {
+      return context.rank() == 0
+          ? config.log().report().map(context.baseDirectory()::resolve)
+          : Optional.empty();
+    }
+  }
+
+  private long tokensPerStep(TrainingState state) {
+    return config.batch().global() * state.model().config().sequence();
+  }
+
+  private static boolean isDue(long every, long done) {
+    return every > 0 && done % every == 0;
+  }
+}
