@@ -27,8 +27,13 @@ import java.util.OptionalDouble;
  * ranks and micro-batches is the gradient of the mean, however the batch is divided.
  */
 final class StepRunner {
-  /** What a step has found out. */
-  record Outcome(double loss, double gradientNorm, double learningRate) {}
+  /**
+   * What a step has found out.
+   *
+   * @param stopIsRequested by any rank, the same answer on all: they stop after the same step
+   */
+  record Outcome(
+      double loss, double gradientNorm, double learningRate, boolean stopIsRequested) {}
 
   private static final GradientListener NOBODY = parameter -> {};
 
@@ -42,10 +47,11 @@ final class StepRunner {
   private final LearningRateSchedule schedule;
   private final OptionalDouble clipNorm;
   private final long dropoutSeed;
-  private final Tensor lossSum; // [1] FLOAT64
+  private final Tensor sums; // [2] FLOAT64: what all ranks add up, as the next two
+  private final Tensor lossSum; // [1]
+  private final Tensor stopVotes; // [1]
   private final Tensor microBatchLoss; // [1] FLOAT64
   private final Tensor normSquared; // [1] FLOAT64
-  private final Tensor vote; // [1] FLOAT64
   private final long[] inputs;
   private final long[] targets;
 
@@ -77,10 +83,11 @@ final class StepRunner {
             state.flat(),
             job.communication().bucketBytes(),
             job.communication().overlap());
-    this.lossSum = stateArena.allocate(DType.FLOAT64, 1);
+    this.sums = stateArena.allocate(DType.FLOAT64, 2);
+    this.lossSum = sums.slice(0, 0, 1);
+    this.stopVotes = sums.slice(0, 1, 1);
     this.microBatchLoss = stateArena.allocate(DType.FLOAT64, 1);
     this.normSquared = stateArena.allocate(DType.FLOAT64, 1);
-    this.vote = stateArena.allocate(DType.FLOAT64, 1);
     int tokens = Math.multiplyExact(partition.microBatch(), samples.sequence());
     this.inputs = new long[tokens];
     this.targets = new long[tokens];
@@ -90,36 +97,27 @@ final class StepRunner {
    * Runs one step and changes the parameters.
    *
    * @param step from 0
+   * @param requestStop whether this rank wants the job to stop
    * @throws NotFiniteException where the loss or the gradient is none; the parameters are then unchanged
    */
-  Outcome run(long step) throws InterruptedException {
+  Outcome run(long step, boolean requestStop) throws InterruptedException {
     state.flat().clearGradients();
     engine.fill(lossSum, 0);
+    engine.fill(stopVotes, requestStop ? 1 : 0);
     for (long microBatch = 0; microBatch < partition.microBatches(); microBatch++) {
       runMicroBatch(step, microBatch);
     }
-    engine.synchronize(lossSum.device());
-    Work lossOfAllRanks = dataGroup.allReduce(lossSum, ReduceOperation.SUM);
+    engine.synchronize(sums.device());
+    Work sumsOfAllRanks = dataGroup.allReduce(sums, ReduceOperation.SUM);
     reducer.finish();
-    lossOfAllRanks.await();
+    sumsOfAllRanks.await();
 
     double loss = scalar(lossSum) * lossScale();
     double norm = gradientNorm();
     requireFinite(step, loss, norm);
     double learningRate = schedule.at(step);
     state.optimizer().step(step + 1, learningRate, clipFactor(norm));
-    return new Outcome(loss, norm, learningRate);
-  }
-
-  /** Whether any rank answers yes; every rank must ask at the same time. */
-  boolean anyRank(boolean answer) throws InterruptedException {
-    if (dataGroup.size() == 1) {
-      return answer;
-    }
-    engine.fill(vote, answer ? 1 : 0);
-    engine.synchronize(vote.device());
-    dataGroup.allReduce(vote, ReduceOperation.SUM).await();
-    return scalar(vote) > 0;
+    return new Outcome(loss, norm, learningRate, scalar(stopVotes) > 0);
   }
 
   private void runMicroBatch(long step, long microBatch) {

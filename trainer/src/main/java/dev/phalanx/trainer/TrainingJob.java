@@ -171,12 +171,12 @@ public final class TrainingJob {
         long done = firstStep;
         boolean stopped = false;
         while (done < config.steps() && !stopped) {
-          runStep(done);
+          boolean stopIsRequested = runStep(done);
           done++;
           if (isDue(config.evaluation().every(), done) || done == config.steps()) {
             evaluate(done);
           }
-          stopped = done < config.steps() && stopIsRequested();
+          stopped = done < config.steps() && stopIsRequested;
           checkpoints.afterStep(done, done == config.steps() || stopped);
         }
         checkpoints.finish();
@@ -188,9 +188,9 @@ public final class TrainingJob {
       }
     }
 
-    private void runStep(long step) throws InterruptedException {
+    private boolean runStep(long step) throws InterruptedException {
       long start = System.nanoTime();
-      StepRunner.Outcome outcome = steps.run(step);
+      StepRunner.Outcome outcome = steps.run(step, context.stopRequested().getAsBoolean());
       double millis = (System.nanoTime() - start) / 1e6;
       stepMillis += millis;
       lastLoss = outcome.loss();
@@ -204,6 +204,7 @@ public final class TrainingJob {
               millis);
       report.add(record);
       listener.stepFinished(record);
+      return outcome.stopIsRequested();
     }
 
     private void evaluate(long done) throws InterruptedException {
@@ -213,11 +214,6 @@ public final class TrainingJob {
         report.addEvaluation(done, outcome.loss(), outcome.tokens());
         listener.evaluated(done, outcome.loss(), outcome.tokens());
       }
-    }
-
-    /** All ranks stop after the same step: whoever was asked first decides for all. */
-    private boolean stopIsRequested() throws InterruptedException {
-      return steps.anyRank(context.stopRequested().getAsBoolean());
     }
 
     private JobResult result(JobResult.Outcome outcome, long done, long firstStep)
