@@ -1,0 +1,73 @@
+package dev.phalanx.trainer.config;
+
+import dev.phalanx.trainer.config.JobConfig.Compression;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+
+/** The section {@code communication.compression}. */
+final class CompressionBinder {
+  private CompressionBinder() {}
+
+  enum Kind implements Choice {
+    NONE,
+    FP16,
+    BF16,
+    INT8,
+    TOPK,
+    THRESHOLD,
+    ONEBIT,
+    POWERSGD
+  }
+
+  static Compression bind(Section section) {
+    Kind kind =
+        section.kind(
+            "kind",
+            Kind.class,
+            Optional.of(Kind.NONE),
+            Map.of(
+                Kind.INT8, List.of("block"),
+                Kind.TOPK, List.of("density"),
+                Kind.THRESHOLD, List.of("threshold"),
+                Kind.ONEBIT, List.of("warmup_steps"),
+                Kind.POWERSGD, List.of("rank", "warmup_steps")));
+    Compression compression =
+        switch (kind) {
+          case NONE -> new Compression.None();
+          case FP16 -> new Compression.Fp16();
+          case BF16 -> new Compression.Bf16();
+          case INT8 ->
+              new Compression.Int8(Math.toIntExact(section.count("block").from(1).orElse(1024L)));
+          case TOPK -> new Compression.TopK(section.real("density").above(0).below(1).orElse(0.01));
+          case THRESHOLD ->
+              new Compression.Threshold(section.real("threshold").above(0).orElse(1e-3));
+          case ONEBIT -> new Compression.OneBit(section.count("warmup_steps").from(0).orElse(100L));
+          case POWERSGD ->
+              new Compression.PowerSgd(
+                  Math.toIntExact(section.count("rank").from(1).orElse(4L)),
+                  section.count("warmup_steps").from(0).orElse(100L));
+        };
+    section.end();
+    return compression;
+  }
+
+  static Kind kindOf(Compression compression) {
+    if (compression instanceof Compression.None) {
+      return Kind.NONE;
+    } else if (compression instanceof Compression.Fp16) {
+      return Kind.FP16;
+    } else if (compression instanceof Compression.Bf16) {
+      return Kind.BF16;
+    } else if (compression instanceof Compression.Int8) {
+      return Kind.INT8;
+    } else if (compression instanceof Compression.TopK) {
+      return Kind.TOPK;
+    } else if (compression instanceof Compression.Threshold) {
+      return Kind.THRESHOLD;
+    } else if (compression instanceof Compression.OneBit) {
+      return Kind.ONEBIT;
+    }
+    return Kind.POWERSGD;
+  }
+}

@@ -1,0 +1,111 @@
+package dev.phalanx.trainer.config;
+
+import dev.phalanx.trainer.config.JobConfig.Algorithm;
+import dev.phalanx.trainer.config.JobConfig.Compression;
+import dev.phalanx.trainer.config.JobConfig.DeviceKind;
+import dev.phalanx.trainer.config.JobConfig.EngineKind;
+import dev.phalanx.trainer.config.JobConfig.Offload;
+import dev.phalanx.trainer.config.JobConfig.Optimizer;
+import dev.phalanx.trainer.config.JobConfig.Precision;
+import dev.phalanx.trainer.config.JobConfig.Recompute;
+import dev.phalanx.trainer.config.JobConfig.Transport;
+import java.util.EnumSet;
+import java.util.Set;
+
+/**
+ * What the plan file has words for but this version cannot do: such a plan is refused instead of
+ * run in another way than it says. Whoever adds a feature takes its line out here.
+ */
+final class FeatureAvailability {
+  private static final Set<Transport> TRANSPORTS =
+      EnumSet.of(Transport.AUTO, Transport.INPROCESS, Transport.TCP);
+  private static final Set<Algorithm> ALGORITHMS = EnumSet.of(Algorithm.AUTO, Algorithm.RING);
+
+  private final Problems problems;
+  private final Positions positions;
+
+  FeatureAvailability(Problems problems, Positions positions) {
+    this.problems = problems;
+    this.positions = positions;
+  }
+
+  void check(JobConfig config) {
+    checkComputation(config);
+    checkParallelism(config.parallel());
+    checkSharding(config.sharding());
+    checkCommunication(config.communication());
+  }
+
+  private void checkComputation(JobConfig config) {
+    require(config.engine() != EngineKind.ND4J, "engine", "engine nd4j", "auto");
+    require(config.device() != DeviceKind.CUDA, "device", "device cuda", "auto");
+    require(config.precision() != Precision.FP16, "precision", "precision fp16", "bf16");
+    Recompute recompute = config.model().recompute();
+    require(recompute == Recompute.NONE, "model.recompute", "recompute " + recompute.key(), "none");
+    require(
+        !(config.optimizer().algorithm() instanceof Optimizer.Lamb),
+        "optimizer.kind",
+        "optimizer lamb",
+        "adamw");
+  }
+
+  private void checkParallelism(JobConfig.Parallel parallel) {
+    requireOne(parallel.tensor(), "tensor", "tensor parallelism");
+    requireOne(parallel.pipeline(), "pipeline", "pipeline parallelism");
+    requireOne(parallel.context(), "context", "context parallelism");
+    requireOne(parallel.expert(), "expert", "expert parallelism");
+    requireOne(parallel.virtualStages(), "virtual_stages", "more than one virtual stage");
+    require(
+        !parallel.sequenceParallel(),
+        "parallel.sequence_parallel",
+        "sequence parallelism",
+        "false");
+  }
+
+  private void requireOne(int size, String key, String feature) {
+    require(size == 1, "parallel." + key, feature, "1");
+  }
+
+  private void checkSharding(JobConfig.Sharding sharding) {
+    require(sharding.zero() == 0, "sharding.zero", "ZeRO stage " + sharding.zero(), "0");
+    require(
+        sharding.shardSize() == -1,
+        "sharding.shard_size",
+        "a shard of " + sharding.shardSize() + " ranks",
+        "-1");
+    require(
+        sharding.offload() == Offload.NONE, "sharding.offload", "offloading to the cpu", "none");
+  }
+
+  private void checkCommunication(JobConfig.Communication communication) {
+    Transport transport = communication.transport();
+    require(
+        TRANSPORTS.contains(transport),
+        "communication.transport",
+        "transport " + transport.key(),
+        "auto");
+    Algorithm algorithm = communication.algorithm();
+    require(
+        ALGORITHMS.contains(algorithm),
+        "communication.algorithm",
+        "algorithm " + algorithm.key(),
+        "auto");
+    Compression compression = communication.compression();
+    require(
+        compression instanceof Compression.None,
+        "communication.compression.kind",
+        "compression " + CompressionBinder.kindOf(compression).key(),
+        "none");
+  }
+
+  private void require(boolean isAvailable, String keyPath, String feature, String instead) {
+    if (!isAvailable) {
+      String key = keyPath.substring(keyPath.lastIndexOf('.') + 1);
+      problems.add(
+          positions.of(keyPath),
+          keyPath,
+          feature + " is not available in this version",
+          "write '" + key + ": " + instead + "'");
+    }
+  }
+}

@@ -1,0 +1,424 @@
+package dev.phalanx.trainer.config;
+
+import java.time.Duration;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalDouble;
+import java.util.OptionalInt;
+
+/**
+ * A training job and its parallel layout: the plan file after parsing, with defaults filled in.
+ * Immutable; two equal plans are equal values. Every component is a key of the plan file, described
+ * in {@code docs/plan-file.md}.
+ *
+ * <p>{@link JobConfigParser} makes one from YAML, {@link JobConfigWriter} writes it back, {@link
+ * JobConfigValidator} checks it against the number of ranks.
+ *
+ * @param seed of everything random for which the plan gives no seed of its own
+ * @param steps optimizer steps of the whole job, at least 1
+ * @param checkpoint empty: no checkpoints are written
+ * @param threads that one kernel of one rank may use; 0: the host's cores are shared between its
+ *     ranks
+ */
+public record JobConfig(
+    String name,
+    long seed,
+    EngineKind engine,
+    DeviceKind device,
+    Precision precision,
+    int threads,
+    Model model,
+    Data data,
+    Batch batch,
+    Optimizer optimizer,
+    long steps,
+    Parallel parallel,
+    Sharding sharding,
+    Communication communication,
+    Optional<Checkpoint> checkpoint,
+    Log log,
+    Evaluation evaluation) {
+
+  /**
+   * The same job with another model: how sizes that came from a weights directory or a tokenizer
+   * are filled in.
+   */
+  public JobConfig withModel(Model changed) {
+    return new JobConfig(
+        name,
+        seed,
+        engine,
+        device,
+        precision,
+        threads,
+        changed,
+        data,
+        batch,
+        optimizer,
+        steps,
+        parallel,
+        sharding,
+        communication,
+        checkpoint,
+        log,
+        evaluation);
+  }
+
+  /**
+   * Micro-batches that one data-parallel rank runs for one optimizer step.
+   *
+   * @param worldSize ranks of the job; the plan must have passed {@link JobConfigValidator} with it
+   */
+  public long microBatchesPerStep(int worldSize) {
+    return batch.global() / (batch.micro() * parallel.dataSize(worldSize));
+  }
+
+  /**
+   * Every effective key as plain maps, lists, strings, numbers and booleans, in the order of the
+   * plan file.
+   */
+  public Map<String, Object> toMap() {
+    return JobConfigWriter.toMap(this);
+  }
+
+  /** Which kernels compute. */
+  public enum EngineKind implements Choice {
+    AUTO,
+    TORCH,
+    ND4J
+  }
+
+  /** Where tensors live. */
+  public enum DeviceKind implements Choice {
+    AUTO,
+    CPU,
+    CUDA
+  }
+
+  /**
+   * What forward and backward compute in; master weights, moments and reductions are fp32 in all of
+   * them.
+   */
+  public enum Precision implements Choice {
+    FP32,
+    BF16,
+    FP16
+  }
+
+  /**
+   * The network. A size that is 0 was left out and has no default in the plan: with {@link
+   * Init.HuggingFace} it is what the directory's {@code config.json} says, and {@code vocab} may
+   * also follow from a tokenizer file or a prepared token file.
+   *
+   * @param hidden width of the residual stream
+   * @param kvHeads key and value heads, a divisor of {@code heads} (llama: grouped-query attention)
+   * @param ffnHidden width inside the feed-forward layers
+   * @param sequence tokens of a training sequence
+   * @param vocab token ids of the model, before any padding
+   * @param dropout probability in [0, 1)
+   * @param tiedEmbeddings whether the output layer is the token embedding
+   * @param normEpsilon added to the variance in LayerNorm and to the mean square in RMSNorm
+   * @param ropeTheta base of the rotary embedding (llama)
+   */
+  public record Model(
+      Family family,
+      int layers,
+      long hidden,
+      int heads,
+      int kvHeads,
+      long ffnHidden,
+      long sequence,
+      long vocab,
+      double dropout,
+      boolean tiedEmbeddings,
+      double normEpsilon,
+      double ropeTheta,
+      Recompute recompute,
+      Init init) {
+
+    /** Whether no size is left to be found out. */
+    public boolean isComplete() {
+      return layers > 0
+          && hidden > 0
+          && heads > 0
+          && kvHeads > 0
+          && ffnHidden > 0
+          && sequence > 0
+          && vocab > 0;
+    }
+
+    public Model withVocab(long changed) {
+      return new Model(
+          family,
+          layers,
+          hidden,
+          heads,
+          kvHeads,
+          ffnHidden,
+          sequence,
+          changed,
+          dropout,
+          tiedEmbeddings,
+          normEpsilon,
+          ropeTheta,
+          recompute,
+          init);
+    }
+  }
+
+  public enum Family implements Choice {
+    /** LayerNorm, learned positions, GELU (tanh form), biases (Radford et al., 2019). */
+    GPT2,
+    /** RMSNorm, rotary positions, SwiGLU, no biases (Touvron et al., 2023). */
+    LLAMA
+  }
+
+  /** Which activations backward computes again instead of keeping them. */
+  public enum Recompute implements Choice {
+    NONE,
+    SELECTIVE,
+    FULL
+  }
+
+  /** Where the weights come from. */
+  public sealed interface Init {
+    /** Normal distribution with this standard deviation. */
+    record Normal(double std) implements Init {}
+
+    /** The formulas of the numeric reference. */
+    record Reference(long seed) implements Init {}
+
+    /** A directory with {@code config.json} and safetensors files. */
+    record HuggingFace(String path) implements Init {}
+  }
+
+  /** What the model learns from. */
+  public sealed interface Data {
+    /** Of the order of samples, or of the reference's formulas. */
+    long seed();
+
+    /** What made the tokens, where the plan says so: {@code bytes}, {@code gpt2} or a path. */
+    Optional<String> tokenizerName();
+
+    /** A file of UTF-8 text. */
+    record Text(String path, String tokenizer, long seed) implements Data {
+      @Override
+      public Optional<String> tokenizerName() {
+        return Optional.of(tokenizer);
+      }
+    }
+
+    /** A file of token ids that {@code phalanx data prepare} made. */
+    record Tokens(String path, Optional<String> tokenizerName, long seed) implements Data {}
+
+    /** The formulas of the numeric reference. */
+    record Reference(long seed) implements Data {
+      @Override
+      public Optional<String> tokenizerName() {
+        return Optional.empty();
+      }
+    }
+  }
+
+  /**
+   * Sizes in sequences.
+   *
+   * @param global sequences of an optimizer step
+   * @param micro sequences of a micro-batch of one data-parallel rank
+   */
+  public record Batch(long global, long micro) {}
+
+  /**
+   * @param learningRate the peak rate
+   * @param weightDecay decoupled, on parameters of two or more dimensions
+   * @param clipGradNorm empty: no clipping
+   */
+  public record Optimizer(
+      Algorithm algorithm,
+      double learningRate,
+      double weightDecay,
+      OptionalDouble clipGradNorm,
+      Schedule schedule) {
+
+    public sealed interface Algorithm {}
+
+    /** Loshchilov and Hutter, 2019. */
+    public record AdamW(double beta1, double beta2, double epsilon) implements Algorithm {}
+
+    /** Stochastic gradient descent; momentum 0 keeps no state. */
+    public record Sgd(double momentum, boolean nesterov) implements Algorithm {}
+
+    /** You et al., 2020. */
+    public record Lamb(double beta1, double beta2, double epsilon) implements Algorithm {}
+  }
+
+  /**
+   * The learning rate over the steps; {@link LearningRateSchedule} has the formulas.
+   *
+   * @param decaySteps the number of the step at which the minimum is reached, the warm-up included
+   */
+  public record Schedule(
+      ScheduleKind kind, long warmupSteps, long decaySteps, double minimumLearningRate) {}
+
+  public enum ScheduleKind implements Choice {
+    CONSTANT,
+    LINEAR,
+    COSINE
+  }
+
+  /**
+   * How many ranks each axis of the mesh has.
+   *
+   * @param data -1: whatever the world leaves over
+   * @param expert a divisor of the data axis; it adds no ranks
+   * @param order of the axes, inner (neighbouring ranks) to outer; all four
+   * @param schedule a pipeline schedule's name or the path of a schedule table
+   */
+  public record Parallel(
+      int data,
+      int tensor,
+      int pipeline,
+      int context,
+      int expert,
+      List<Axis> order,
+      boolean sequenceParallel,
+      String schedule,
+      int virtualStages) {
+
+    /** The schedules that have a name. */
+    public static final List<String> SCHEDULES =
+        List.of("gpipe", "1f1b", "interleaved", "zb-h1", "zb-h2");
+
+    public Parallel {
+      order = List.copyOf(order);
+    }
+
+    /** The ranks of one model replica. */
+    public long ranksPerReplica() {
+      return Math.multiplyExact((long) tensor, Math.multiplyExact((long) pipeline, context));
+    }
+
+    /**
+     * The ranks that the plan asks for; empty where the data axis takes what the world leaves over.
+     */
+    public OptionalInt worldSize() {
+      return data < 0
+          ? OptionalInt.empty()
+          : OptionalInt.of(Math.toIntExact(Math.multiplyExact(data, ranksPerReplica())));
+    }
+
+    /** The size of the data axis in a world of this size. */
+    public int dataSize(int worldSize) {
+      return data > 0 ? data : Math.toIntExact(worldSize / ranksPerReplica());
+    }
+  }
+
+  /** The axes of the mesh that have ranks of their own. */
+  public enum Axis implements Choice {
+    TENSOR,
+    CONTEXT,
+    DATA,
+    PIPELINE
+  }
+
+  /**
+   * What data-parallel ranks divide among themselves (Rajbhandari et al., 2020).
+   *
+   * @param zero 0 nothing, 1 optimizer state, 2 also gradients, 3 also parameters
+   * @param shardSize ranks that share one copy; -1: the whole data axis
+   */
+  public record Sharding(int zero, int shardSize, Offload offload) {}
+
+  public enum Offload implements Choice {
+    NONE,
+    CPU
+  }
+
+  /**
+   * How ranks exchange tensors.
+   *
+   * @param bucketMb mebibytes of gradients that are reduced together
+   * @param overlap whether gradients are reduced while backward goes on
+   * @param timeoutSeconds the longest wait for another rank
+   */
+  public record Communication(
+      Transport transport,
+      Algorithm algorithm,
+      double bucketMb,
+      boolean overlap,
+      double timeoutSeconds,
+      Compression compression) {
+
+    public long bucketBytes() {
+      return (long) (bucketMb * (1 << 20));
+    }
+
+    public Duration timeout() {
+      return Duration.ofNanos((long) (timeoutSeconds * 1e9));
+    }
+  }
+
+  public enum Transport implements Choice {
+    AUTO,
+    INPROCESS,
+    SHM,
+    TCP,
+    GRPC,
+    NCCL
+  }
+
+  public enum Algorithm implements Choice {
+    AUTO,
+    RING,
+    TREE,
+    HALVING_DOUBLING,
+    DIRECT
+  }
+
+  /** What is done to gradients before they are sent. */
+  public sealed interface Compression {
+    record None() implements Compression {}
+
+    record Fp16() implements Compression {}
+
+    record Bf16() implements Compression {}
+
+    /** One scale for each block of elements. */
+    record Int8(int block) implements Compression {}
+
+    /** The largest elements only; what is left out is added to the next step's gradient. */
+    record TopK(double density) implements Compression {}
+
+    /** Elements beyond a threshold only, as its value with their sign. */
+    record Threshold(double threshold) implements Compression {}
+
+    /** Signs, after a warm-up without compression. */
+    record OneBit(long warmupSteps) implements Compression {}
+
+    /** A low-rank approximation (Vogels et al., 2019). */
+    record PowerSgd(int rank, long warmupSteps) implements Compression {}
+  }
+
+  /**
+   * @param dir a directory of its own, or a store's address
+   * @param every steps between checkpoints; 0: only when the job ends or is stopped
+   * @param keep newest checkpoints that stay
+   * @param async whether training goes on while a checkpoint is written
+   */
+  public record Checkpoint(String dir, long every, int keep, boolean async) {}
+
+  /**
+   * @param every steps between two lines of progress
+   * @param tensorboard directory for event files
+   * @param report file for the JSON report
+   */
+  public record Log(long every, Optional<String> tensorboard, Optional<String> report) {}
+
+  /**
+   * @param every steps between evaluations; 0: none, and nothing is held out
+   * @param batches micro-batches on every data-parallel rank
+   * @param fraction of the data that is held out, its end; in (0, 1)
+   */
+  public record Evaluation(long every, long batches, double fraction) {}
+}

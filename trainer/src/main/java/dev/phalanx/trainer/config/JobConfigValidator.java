@@ -1,0 +1,314 @@
+package dev.phalanx.trainer.config;
+
+import dev.phalanx.trainer.config.JobConfig.Batch;
+import dev.phalanx.trainer.config.JobConfig.Data;
+import dev.phalanx.trainer.config.JobConfig.Family;
+import dev.phalanx.trainer.config.JobConfig.Init;
+import dev.phalanx.trainer.config.JobConfig.Model;
+import dev.phalanx.trainer.config.JobConfig.Optimizer;
+import dev.phalanx.trainer.config.JobConfig.Parallel;
+import dev.phalanx.trainer.config.JobConfig.Schedule;
+import dev.phalanx.trainer.config.JobConfig.ScheduleKind;
+import java.util.List;
+import java.util.stream.Collectors;
+import java.util.stream.LongStream;
+
+/**
+ * Checks what depends on several keys or on the number of ranks, before a process is started. Sizes
+ * that the plan leaves open are not looked at; run it again when they are known.
+ */
+public final class JobConfigValidator {
+  private final JobConfig config;
+  private final Positions positions;
+  private final int worldSize;
+  private final Problems problems = new Problems();
+
+  private JobConfigValidator(JobConfig config, Positions positions, int worldSize) {
+    this.config = config;
+    this.positions = positions;
+    this.worldSize = worldSize;
+  }
+
+  /**
+   * Checks a plan.
+   *
+   * @param worldSize ranks that will run it
+   * @throws ConfigurationException with every mistake, each at the line of its key
+   */
+  public static void validate(ParsedPlan plan, int worldSize) {
+    List<Problem> problems = problemsOf(plan, worldSize);
+    if (!problems.isEmpty()) {
+      throw new ConfigurationException(problems);
+    }
+  }
+
+  /**
+   * Checks a plan whose text is not at hand, as a worker has it.
+   *
+   * @throws ConfigurationException with every mistake, without lines
+   */
+  public static void validate(JobConfig config, int worldSize) {
+    validate(new ParsedPlan(config, Positions.unknown(config.name())), worldSize);
+  }
+
+  /** Every mistake, in the order of the file; empty if the plan can run. */
+  public static List<Problem> problemsOf(ParsedPlan plan, int worldSize) {
+    if (worldSize < 1) {
+      throw new IllegalArgumentException("a job has at least one rank, not " + worldSize);
+    }
+    JobConfigValidator validator =
+        new JobConfigValidator(plan.config(), plan.positions(), worldSize);
+    validator.check();
+    return validator.problems.inOrder();
+  }
+
+  private void check() {
+    new FeatureAvailability(problems, positions).check(config);
+    checkWidths();
+    checkFamily();
+    checkReferenceInit();
+    checkVocabulary();
+    checkSchedule();
+    checkNesterov();
+    if (checkWorld()) {
+      checkBatch();
+    }
+  }
+
+  private void checkWidths() {
+    Model model = config.model();
+    long hidden = model.hidden();
+    int heads = model.heads();
+    if (hidden > 0 && heads > 0 && hidden % heads != 0) {
+      report(
+          "model.heads",
+          "hidden " + hidden + " is not a multiple of heads " + heads,
+          "write a divisor of " + hidden + ", as in 'heads: " + divisorNear(hidden, heads) + "'");
+    }
+    int kvHeads = model.kvHeads();
+    if (heads > 0 && kvHeads > 0 && heads % kvHeads != 0) {
+      report(
+          "model.kv_heads",
+          "heads " + heads + " is not a multiple of kv_heads " + kvHeads,
+          "write a divisor of "
+              + heads
+              + ", as in 'kv_heads: "
+              + divisorNear(heads, kvHeads)
+              + "'");
+    }
+  }
+
+  private void checkFamily() {
+    Model model = config.model();
+    if (model.family() == Family.GPT2 && model.kvHeads() != model.heads() && model.kvHeads() > 0) {
+      report(
+          "model.kv_heads",
+          "family gpt2 has as many key and value heads as heads, "
+              + model.heads()
+              + ", found "
+              + model.kvHeads(),
+          "leave kv_heads out or write 'family: llama'");
+    }
+    boolean hasHeadSize = model.heads() > 0 && model.hidden() % model.heads() == 0;
+    if (model.family() == Family.LLAMA && hasHeadSize) {
+      long headSize = model.hidden() / model.heads();
+      if (headSize % 2 != 0) {
+        report(
+            "model.heads",
+            "rotary positions turn pairs of numbers, but a head has "
+                + headSize
+                + " (hidden "
+                + model.hidden()
+                + " / heads "
+                + model.heads()
+                + ")",
+            "choose hidden and heads such that hidden / heads is even");
+      }
+    }
+  }
+
+  /** The reference's formulas know one form of the model. */
+  private void checkReferenceInit() {
+    Model model = config.model();
+    if (!(model.init() instanceof Init.Reference)) {
+      return;
+    }
+    if (model.family() != Family.GPT2) {
+      report(
+          "model.family",
+          "init reference has weights for family gpt2 only",
+          "write 'family: gpt2'");
+    }
+    if (!model.tiedEmbeddings()) {
+      report(
+          "model.tied_embeddings",
+          "init reference has no weights for an output layer of its own",
+          "write 'tied_embeddings: true'");
+    }
+    if (model.ffnHidden() != 4 * model.hidden()) {
+      report(
+          "model.ffn_hidden",
+          "init reference has weights for ffn_hidden = 4 hidden = "
+              + 4 * model.hidden()
+              + ", found "
+              + model.ffnHidden(),
+          "leave ffn_hidden out");
+    }
+  }
+
+  private void checkVocabulary() {
+    Data data = config.data();
+    long needed = data.tokenizerName().map(KnownVocabulary::sizeOf).orElse(0L);
+    long vocab = config.model().vocab();
+    if (vocab > 0 && vocab < needed) {
+      report(
+          "model.vocab",
+          "tokenizer "
+              + data.tokenizerName().orElseThrow()
+              + " has "
+              + needed
+              + " tokens, but the model's vocabulary only "
+              + vocab,
+          "write 'vocab: " + needed + "' or leave it out");
+    }
+  }
+
+  private void checkSchedule() {
+    Optimizer optimizer = config.optimizer();
+    Schedule schedule = optimizer.schedule();
+    if (schedule.kind() == ScheduleKind.CONSTANT) {
+      return;
+    }
+    if (schedule.warmupSteps() > schedule.decaySteps()) {
+      report(
+          "optimizer.schedule.warmup_steps",
+          "warmup_steps "
+              + schedule.warmupSteps()
+              + " is more than decay_steps "
+              + schedule.decaySteps()
+              + ", the step at which min_lr is reached, warm-up included (steps if left out)",
+          "write at most " + schedule.decaySteps());
+    }
+    if (schedule.minimumLearningRate() > optimizer.learningRate()) {
+      report(
+          "optimizer.schedule.min_lr",
+          "min_lr "
+              + Numbers.text(schedule.minimumLearningRate())
+              + " is more than lr "
+              + Numbers.text(optimizer.learningRate()),
+          "write at most " + Numbers.text(optimizer.learningRate()));
+    }
+  }
+
+  private void checkNesterov() {
+    if (config.optimizer().algorithm() instanceof Optimizer.Sgd sgd
+        && sgd.nesterov()
+        && sgd.momentum() == 0) {
+      report(
+          "optimizer.nesterov",
+          "nesterov needs momentum, which is 0",
+          "write for example 'momentum: 0.9'");
+    }
+  }
+
+  /** Whether the mesh fits the world, so that the size of the data axis is known. */
+  private boolean checkWorld() {
+    Parallel parallel = config.parallel();
+    long replica = parallel.ranksPerReplica();
+    if (parallel.data() < 0) {
+      if (worldSize % replica == 0) {
+        return true;
+      }
+      report(
+          "parallel",
+          replicaEquation(parallel)
+              + " = "
+              + replica
+              + " ranks for each copy of the model, which does not divide the "
+              + worldSize
+              + " ranks of the job",
+          "start a multiple of " + replica + " workers or write smaller sizes");
+      return false;
+    }
+    if (replica * parallel.data() == worldSize) {
+      return true;
+    }
+    boolean dividesWorld = worldSize % replica == 0;
+    report(
+        "parallel.data",
+        "data "
+            + parallel.data()
+            + " × "
+            + replicaEquation(parallel)
+            + " = "
+            + replica * parallel.data()
+            + " ranks, but the job has "
+            + worldSize,
+        "start "
+            + replica * parallel.data()
+            + " workers"
+            + (dividesWorld ? " or write 'data: " + worldSize / replica + "' or 'data: -1'" : ""));
+    return false;
+  }
+
+  private static String replicaEquation(Parallel parallel) {
+    return "tensor "
+        + parallel.tensor()
+        + " × pipeline "
+        + parallel.pipeline()
+        + " × context "
+        + parallel.context();
+  }
+
+  private void checkBatch() {
+    Batch batch = config.batch();
+    long dataSize = config.parallel().dataSize(worldSize);
+    long perAccumulation = batch.micro() * dataSize;
+    if (batch.global() % perAccumulation == 0) {
+      return;
+    }
+    report(
+        "batch.global",
+        "global "
+            + batch.global()
+            + " must be micro "
+            + batch.micro()
+            + " × accumulation × data-parallel ranks "
+            + dataSize
+            + " with a whole accumulation, but "
+            + batch.global()
+            + " / "
+            + perAccumulation
+            + " is "
+            + Numbers.text(Math.round(1000.0 * batch.global() / perAccumulation) / 1000.0),
+        batchSuggestion(batch, dataSize, perAccumulation));
+  }
+
+  private static String batchSuggestion(Batch batch, long dataSize, long perAccumulation) {
+    long below = batch.global() / perAccumulation * perAccumulation;
+    String globals =
+        LongStream.of(below, below + perAccumulation)
+            .filter(global -> global > 0)
+            .mapToObj(Long::toString)
+            .collect(Collectors.joining(" or "));
+    String suggestion = "write 'global: " + globals + "'";
+    if (batch.global() % dataSize == 0) {
+      long perRank = batch.global() / dataSize;
+      suggestion += " or 'micro: " + divisorNear(perRank, batch.micro()) + "'";
+    }
+    return suggestion;
+  }
+
+  /** The largest divisor that is at most {@code wanted}, at least 1. */
+  private static long divisorNear(long number, long wanted) {
+    long divisor = Math.min(wanted, number);
+    while (number % divisor != 0) {
+      divisor--;
+    }
+    return divisor;
+  }
+
+  private void report(String keyPath, String message, String suggestion) {
+    problems.add(positions.of(keyPath), keyPath, message, suggestion);
+  }
+}

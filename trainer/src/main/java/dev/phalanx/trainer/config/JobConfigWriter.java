@@ -1,0 +1,212 @@
+package dev.phalanx.trainer.config;
+
+import dev.phalanx.trainer.config.JobConfig.Communication;
+import dev.phalanx.trainer.config.JobConfig.Compression;
+import dev.phalanx.trainer.config.JobConfig.Data;
+import dev.phalanx.trainer.config.JobConfig.Family;
+import dev.phalanx.trainer.config.JobConfig.Init;
+import dev.phalanx.trainer.config.JobConfig.Model;
+import dev.phalanx.trainer.config.JobConfig.Optimizer;
+import dev.phalanx.trainer.config.JobConfig.Parallel;
+import dev.phalanx.trainer.config.JobConfig.Schedule;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.snakeyaml.engine.v2.api.Dump;
+import org.snakeyaml.engine.v2.api.DumpSettings;
+import org.snakeyaml.engine.v2.common.FlowStyle;
+import org.snakeyaml.engine.v2.schema.CoreSchema;
+
+/**
+ * Writes a plan with every default spelt out, always in the same order: the form in which workers
+ * are told their job and checkpoints remember it. {@link JobConfigParser#parse(String, String)}
+ * makes an equal {@link JobConfig} from it.
+ */
+public final class JobConfigWriter {
+  private JobConfigWriter() {}
+
+  public static String toYaml(JobConfig config) {
+    DumpSettings settings =
+        DumpSettings.builder()
+            .setSchema(new CoreSchema())
+            .setDefaultFlowStyle(FlowStyle.BLOCK)
+            .setSplitLines(false)
+            .build();
+    return new Dump(settings).dumpToString(toMap(config));
+  }
+
+  /** Maps, lists, strings, numbers and booleans only, as JSON and YAML writers take them. */
+  static Map<String, Object> toMap(JobConfig config) {
+    Map<String, Object> map = new LinkedHashMap<>();
+    map.put("name", config.name());
+    map.put("seed", config.seed());
+    map.put("engine", config.engine().key());
+    map.put("device", config.device().key());
+    map.put("precision", config.precision().key());
+    map.put("threads", config.threads());
+    map.put("model", model(config.model()));
+    map.put("data", data(config.data()));
+    map.put("batch", mapOf("global", config.batch().global(), "micro", config.batch().micro()));
+    map.put("optimizer", optimizer(config.optimizer()));
+    map.put("steps", config.steps());
+    map.put("parallel", parallel(config.parallel()));
+    map.put(
+        "sharding",
+        mapOf(
+            "zero", config.sharding().zero(),
+            "shard_size", config.sharding().shardSize(),
+            "offload", config.sharding().offload().key()));
+    map.put("communication", communication(config.communication()));
+    config
+        .checkpoint()
+        .ifPresent(
+            checkpoint ->
+                map.put(
+                    "checkpoint",
+                    mapOf(
+                        "dir", checkpoint.dir(),
+                        "every", checkpoint.every(),
+                        "keep", checkpoint.keep(),
+                        "async", checkpoint.async())));
+    Map<String, Object> log = mapOf("every", config.log().every());
+    config.log().tensorboard().ifPresent(directory -> log.put("tensorboard", directory));
+    config.log().report().ifPresent(file -> log.put("report", file));
+    map.put("log", log);
+    map.put(
+        "evaluation",
+        mapOf(
+            "every", config.evaluation().every(),
+            "batches", config.evaluation().batches(),
+            "fraction", config.evaluation().fraction()));
+    return map;
+  }
+
+  private static Map<String, Object> model(Model model) {
+    Map<String, Object> map = mapOf("family", model.family().key());
+    putSize(map, "layers", model.layers());
+    putSize(map, "hidden", model.hidden());
+    putSize(map, "heads", model.heads());
+    putSize(map, "kv_heads", model.kvHeads());
+    putSize(map, "ffn_hidden", model.ffnHidden());
+    putSize(map, "sequence", model.sequence());
+    putSize(map, "vocab", model.vocab());
+    map.put("dropout", model.dropout());
+    map.put("tied_embeddings", model.tiedEmbeddings());
+    map.put("norm_eps", model.normEpsilon());
+    if (model.family() == Family.LLAMA) {
+      map.put("rope_theta", model.ropeTheta());
+    }
+    map.put("recompute", model.recompute().key());
+    map.put("init", init(model.init()));
+    return map;
+  }
+
+  /** A size that was left open stays open. */
+  private static void putSize(Map<String, Object> map, String key, long size) {
+    if (size > 0) {
+      map.put(key, size);
+    }
+  }
+
+  private static Map<String, Object> init(Init init) {
+    if (init instanceof Init.Normal normal) {
+      return mapOf("kind", "normal", "std", normal.std());
+    }
+    if (init instanceof Init.Reference reference) {
+      return mapOf("kind", "reference", "seed", reference.seed());
+    }
+    return mapOf("kind", "hf", "path", ((Init.HuggingFace) init).path());
+  }
+
+  private static Map<String, Object> data(Data data) {
+    if (data instanceof Data.Text text) {
+      return mapOf(
+          "kind", "text", "path", text.path(), "tokenizer", text.tokenizer(), "seed", text.seed());
+    }
+    if (data instanceof Data.Tokens tokens) {
+      Map<String, Object> map = mapOf("kind", "tokens", "path", tokens.path());
+      tokens.tokenizerName().ifPresent(tokenizer -> map.put("tokenizer", tokenizer));
+      map.put("seed", tokens.seed());
+      return map;
+    }
+    return mapOf("kind", "reference", "seed", data.seed());
+  }
+
+  private static Map<String, Object> optimizer(Optimizer optimizer) {
+    Map<String, Object> map = algorithm(optimizer.algorithm());
+    map.put("lr", optimizer.learningRate());
+    map.put("weight_decay", optimizer.weightDecay());
+    optimizer.clipGradNorm().ifPresent(norm -> map.put("clip_grad_norm", norm));
+    Schedule schedule = optimizer.schedule();
+    map.put(
+        "schedule",
+        mapOf(
+            "kind", schedule.kind().key(),
+            "warmup_steps", schedule.warmupSteps(),
+            "decay_steps", schedule.decaySteps(),
+            "min_lr", schedule.minimumLearningRate()));
+    return map;
+  }
+
+  private static Map<String, Object> algorithm(Optimizer.Algorithm algorithm) {
+    if (algorithm instanceof Optimizer.AdamW adamW) {
+      return mapOf(
+          "kind", "adamw", "betas", List.of(adamW.beta1(), adamW.beta2()), "eps", adamW.epsilon());
+    }
+    if (algorithm instanceof Optimizer.Lamb lamb) {
+      return mapOf(
+          "kind", "lamb", "betas", List.of(lamb.beta1(), lamb.beta2()), "eps", lamb.epsilon());
+    }
+    Optimizer.Sgd sgd = (Optimizer.Sgd) algorithm;
+    return mapOf("kind", "sgd", "momentum", sgd.momentum(), "nesterov", sgd.nesterov());
+  }
+
+  private static Map<String, Object> parallel(Parallel parallel) {
+    return mapOf(
+        "data", parallel.data(),
+        "tensor", parallel.tensor(),
+        "pipeline", parallel.pipeline(),
+        "context", parallel.context(),
+        "expert", parallel.expert(),
+        "order", parallel.order().stream().map(Choice::key).toList(),
+        "sequence_parallel", parallel.sequenceParallel(),
+        "schedule", parallel.schedule(),
+        "virtual_stages", parallel.virtualStages());
+  }
+
+  private static Map<String, Object> communication(Communication communication) {
+    return mapOf(
+        "transport", communication.transport().key(),
+        "algorithm", communication.algorithm().key(),
+        "bucket_mb", communication.bucketMb(),
+        "overlap", communication.overlap(),
+        "timeout_s", communication.timeoutSeconds(),
+        "compression", compression(communication.compression()));
+  }
+
+  private static Map<String, Object> compression(Compression compression) {
+    Map<String, Object> map = mapOf("kind", CompressionBinder.kindOf(compression).key());
+    if (compression instanceof Compression.Int8 int8) {
+      map.put("block", int8.block());
+    } else if (compression instanceof Compression.TopK topK) {
+      map.put("density", topK.density());
+    } else if (compression instanceof Compression.Threshold threshold) {
+      map.put("threshold", threshold.threshold());
+    } else if (compression instanceof Compression.OneBit oneBit) {
+      map.put("warmup_steps", oneBit.warmupSteps());
+    } else if (compression instanceof Compression.PowerSgd powerSgd) {
+      map.put("rank", powerSgd.rank());
+      map.put("warmup_steps", powerSgd.warmupSteps());
+    }
+    return map;
+  }
+
+  /** Keys and values in turn, in this order. */
+  private static Map<String, Object> mapOf(Object... keysAndValues) {
+    Map<String, Object> map = new LinkedHashMap<>();
+    for (int i = 0; i < keysAndValues.length; i += 2) {
+      map.put((String) keysAndValues[i], keysAndValues[i + 1]);
+    }
+    return map;
+  }
+}

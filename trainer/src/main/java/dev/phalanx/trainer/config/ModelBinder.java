@@ -1,0 +1,94 @@
+package dev.phalanx.trainer.config;
+
+import dev.phalanx.trainer.config.JobConfig.Data;
+import dev.phalanx.trainer.config.JobConfig.Family;
+import dev.phalanx.trainer.config.JobConfig.Init;
+import dev.phalanx.trainer.config.JobConfig.Model;
+import dev.phalanx.trainer.config.JobConfig.Recompute;
+import java.util.EnumMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+
+/** The section {@code model}. */
+final class ModelBinder {
+  private static final long REFERENCE_SEED = 20240601;
+  private static final long REFERENCE_VOCAB = 256;
+  private static final int LARGEST_COUNT = 1 << 20;
+
+  /** A size that the plan leaves open. */
+  private static final long OPEN = 0;
+
+  private ModelBinder() {}
+
+  enum InitKind implements Choice {
+    NORMAL,
+    REFERENCE,
+    HF
+  }
+
+  static Model bind(Section section, Data data) {
+    Init init = init(section.section("init"));
+    boolean isFromDirectory = init instanceof Init.HuggingFace;
+    Map<Family, List<String>> keysByFamily = new EnumMap<>(Family.class);
+    keysByFamily.put(Family.LLAMA, List.of("rope_theta"));
+    Family family = section.kind("family", Family.class, Optional.empty(), keysByFamily);
+    long layers = size(section, "layers", 4, isFromDirectory);
+    long hidden = size(section, "hidden", 128, isFromDirectory);
+    long heads = size(section, "heads", 4, isFromDirectory);
+    Model model =
+        new Model(
+            family,
+            Math.toIntExact(layers),
+            hidden,
+            Math.toIntExact(heads),
+            Math.toIntExact(
+                section.count("kv_heads").from(1).to(LARGEST_COUNT).optional().orElse(heads)),
+            section.count("ffn_hidden").from(1).optional().orElse(4 * hidden),
+            size(section, "sequence", 128, isFromDirectory),
+            section.count("vocab").from(1).optional().orElse(vocabOf(data, isFromDirectory)),
+            section.real("dropout").from(0).below(1).orElse(0.0),
+            section.flag("tied_embeddings").orElse(true),
+            section.real("norm_eps").above(0).below(1).orElse(1e-5),
+            family == Family.LLAMA ? section.real("rope_theta").above(0).orElse(10000.0) : 10000.0,
+            section.choice("recompute", Recompute.class).orElse(Recompute.NONE),
+            init);
+    section.end();
+    return model;
+  }
+
+  private static long size(Section section, String name, long example, boolean isFromDirectory) {
+    Key<Long> key = section.count(name).from(1).to(LARGEST_COUNT).example(example);
+    return isFromDirectory ? key.optional().orElse(OPEN) : key.required();
+  }
+
+  /** What a vocabulary that is left out follows from; open where a file has to be looked into. */
+  private static long vocabOf(Data data, boolean isFromDirectory) {
+    if (isFromDirectory) {
+      return OPEN;
+    }
+    return data instanceof Data.Reference
+        ? REFERENCE_VOCAB
+        : data.tokenizerName().map(KnownVocabulary::sizeOf).orElse(OPEN);
+  }
+
+  private static Init init(Section section) {
+    InitKind kind =
+        section.kind(
+            "kind",
+            InitKind.class,
+            Optional.of(InitKind.NORMAL),
+            Map.of(
+                InitKind.NORMAL, List.of("std"),
+                InitKind.REFERENCE, List.of("seed"),
+                InitKind.HF, List.of("path")));
+    Init init =
+        switch (kind) {
+          case NORMAL -> new Init.Normal(section.real("std").from(0).orElse(0.02));
+          case REFERENCE -> new Init.Reference(section.whole("seed").orElse(REFERENCE_SEED));
+          case HF -> new Init.HuggingFace(section.text("path", "models/gpt2").required());
+        };
+    section.end();
+    return init;
+  }
+}
