@@ -43,7 +43,7 @@ final class FeatureAvailability {
     Recompute recompute = config.model().recompute();
     require(recompute == Recompute.NONE, "model.recompute", "recompute " + recompute.key(), "none");
     require(
-        !(config.optimizer().algorithm() instanceof Optimizer.Lamb),
+        !(config.optimizer().rule() instanceof Optimizer.Lamb),
         "optimizer.kind",
         "optimizer lamb",
         "adamw");

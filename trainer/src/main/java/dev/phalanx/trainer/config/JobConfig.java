@@ -235,22 +235,23 @@ public record JobConfig(
    * @param clipGradNorm empty: no clipping
    */
   public record Optimizer(
-      Algorithm algorithm,
+      Rule rule,
       double learningRate,
       double weightDecay,
       OptionalDouble clipGradNorm,
       Schedule schedule) {
 
-    public sealed interface Algorithm {}
+    /** How a gradient becomes an update. */
+    public sealed interface Rule {}
 
     /** Loshchilov and Hutter, 2019. */
-    public record AdamW(double beta1, double beta2, double epsilon) implements Algorithm {}
+    public record AdamW(double beta1, double beta2, double epsilon) implements Rule {}
 
     /** Stochastic gradient descent; momentum 0 keeps no state. */
-    public record Sgd(double momentum, boolean nesterov) implements Algorithm {}
+    public record Sgd(double momentum, boolean nesterov) implements Rule {}
 
     /** You et al., 2020. */
-    public record Lamb(double beta1, double beta2, double epsilon) implements Algorithm {}
+    public record Lamb(double beta1, double beta2, double epsilon) implements Rule {}
   }
 
   /**

@@ -133,7 +133,7 @@ public final class JobConfigWriter {
   }
 
   private static Map<String, Object> optimizer(Optimizer optimizer) {
-    Map<String, Object> map = algorithm(optimizer.algorithm());
+    Map<String, Object> map = rule(optimizer.rule());
     map.put("lr", optimizer.learningRate());
     map.put("weight_decay", optimizer.weightDecay());
     optimizer.clipGradNorm().ifPresent(norm -> map.put("clip_grad_norm", norm));
@@ -148,16 +148,16 @@ public final class JobConfigWriter {
     return map;
   }
 
-  private static Map<String, Object> algorithm(Optimizer.Algorithm algorithm) {
-    if (algorithm instanceof Optimizer.AdamW adamW) {
+  private static Map<String, Object> rule(Optimizer.Rule rule) {
+    if (rule instanceof Optimizer.AdamW adamW) {
       return mapOf(
           "kind", "adamw", "betas", List.of(adamW.beta1(), adamW.beta2()), "eps", adamW.epsilon());
     }
-    if (algorithm instanceof Optimizer.Lamb lamb) {
+    if (rule instanceof Optimizer.Lamb lamb) {
       return mapOf(
           "kind", "lamb", "betas", List.of(lamb.beta1(), lamb.beta2()), "eps", lamb.epsilon());
     }
-    Optimizer.Sgd sgd = (Optimizer.Sgd) algorithm;
+    Optimizer.Sgd sgd = (Optimizer.Sgd) rule;
     return mapOf("kind", "sgd", "momentum", sgd.momentum(), "nesterov", sgd.nesterov());
   }
 

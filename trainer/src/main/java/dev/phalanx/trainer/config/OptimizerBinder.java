@@ -30,7 +30,7 @@ final class OptimizerBinder {
                 Kind.SGD, List.of("momentum", "nesterov")));
     Optimizer optimizer =
         new Optimizer(
-            algorithm(section, kind),
+            rule(section, kind),
             section.real("lr").above(0).example(3e-4).required(),
             section.real("weight_decay").from(0).orElse(kind == Kind.SGD ? 0.0 : 0.1),
             section
@@ -44,7 +44,7 @@ final class OptimizerBinder {
     return optimizer;
   }
 
-  private static Optimizer.Algorithm algorithm(Section section, Kind kind) {
+  private static Optimizer.Rule rule(Section section, Kind kind) {
     if (kind == Kind.SGD) {
       return new Optimizer.Sgd(
           section.real("momentum").from(0).below(1).orElse(0.0),

@@ -40,7 +40,7 @@ final class PlanReader {
   private final Problems problems;
   private final boolean hasLines;
   private final LoadSettings settings;
-  private final Map<Node, PlanNode> converted = new IdentityHashMap<>();
+  private final IdentityHashMap<Node, PlanNode> converted = new IdentityHashMap<>();
 
   /** Reads a file. */
   PlanReader(String source, Problems problems) {

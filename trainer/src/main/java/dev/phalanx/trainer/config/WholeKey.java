@@ -50,7 +50,7 @@ final class WholeKey extends Key<Long> {
     if (lowest == Long.MIN_VALUE) {
       return "a whole number of 64 bits";
     }
-    return highest >= Integer.MAX_VALUE
+    return highest >= 65536
         ? "a whole number of at least " + lowest
         : "a whole number from " + lowest + " to " + highest;
   }

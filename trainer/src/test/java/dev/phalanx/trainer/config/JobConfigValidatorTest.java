@@ -1,0 +1,150 @@
+package dev.phalanx.trainer.config;
+
+import static dev.phalanx.trainer.config.Plans.MINIMAL;
+import static dev.phalanx.trainer.config.Plans.problemsInWorld;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+class JobConfigValidatorTest {
+  @Test
+  void aGoodPlanHasNoProblems() {
+    assertThat(problemsInWorld(2, MINIMAL)).isEmpty();
+    assertThat(problemsInWorld(1, MINIMAL)).isEmpty();
+  }
+
+  @Test
+  void aBatchThatDoesNotDivideIsReportedWithItsEquation() {
+    assertThat(problemsInWorld(2, MINIMAL.replace("global: 8", "global: 30")))
+        .containsExactly(
+            "configs/a.yaml:10:11: batch.global: global 30 must be micro 4 × accumulation ×"
+                + " data-parallel ranks 2 with a whole accumulation, but 30 / 8 is 3.75;"
+                + " write 'global: 24 or 32' or 'micro: 3'");
+    assertThat(problemsInWorld(3, MINIMAL))
+        .containsExactly(
+            "configs/a.yaml:10:11: batch.global: global 8 must be micro 4 × accumulation ×"
+                + " data-parallel ranks 3 with a whole accumulation, but 8 / 12 is 0.667;"
+                + " write 'global: 12'");
+  }
+
+  @Test
+  void theMeshMustFitTheWorld() {
+    assertThat(problemsInWorld(4, MINIMAL + "parallel: {data: 2}"))
+        .containsExactly(
+            "configs/a.yaml:15:18: parallel.data: data 2 × tensor 1 × pipeline 1 × context 1 = 2"
+                + " ranks, but the job has 4; start 2 workers or write 'data: 4' or 'data: -1'");
+    assertThat(problemsInWorld(3, MINIMAL, "parallel.tensor=2"))
+        .contains(
+            "--set parallel.tensor=2: parallel: tensor 2 × pipeline 1 × context 1 = 2 ranks for"
+                + " each copy of the model, which does not divide the 3 ranks of the job;"
+                + " start a multiple of 2 workers or write smaller sizes");
+  }
+
+  @Test
+  void widthsMustDivide() {
+    assertThat(problemsInWorld(1, MINIMAL.replace("heads: 4", "heads: 5")))
+        .containsExactly(
+            "configs/a.yaml:5:10: model.heads: hidden 64 is not a multiple of heads 5;"
+                + " write a divisor of 64, as in 'heads: 4'");
+    assertThat(problemsInWorld(1, MINIMAL, "model.family=llama", "model.kv_heads=3"))
+        .containsExactly(
+            "--set model.kv_heads=3: model.kv_heads: heads 4 is not a multiple of kv_heads 3;"
+                + " write a divisor of 4, as in 'kv_heads: 2'");
+    assertThat(problemsInWorld(1, MINIMAL, "model.family=llama", "model.kv_heads=2")).isEmpty();
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "model.kv_heads=2                | family gpt2 has as many key and value heads as heads, 4",
+        "model.vocab=100                 | tokenizer bytes has 256 tokens, but the model's",
+        "optimizer.schedule={kind: cosine, warmup_steps: 60} | warmup_steps 60 is more than"
+            + " decay_steps 50",
+        "optimizer.schedule={kind: linear, min_lr: 1} | min_lr 1 is more than lr 3.0e-4",
+        "optimizer={kind: sgd, lr: 1, nesterov: true} | nesterov needs momentum, which is 0",
+        "engine=nd4j                     | engine nd4j is not available in this version; write"
+            + " 'engine: auto'",
+        "device=cuda                     | device cuda is not available in this version",
+        "precision=fp16                  | precision fp16 is not available in this version; write"
+            + " 'precision: bf16'",
+        "optimizer.kind=lamb             | optimizer lamb is not available in this version; write"
+            + " 'kind: adamw'",
+        "model.recompute=full            | recompute full is not available in this version",
+        "parallel.expert=2               | expert parallelism is not available in this version;"
+            + " write 'expert: 1'",
+        "parallel.virtual_stages=2       | more than one virtual stage is not available",
+        "parallel.sequence_parallel=true | sequence parallelism is not available",
+        "sharding.zero=2                 | ZeRO stage 2 is not available",
+        "sharding.shard_size=2           | a shard of 2 ranks is not available",
+        "sharding.offload=cpu            | offloading to the cpu is not available",
+        "communication.transport=nccl    | transport nccl is not available in this version; write"
+            + " 'transport: auto'",
+        "communication.algorithm=tree    | algorithm tree is not available",
+        "communication.compression.kind=powersgd | compression powersgd is not available",
+      })
+  void aPlanThatCannotRunIsRefused(String override, String expected) {
+    assertThat(problemsInWorld(2, MINIMAL, override))
+        .singleElement()
+        .asString()
+        .startsWith("--set " + override.trim() + ": ")
+        .contains(expected);
+  }
+
+  @ParameterizedTest
+  @CsvSource({"tensor", "pipeline", "context"})
+  void axesThatAreNotThereYetAreRefused(String axis) {
+    assertThat(problemsInWorld(2, MINIMAL, "parallel." + axis + "=2"))
+        .containsExactly(
+            "--set parallel.%s=2: parallel.%s: %s parallelism is not available in this version; write '%s: 1'"
+                .formatted(axis, axis, axis, axis));
+  }
+
+  @Test
+  void theReferenceHasOneFormOfTheModel() {
+    assertThat(
+            problemsInWorld(
+                1,
+                MINIMAL,
+                "model.init.kind=reference",
+                "model.family=llama",
+                "model.tied_embeddings=false",
+                "model.ffn_hidden=100"))
+        .hasSize(3);
+    assertThat(problemsInWorld(1, MINIMAL, "model.init.kind=reference")).isEmpty();
+  }
+
+  @Test
+  void rotaryPositionsNeedEvenHeads() {
+    assertThat(
+            problemsInWorld(1, MINIMAL, "model.family=llama", "model.hidden=60", "model.heads=4"))
+        .singleElement()
+        .asString()
+        .contains("a head has 15 (hidden 60 / heads 4)");
+  }
+
+  @Test
+  void openSizesAreNotLookedAt() {
+    assertThat(
+            problemsInWorld(
+                1, MINIMAL, "model={family: gpt2, init: {kind: hf, path: models/tiny}}"))
+        .isEmpty();
+  }
+
+  @Test
+  void allMistakesAreThrownAtOnce() {
+    assertThatThrownBy(
+            () ->
+                JobConfigValidator.validate(
+                    Plans.plan(MINIMAL, "sharding.zero=1", "model.heads=5", "batch.global=7"), 2))
+        .isInstanceOfSatisfying(
+            ConfigurationException.class, e -> assertThat(e.problems()).hasSize(3));
+    assertThatThrownBy(
+            () -> JobConfigValidator.validate(Plans.parse(MINIMAL, "sharding.zero=1"), 2))
+        .hasMessage(
+            "a: sharding.zero: ZeRO stage 1 is not available in this version; write 'zero: 0'");
+  }
+}
