@@ -11,7 +11,7 @@ public interface Choice {
   String name();
 
   /** The word as the plan file writes it: {@code halving_doubling} for {@code HALVING_DOUBLING}. */
-  default String key() {
+  default String label() {
     return name().toLowerCase(Locale.ROOT);
   }
 }

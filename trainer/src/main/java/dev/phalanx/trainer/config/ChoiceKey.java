@@ -18,26 +18,26 @@ final class ChoiceKey<E extends Enum<E> & Choice> extends Key<E> {
   @Override
   Optional<E> accept(PlanNode node) {
     return node instanceof Scalar scalar
-        ? choices.stream().filter(choice -> choice.key().equals(scalar.value())).findFirst()
+        ? choices.stream().filter(choice -> choice.label().equals(scalar.value())).findFirst()
         : Optional.empty();
   }
 
   @Override
   String expected() {
-    return "one of " + choices.stream().map(Choice::key).collect(Collectors.joining(", "));
+    return "one of " + choices.stream().map(Choice::label).collect(Collectors.joining(", "));
   }
 
   @Override
   void report(PlanNode node, String suggestion) {
     Optional<String> nearest =
         node instanceof Scalar scalar
-            ? Nearest.of(scalar.value(), choices.stream().map(Choice::key).toList())
+            ? Nearest.of(scalar.value(), choices.stream().map(Choice::label).toList())
             : Optional.empty();
     super.report(node, nearest.map(word -> "did you mean '" + word + "'?").orElse(suggestion));
   }
 
   @Override
   String text(E value) {
-    return value.key();
+    return value.label();
   }
 }

@@ -41,9 +41,10 @@ final class FeatureAvailability {
     require(config.device() != DeviceKind.CUDA, "device", "device cuda", "auto");
     require(config.precision() != Precision.FP16, "precision", "precision fp16", "bf16");
     Recompute recompute = config.model().recompute();
-    require(recompute == Recompute.NONE, "model.recompute", "recompute " + recompute.key(), "none");
     require(
-        !(config.optimizer().rule() instanceof Optimizer.Lamb),
+        recompute == Recompute.NONE, "model.recompute", "recompute " + recompute.label(), "none");
+    require(
+        !(config.optimizer().algorithm() instanceof Optimizer.Lamb),
         "optimizer.kind",
         "optimizer lamb",
         "adamw");
@@ -82,19 +83,19 @@ final class FeatureAvailability {
     require(
         TRANSPORTS.contains(transport),
         "communication.transport",
-        "transport " + transport.key(),
+        "transport " + transport.label(),
         "auto");
     Algorithm algorithm = communication.algorithm();
     require(
         ALGORITHMS.contains(algorithm),
         "communication.algorithm",
-        "algorithm " + algorithm.key(),
+        "algorithm " + algorithm.label(),
         "auto");
     Compression compression = communication.compression();
     require(
         compression instanceof Compression.None,
         "communication.compression.kind",
-        "compression " + CompressionBinder.kindOf(compression).key(),
+        "compression " + CompressionBinder.kindOf(compression).label(),
         "none");
   }
 

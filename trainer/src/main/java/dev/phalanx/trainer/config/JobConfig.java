@@ -235,7 +235,7 @@ public record JobConfig(
    * @param clipGradNorm empty: no clipping
    */
   public record Optimizer(
-      Rule rule,
+      Rule algorithm,
       double learningRate,
       double weightDecay,
       OptionalDouble clipGradNorm,

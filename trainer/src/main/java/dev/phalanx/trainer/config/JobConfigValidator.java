@@ -201,7 +201,7 @@ public final class JobConfigValidator {
   }
 
   private void checkNesterov() {
-    if (config.optimizer().rule() instanceof Optimizer.Sgd sgd
+    if (config.optimizer().algorithm() instanceof Optimizer.Sgd sgd
         && sgd.nesterov()
         && sgd.momentum() == 0) {
       report(

@@ -40,9 +40,9 @@ public final class JobConfigWriter {
     Map<String, Object> map = new LinkedHashMap<>();
     map.put("name", config.name());
     map.put("seed", config.seed());
-    map.put("engine", config.engine().key());
-    map.put("device", config.device().key());
-    map.put("precision", config.precision().key());
+    map.put("engine", config.engine().label());
+    map.put("device", config.device().label());
+    map.put("precision", config.precision().label());
     map.put("threads", config.threads());
     map.put("model", model(config.model()));
     map.put("data", data(config.data()));
@@ -55,7 +55,7 @@ public final class JobConfigWriter {
         mapOf(
             "zero", config.sharding().zero(),
             "shard_size", config.sharding().shardSize(),
-            "offload", config.sharding().offload().key()));
+            "offload", config.sharding().offload().label()));
     map.put("communication", communication(config.communication()));
     config
         .checkpoint()
@@ -82,7 +82,7 @@ public final class JobConfigWriter {
   }
 
   private static Map<String, Object> model(Model model) {
-    Map<String, Object> map = mapOf("family", model.family().key());
+    Map<String, Object> map = mapOf("family", model.family().label());
     putSize(map, "layers", model.layers());
     putSize(map, "hidden", model.hidden());
     putSize(map, "heads", model.heads());
@@ -96,7 +96,7 @@ public final class JobConfigWriter {
     if (model.family() == Family.LLAMA) {
       map.put("rope_theta", model.ropeTheta());
     }
-    map.put("recompute", model.recompute().key());
+    map.put("recompute", model.recompute().label());
     map.put("init", init(model.init()));
     return map;
   }
@@ -133,7 +133,7 @@ public final class JobConfigWriter {
   }
 
   private static Map<String, Object> optimizer(Optimizer optimizer) {
-    Map<String, Object> map = rule(optimizer.rule());
+    Map<String, Object> map = rule(optimizer.algorithm());
     map.put("lr", optimizer.learningRate());
     map.put("weight_decay", optimizer.weightDecay());
     optimizer.clipGradNorm().ifPresent(norm -> map.put("clip_grad_norm", norm));
@@ -141,7 +141,7 @@ public final class JobConfigWriter {
     map.put(
         "schedule",
         mapOf(
-            "kind", schedule.kind().key(),
+            "kind", schedule.kind().label(),
             "warmup_steps", schedule.warmupSteps(),
             "decay_steps", schedule.decaySteps(),
             "min_lr", schedule.minimumLearningRate()));
@@ -168,7 +168,7 @@ public final class JobConfigWriter {
         "pipeline", parallel.pipeline(),
         "context", parallel.context(),
         "expert", parallel.expert(),
-        "order", parallel.order().stream().map(Choice::key).toList(),
+        "order", parallel.order().stream().map(Choice::label).toList(),
         "sequence_parallel", parallel.sequenceParallel(),
         "schedule", parallel.schedule(),
         "virtual_stages", parallel.virtualStages());
@@ -176,8 +176,8 @@ public final class JobConfigWriter {
 
   private static Map<String, Object> communication(Communication communication) {
     return mapOf(
-        "transport", communication.transport().key(),
-        "algorithm", communication.algorithm().key(),
+        "transport", communication.transport().label(),
+        "algorithm", communication.algorithm().label(),
         "bucket_mb", communication.bucketMb(),
         "overlap", communication.overlap(),
         "timeout_s", communication.timeoutSeconds(),
@@ -185,7 +185,7 @@ public final class JobConfigWriter {
   }
 
   private static Map<String, Object> compression(Compression compression) {
-    Map<String, Object> map = mapOf("kind", CompressionBinder.kindOf(compression).key());
+    Map<String, Object> map = mapOf("kind", CompressionBinder.kindOf(compression).label());
     if (compression instanceof Compression.Int8 int8) {
       map.put("block", int8.block());
     } else if (compression instanceof Compression.TopK topK) {

@@ -2,6 +2,7 @@ package dev.phalanx.trainer.config;
 
 import dev.phalanx.trainer.config.PlanNode.Entry;
 import dev.phalanx.trainer.config.PlanNode.Mapping;
+import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
@@ -20,6 +21,7 @@ final class Section {
   private final Problems problems;
   private final Map<String, Position> positions;
   private final Set<String> asked = new LinkedHashSet<>();
+  private final Map<String, String> missing = new LinkedHashMap<>();
   private final Map<String, String> keysOfOtherKinds = new TreeMap<>();
   private String kindKey = "";
   private String kind = "";
@@ -79,14 +81,14 @@ final class Section {
     ChoiceKey<E> key = choice(name, type);
     E chosen = defaultKind.map(key::orElse).orElseGet(key::required);
     kindKey = name;
-    kind = chosen.key();
+    kind = chosen.label();
     Entry written = mapping.entries().get(name);
     isKindRight =
         written == null ? defaultKind.isPresent() : key.accept(written.value()).isPresent();
     keysByKind.forEach(
         (owner, keys) -> {
           for (String each : keys) {
-            keysOfOtherKinds.merge(each, owner.key(), (left, right) -> left + " or " + right);
+            keysOfOtherKinds.merge(each, owner.label(), (left, right) -> left + " or " + right);
           }
         });
     return chosen;
@@ -143,8 +145,23 @@ final class Section {
     return Optional.of(value);
   }
 
-  /** Reports the keys that nobody asked for. Called last. */
+  /**
+   * Reports the keys that nobody asked for and the required ones that are missing; one that was
+   * misspelt is one mistake. Called last.
+   */
   void end() {
+    Set<String> misspelt = new LinkedHashSet<>();
+    for (String name : mapping.entries().keySet()) {
+      if (!asked.contains(name)) {
+        Nearest.of(name, asked).ifPresent(misspelt::add);
+      }
+    }
+    missing.forEach(
+        (name, suggestion) -> {
+          if (!misspelt.contains(name)) {
+            report(mapping.position(), name, "missing required key", suggestion);
+          }
+        });
     mapping
         .entries()
         .forEach(
@@ -183,7 +200,7 @@ final class Section {
 
   void reportMissing(String name, String suggestion) {
     if (reportsMissing && (isKindRight || !keysOfOtherKinds.containsKey(name))) {
-      report(mapping.position(), name, "missing required key", suggestion);
+      missing.put(name, suggestion);
     }
   }
 

@@ -212,7 +212,7 @@ class JobConfigParserTest {
                 0,
                 OptionalDouble.empty(),
                 new Schedule(ScheduleKind.CONSTANT, 0, 50, 0)));
-    assertThat(parse(MINIMAL, "optimizer={kind: lamb, lr: 1}").optimizer().rule())
+    assertThat(parse(MINIMAL, "optimizer={kind: lamb, lr: 1}").optimizer().algorithm())
         .isEqualTo(new Optimizer.Lamb(0.9, 0.95, 1e-8));
   }
 
@@ -242,7 +242,7 @@ class JobConfigParserTest {
 
     assertThat(config.parallel().tensor()).isEqualTo(2);
     assertThat(config.sharding().zero()).isEqualTo(1);
-    assertThat(config.optimizer().rule()).isEqualTo(new Optimizer.AdamW(0.9, 0.99, 1e-8));
+    assertThat(config.optimizer().algorithm()).isEqualTo(new Optimizer.AdamW(0.9, 0.99, 1e-8));
     assertThat(config.model().init()).isEqualTo(new Init.Reference(20240601));
     assertThat(config.steps()).isEqualTo(7);
     assertThat(config.log().report()).contains("out.json");
@@ -255,7 +255,7 @@ class JobConfigParserTest {
 
     assertThat(config.data()).isEqualTo(new Data.Reference(20240602));
     assertThat(config.model().init()).isEqualTo(new Init.Reference(20240601));
-    assertThat(config.optimizer().rule()).isEqualTo(new Optimizer.Sgd(0, false));
+    assertThat(config.optimizer().algorithm()).isEqualTo(new Optimizer.Sgd(0, false));
   }
 
   @Test

@@ -154,6 +154,14 @@ class PlanProblemsTest {
   }
 
   @Test
+  void aRequiredKeyThatIsMisspeltIsOneProblem() {
+    assertThat(problems(MINIMAL.replace("hidden", "hiden").replace("steps", "stepz")))
+        .containsExactly(
+            "configs/a.yaml:4:3: model.hiden: unknown key; did you mean 'hidden'?",
+            "configs/a.yaml:14:1: stepz: unknown key; did you mean 'steps'?");
+  }
+
+  @Test
   void aMissingSectionIsOneProblem() {
     assertThat(problems(MINIMAL.replaceFirst("(?s)model:.*data:", "data:")))
         .containsExactly(
