@@ -34,6 +34,22 @@ final class FeatureAvailability {
     checkParallelism(config.parallel());
     checkSharding(config.sharding());
     checkCommunication(config.communication());
+    config.checkpoint().ifPresent(checkpoint -> checkStore(checkpoint.dir()));
+  }
+
+  /**
+   * An address such as {@code hdfs://host/folder} names a store; one letter before the colon is a
+   * drive.
+   */
+  private void checkStore(String directory) {
+    if (directory.matches("[A-Za-z][A-Za-z0-9+.-]+:.*")) {
+      String scheme = directory.substring(0, directory.indexOf(':'));
+      problems.add(
+          positions.of("checkpoint.dir"),
+          "checkpoint.dir",
+          "the store " + scheme + ": is not available in this version",
+          "write the path of a folder");
+    }
   }
 
   private void checkComputation(JobConfig config) {

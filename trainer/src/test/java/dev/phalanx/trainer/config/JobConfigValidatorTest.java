@@ -83,6 +83,8 @@ class JobConfigValidatorTest {
         "sharding.offload=cpu            | offloading to the cpu is not available",
         "communication.transport=nccl    | transport nccl is not available in this version; write"
             + " 'transport: auto'",
+        "checkpoint.dir=hdfs://host/runs | the store hdfs: is not available in this version; write"
+            + " the path of",
         "communication.algorithm=tree    | algorithm tree is not available",
         "communication.compression.kind=powersgd | compression powersgd is not available",
       })
