@@ -1,0 +1,90 @@
+package dev.phalanx.engine.torch;
+
+import dev.phalanx.tensor.Tensor;
+import org.bytedeco.javacpp.BytePointer;
+import org.bytedeco.pytorch.global.torch;
+
+/** GELU, SiLU and SwiGLU with their gradients. */
+final class Activations {
+  /**
+   * Bytes of the rows that SwiGLU's two passes take at once, so that the second finds them in
+   * cache.
+   */
+  private static final long CHUNK_BYTES = 256 * 1024;
+
+  private final TorchContext context;
+  private final BytePointer tanh;
+
+  Activations(TorchContext context) {
+    this.context = context;
+    this.tanh = context.own(new BytePointer("tanh"));
+  }
+
+  void gelu(Tensor x, Tensor out) {
+    Arguments.alike("gelu", x, out);
+    torch.gelu_out(context.of(out), context.of(x), tanh);
+  }
+
+  void geluBackward(Tensor dy, Tensor x, Tensor dx) {
+    Arguments.alike("geluBackward", dy, x, dx);
+    torch.gelu_backward_out(context.of(dx), context.of(dy), context.of(x), tanh);
+  }
+
+  void silu(Tensor x, Tensor out) {
+    Arguments.alike("silu", x, out);
+    torch.silu_out(context.of(out), context.of(x));
+  }
+
+  void siluBackward(Tensor dy, Tensor x, Tensor dx) {
+    Arguments.alike("siluBackward", dy, x, dx);
+    torch.silu_backward_out(context.of(dx), context.of(dy), context.of(x));
+  }
+
+  void swiGlu(Tensor gate, Tensor up, Tensor out) {
+    Arguments.floating("swiGlu", gate, up, out);
+    Arguments.sameShape("swiGlu", gate, up, out);
+    Arguments.contiguous("swiGlu", out);
+    matrix("swiGlu", gate);
+    long chunk = chunkRows(gate);
+    for (long start = 0; start < gate.size(0); start += chunk) {
+      long count = Math.min(chunk, gate.size(0) - start);
+      try (var gateRows = context.of(gate).narrow(0, start, count);
+          var upRows = context.of(up).narrow(0, start, count);
+          var outRows = context.of(out).narrow(0, start, count)) {
+        torch.silu_out(outRows, gateRows);
+        outRows.mul_(upRows);
+      }
+    }
+  }
+
+  void swiGluBackward(Tensor dy, Tensor gate, Tensor up, Tensor dGate, Tensor dUp) {
+    Arguments.floating("swiGluBackward", dy, gate, up, dGate, dUp);
+    Arguments.sameShape("swiGluBackward", dy, gate, up, dGate, dUp);
+    Arguments.contiguous("swiGluBackward", dy);
+    matrix("swiGluBackward", gate);
+    long chunk = chunkRows(gate);
+    for (long start = 0; start < gate.size(0); start += chunk) {
+      long count = Math.min(chunk, gate.size(0) - start);
+      try (var dyRows = context.of(dy).narrow(0, start, count);
+          var gateRows = context.of(gate).narrow(0, start, count);
+          var upRows = context.of(up).narrow(0, start, count);
+          var dGateRows = context.of(dGate).narrow(0, start, count);
+          var dUpRows = context.of(dUp).narrow(0, start, count)) {
+        torch.silu_out(dUpRows, gateRows);
+        dUpRows.mul_(dyRows);
+        torch.mul_out(dGateRows, dyRows, upRows);
+        torch.silu_backward_out(dGateRows, dGateRows, gateRows);
+      }
+    }
+  }
+
+  private static long chunkRows(Tensor gate) {
+    return Math.max(1, CHUNK_BYTES / Math.max(1, gate.dtype().bytes(gate.size(1))));
+  }
+
+  private static void matrix(String kernel, Tensor gate) {
+    if (gate.shape().rank() != 2) {
+      throw Arguments.unfit(kernel, "matrices [n, d]", gate);
+    }
+  }
+}

@@ -1,0 +1,168 @@
+package dev.phalanx.engine.torch;
+
+import dev.phalanx.tensor.DType;
+import dev.phalanx.tensor.Tensor;
+import java.nio.LongBuffer;
+import org.bytedeco.pytorch.IValue;
+import org.bytedeco.pytorch.global.torch;
+
+/** Softmax and cross-entropy, in place and by rows that stay in cache. */
+final class Losses {
+  private static final long CHUNK_ELEMENTS = 64 * 1024;
+
+  private final TorchContext context;
+  private final BoxedOperator softmax;
+  private final BoxedOperator logSoftmax;
+  private final IValue innermost;
+  private final IValue no;
+  private final Scratch wide;
+  private final Scratch columns;
+  private final Scratch signs;
+
+  Losses(TorchContext context) {
+    this.context = context;
+    this.softmax = context.operator("aten::_softmax", "out");
+    this.logSoftmax = context.operator("aten::_log_softmax", "out");
+    this.innermost = context.own(new IValue(-1L));
+    this.no = context.own(new IValue(false));
+    this.wide = context.scratch();
+    this.columns = context.scratch();
+    this.signs = context.scratch();
+  }
+
+  void softmax(Tensor x, Tensor out) {
+    Arguments.alike("softmax", x, out);
+    if (x.elementCount() == 0) {
+      return;
+    }
+    softmax.call(context.handle(x).value(), innermost, no, context.handle(out).value());
+    softmax.forget();
+  }
+
+  void crossEntropy(Tensor logits, Tensor targets, Tensor losses) {
+    check("crossEntropy", logits, targets);
+    Arguments.type("crossEntropy", DType.FLOAT32, losses);
+    Arguments.contiguous("crossEntropy", losses);
+    if (!Arguments.isVector(losses, logits.size(0))) {
+      throw Arguments.unfit("crossEntropy", "losses [n] of logits [n, v]", losses, logits);
+    }
+    if (logits.size(0) == 0) {
+      return;
+    }
+    long rows = logits.size(0);
+    long vocabulary = logits.size(1);
+    readTargets(targets, vocabulary, -1);
+    try (var lossColumn = context.of(losses).unsqueeze(1)) {
+      if (logits.dtype() == DType.FLOAT32) {
+        var boxed = context.handle(logits).value();
+        logSoftmax.call(boxed, innermost, no, boxed);
+        logSoftmax.forget();
+        torch.gather_out(lossColumn, context.of(logits), 1, columns.get(DType.INT64, rows, 1));
+      } else {
+        crossEntropyInFloat32(logits, lossColumn);
+      }
+      lossColumn.mul_(signs.get(DType.FLOAT32, rows, 1));
+    }
+  }
+
+  /** The losses are those of FLOAT32; what stays in the logits is rounded to their type. */
+  private void crossEntropyInFloat32(Tensor logits, org.bytedeco.pytorch.Tensor lossColumn) {
+    long rows = logits.size(0);
+    long vocabulary = logits.size(1);
+    long chunk = Math.max(1, CHUNK_ELEMENTS / vocabulary);
+    var column = columns.get(DType.INT64, rows, 1);
+    for (long start = 0; start < rows; start += chunk) {
+      long count = Math.min(chunk, rows - start);
+      var copy = wide.get(DType.FLOAT32, count, vocabulary);
+      try (var some = context.of(logits).narrow(0, start, count);
+          var someColumns = column.narrow(0, start, count);
+          var someLosses = lossColumn.narrow(0, start, count);
+          var boxed = new IValue(copy)) {
+        copy.copy_(some);
+        logSoftmax.call(boxed, innermost, no, boxed);
+        logSoftmax.forget();
+        torch.gather_out(someLosses, copy, 1, someColumns);
+        some.copy_(copy);
+      }
+    }
+  }
+
+  void crossEntropyBackward(Tensor logProbabilities, Tensor targets, double scale) {
+    check("crossEntropyBackward", logProbabilities, targets);
+    if (logProbabilities.size(0) == 0) {
+      return;
+    }
+    long rows = logProbabilities.size(0);
+    long vocabulary = logProbabilities.size(1);
+    boolean allHaveTargets = readTargets(targets, vocabulary, scale);
+    boolean inFloat32 = logProbabilities.dtype() == DType.FLOAT32;
+    var column = columns.get(DType.INT64, rows, 1);
+    var factors = signs.get(DType.FLOAT32, rows, 1);
+    long chunk = Math.max(1, CHUNK_ELEMENTS / vocabulary);
+    for (long start = 0; start < rows; start += chunk) {
+      long count = Math.min(chunk, rows - start);
+      try (var some = context.of(logProbabilities).narrow(0, start, count);
+          var someColumns = column.narrow(0, start, count);
+          var someFactors = factors.narrow(0, start, count);
+          var minusFactors = someFactors.neg()) {
+        var gradient = inFloat32 ? some : wide.get(DType.FLOAT32, count, vocabulary);
+        if (!inFloat32) {
+          gradient.copy_(some);
+        }
+        gradient.exp_();
+        if (allHaveTargets) {
+          gradient.mul_(context.scalar(scale));
+        } else {
+          gradient.mul_(someFactors);
+        }
+        gradient.scatter_add_(1, someColumns, minusFactors);
+        if (!inFloat32) {
+          some.copy_(gradient);
+        }
+      }
+    }
+  }
+
+  /**
+   * Checks the targets and writes for each row the column of its target (0 where it has none) and a
+   * factor (0 where it has none).
+   *
+   * @return whether all rows have a target
+   */
+  private boolean readTargets(Tensor targets, long vocabulary, double factor) {
+    int rows = Math.toIntExact(targets.size(0));
+    LongBuffer numbers = targets.byteBuffer(0, Math.multiplyExact(Long.BYTES, rows)).asLongBuffer();
+    long[] column = new long[rows];
+    float[] factors = new float[rows];
+    boolean all = true;
+    for (int i = 0; i < rows; i++) {
+      long target = numbers.get(i);
+      if (target >= vocabulary) {
+        throw new IllegalArgumentException(
+            "crossEntropy was given target "
+                + target
+                + " at row "
+                + i
+                + " for a vocabulary of "
+                + vocabulary);
+      }
+      column[i] = Math.max(0, target);
+      factors[i] = target < 0 ? 0 : (float) factor;
+      all &= target >= 0;
+    }
+    TorchContext.hostLongs(columns.get(DType.INT64, rows, 1)).put(column);
+    TorchContext.hostFloats(signs.get(DType.FLOAT32, rows, 1)).put(factors);
+    return all;
+  }
+
+  private static void check(String kernel, Tensor logits, Tensor targets) {
+    Arguments.floating(kernel, logits);
+    Arguments.type(kernel, DType.INT64, targets);
+    Arguments.contiguous(kernel, logits, targets);
+    if (logits.shape().rank() != 2
+        || logits.size(1) == 0
+        || !Arguments.isVector(targets, logits.size(0))) {
+      throw Arguments.unfit(kernel, "logits [n, v] and targets [n]", logits, targets);
+    }
+  }
+}

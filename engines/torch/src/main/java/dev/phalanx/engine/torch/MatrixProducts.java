@@ -1,0 +1,192 @@
+package dev.phalanx.engine.torch;
+
+import dev.phalanx.tensor.DType;
+import dev.phalanx.tensor.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import org.jspecify.annotations.Nullable;
+
+/** Products of matrices. Transposes are views: BLAS and oneDNN read them where they lie. */
+final class MatrixProducts {
+  /** Elements of the product kept between a BFLOAT16 product and its sum into FLOAT32. */
+  private static final long NARROW_ELEMENTS = 2 << 20;
+
+  private final TorchContext context;
+  private final Scratch narrow;
+
+  MatrixProducts(TorchContext context) {
+    this.context = context;
+    this.narrow = context.scratch();
+  }
+
+  void matmul(
+      Tensor a,
+      boolean transposeA,
+      Tensor b,
+      boolean transposeB,
+      Tensor out,
+      double alpha,
+      boolean accumulate) {
+    Arguments.floating("matmul", a, b);
+    Arguments.sameOrWider("matmul", a, out);
+    Arguments.contiguous("matmul", a, b, out);
+    if (a.shape().rank() != 2
+        || b.shape().rank() != 2
+        || out.shape().rank() != 2
+        || !fit(a, transposeA, b, transposeB, out)) {
+      throw unfit("matmul", "[m, k], [k, n] and [m, n]", a, transposeA, b, transposeB, out);
+    }
+    if (out.elementCount() == 0) {
+      return;
+    }
+    var left = transposeA ? context.transposed(a) : context.of(a);
+    var right = transposeB ? context.transposed(b) : context.of(b);
+    if (out.dtype() != a.dtype()) {
+      widenedMatmul(left, right, out, alpha, accumulate);
+    } else if (accumulate || alpha != 1) {
+      var sum = context.of(out);
+      torch.addmm_out(
+          sum, sum, left, right, context.scalar(accumulate ? 1 : 0), context.scalar(alpha));
+    } else {
+      torch.mm_out(context.of(out), left, right);
+    }
+  }
+
+  /**
+   * LibTorch has no product of BFLOAT16 matrices into FLOAT32 on the CPU: the product, summed in
+   * FLOAT32 but rounded once to BFLOAT16, goes by rows through a piece of memory that stays in
+   * cache.
+   */
+  private void widenedMatmul(
+      org.bytedeco.pytorch.Tensor left,
+      org.bytedeco.pytorch.Tensor right,
+      Tensor out,
+      double alpha,
+      boolean accumulate) {
+    long rows = out.size(0);
+    long columns = out.size(1);
+    long chunk = Math.min(rows, Math.max(64, NARROW_ELEMENTS / columns));
+    for (long start = 0; start < rows; start += chunk) {
+      long count = Math.min(chunk, rows - start);
+      var product = narrow.get(DType.BFLOAT16, count, columns);
+      try (var leftRows = left.narrow(0, start, count);
+          var outRows = context.of(out).narrow(0, start, count)) {
+        torch.mm_out(product, leftRows, right);
+        if (accumulate) {
+          outRows.add_(product, context.scalar(alpha));
+        } else {
+          outRows.copy_(product);
+          if (alpha != 1) {
+            outRows.mul_(context.scalar(alpha));
+          }
+        }
+      }
+    }
+  }
+
+  void batchedMatmul(
+      Tensor a,
+      boolean transposeA,
+      Tensor b,
+      boolean transposeB,
+      Tensor out,
+      double alpha,
+      boolean accumulate) {
+    Arguments.floating("batchedMatmul", a, b, out);
+    Arguments.contiguous("batchedMatmul", a, b, out);
+    if (a.shape().rank() != 3
+        || b.shape().rank() != 3
+        || out.shape().rank() != 3
+        || a.size(0) != out.size(0)
+        || b.size(0) != out.size(0)
+        || !fit(a, transposeA, b, transposeB, out)) {
+      throw unfit(
+          "batchedMatmul", "[b, m, k], [b, k, n] and [b, m, n]", a, transposeA, b, transposeB, out);
+    }
+    if (out.elementCount() == 0) {
+      return;
+    }
+    var left = transposeA ? context.transposed(a) : context.of(a);
+    var right = transposeB ? context.transposed(b) : context.of(b);
+    var product = context.of(out);
+    if (accumulate || alpha != 1) {
+      if (!accumulate) {
+        product.zero_();
+      }
+      torch.baddbmm_out(product, product, left, right, context.scalar(1), context.scalar(alpha));
+    } else {
+      torch.bmm_out(product, left, right);
+    }
+  }
+
+  void linear(
+      Tensor x, Tensor weight, @Nullable Tensor bias, @Nullable Tensor residual, Tensor out) {
+    Arguments.floating("linear", x, weight, out);
+    Arguments.contiguous("linear", x, weight, out);
+    if (x.shape().rank() != 2
+        || weight.shape().rank() != 2
+        || x.size(1) != weight.size(1)
+        || !Arguments.isMatrix(out, x.size(0), weight.size(0))) {
+      throw Arguments.unfit("linear", "x [n, in], weight [out, in], out [n, out]", x, weight, out);
+    }
+    if (bias != null) {
+      Arguments.floating("linear", x, bias);
+      if (!Arguments.isVector(bias, weight.size(0))) {
+        throw Arguments.unfit("linear", "a bias [out] of weight [out, in]", bias, weight);
+      }
+    }
+    if (residual != null) {
+      Arguments.floating("linear", x, residual);
+      Arguments.contiguous("linear", residual);
+      Arguments.sameShape("linear", residual, out);
+    }
+    if (out.elementCount() == 0) {
+      return;
+    }
+    var product = context.of(out);
+    var factor = context.transposed(weight);
+    if (residual != null) {
+      start(residual, bias, out);
+      torch.addmm_out(product, product, context.of(x), factor);
+    } else if (bias != null) {
+      torch.addmm_out(product, context.of(bias), context.of(x), factor);
+    } else {
+      torch.mm_out(product, context.of(x), factor);
+    }
+  }
+
+  /** Sets {@code out} to what the product is added to. */
+  private void start(Tensor residual, @Nullable Tensor bias, Tensor out) {
+    boolean inPlace = residual.address() == out.address();
+    if (bias == null) {
+      if (!inPlace) {
+        context.of(out).copy_(context.of(residual));
+      }
+    } else if (inPlace) {
+      context.of(out).add_(context.of(bias));
+    } else {
+      torch.add_out(context.of(out), context.of(residual), context.of(bias));
+    }
+  }
+
+  private static boolean fit(
+      Tensor a, boolean transposeA, Tensor b, boolean transposeB, Tensor out) {
+    return a.size(transposeA ? -1 : -2) == out.size(-2)
+        && b.size(transposeB ? -2 : -1) == out.size(-1)
+        && a.size(transposeA ? -2 : -1) == b.size(transposeB ? -1 : -2);
+  }
+
+  private static IllegalArgumentException unfit(
+      String kernel,
+      String wanted,
+      Tensor a,
+      boolean transposeA,
+      Tensor b,
+      boolean transposeB,
+      Tensor out) {
+    String transposes =
+        transposeA
+            ? transposeB ? " after transposing both factors" : " after transposing the first"
+            : transposeB ? " after transposing the second" : "";
+    return Arguments.unfit(kernel, wanted + transposes, a, b, out);
+  }
+}

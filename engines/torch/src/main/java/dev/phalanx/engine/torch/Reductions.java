@@ -1,0 +1,135 @@
+package dev.phalanx.engine.torch;
+
+import dev.phalanx.tensor.DType;
+import dev.phalanx.tensor.Tensor;
+import org.bytedeco.openblas.global.openblas_nolapack;
+import org.bytedeco.pytorch.global.torch;
+
+/**
+ * Sums. Single numbers are added up by pieces into a {@code double}, so that their error does not
+ * grow with the number of elements.
+ */
+final class Reductions {
+  /** Elements that LibTorch adds up in one piece; it adds in pairs, so the piece may be large. */
+  private static final long SUM_PIECE = 1 << 22;
+
+  /**
+   * Elements of one BLAS dot product: its 64 or so running sums take 16 squares each, which leaves
+   * the relative error near that of one rounding, and a call costs little beside them.
+   */
+  private static final int SQUARES_PIECE = 1024;
+
+  /** Elements that are widened to FLOAT32 at once; they stay in the first or second cache. */
+  private static final long WIDENED_PIECE = 32 * 1024;
+
+  private static final long[] ALL = {0};
+
+  private final TorchContext context;
+  private final Scratch one;
+  private final Scratch widened;
+  private final Scratch row;
+  private final FloatAddress place = new FloatAddress();
+
+  Reductions(TorchContext context) {
+    this.context = context;
+    this.one = context.scratch();
+    this.widened = context.scratch();
+    this.row = context.scratch();
+  }
+
+  void sum(Tensor x, Tensor out) {
+    checkTotal("sum", x, out);
+    DType sumType =
+        switch (x.dtype()) {
+          case FLOAT64 -> DType.FLOAT64;
+          case FLOAT32, BFLOAT16, FLOAT16 -> DType.FLOAT32;
+          case INT32, INT64, UINT8 -> DType.INT64;
+        };
+    double total = 0;
+    for (long start = 0; start < x.elementCount(); start += SUM_PIECE) {
+      long count = Math.min(SUM_PIECE, x.elementCount() - start);
+      try (var piece = piece(x, start, count)) {
+        var partial = one.get(sumType);
+        torch.sum_out(partial, piece, ALL, false, context.type(sumType));
+        total += partial.item_double();
+      }
+    }
+    context.of(out).fill_(context.scalar(total));
+  }
+
+  void sumRows(Tensor x, Tensor out, boolean accumulate) {
+    Arguments.floating("sumRows", x);
+    Arguments.sameOrWider("sumRows", x, out);
+    Arguments.contiguous("sumRows", x, out);
+    if (x.shape().rank() != 2 || !Arguments.isVector(out, x.size(1))) {
+      throw Arguments.unfit("sumRows", "x [n, d] and out [d]", x, out);
+    }
+    if (accumulate) {
+      var sums = row.get(DType.FLOAT32, x.size(1));
+      torch.sum_out(sums, context.of(x), ALL, false, context.type(DType.FLOAT32));
+      context.of(out).add_(sums);
+    } else {
+      torch.sum_out(context.of(out), context.of(x), ALL, false, context.type(out.dtype()));
+    }
+  }
+
+  void squaredNorm(Tensor x, Tensor out) {
+    Arguments.floating("squaredNorm", x);
+    checkTotal("squaredNorm", x, out);
+    double total;
+    if (x.dtype() == DType.FLOAT32) {
+      context.of(x);
+      total = squares(x.address(), x.elementCount());
+    } else {
+      total = 0;
+      for (long start = 0; start < x.elementCount(); start += WIDENED_PIECE) {
+        long count = Math.min(WIDENED_PIECE, x.elementCount() - start);
+        var copy = widened.get(DType.FLOAT32, count);
+        try (var piece = piece(x, start, count)) {
+          copy.copy_(piece);
+        }
+        total += squares(copy.data_ptr().address(), count);
+      }
+    }
+    context.of(out).fill_(context.scalar(total));
+  }
+
+  private double squares(long address, long count) {
+    double total = 0;
+    for (long start = 0; start < count; start += SQUARES_PIECE) {
+      int length = (int) Math.min(SQUARES_PIECE, count - start);
+      place.moveTo(address + Float.BYTES * start);
+      total += openblas_nolapack.cblas_sdot(length, place, 1, place, 1);
+    }
+    return total;
+  }
+
+  /** The smallest and the largest element tell: infinities are one of them, NaN becomes both. */
+  boolean allFinite(Tensor x) {
+    Arguments.onCpu("allFinite", x);
+    Arguments.contiguous("allFinite", x);
+    if (!x.dtype().isFloatingPoint() || x.elementCount() == 0) {
+      return true;
+    }
+    try (var flat = context.of(x).view(-1);
+        var extremes = torch.aminmax(flat);
+        var smallest = extremes.get0();
+        var largest = extremes.get1()) {
+      return Double.isFinite(smallest.item_double()) && Double.isFinite(largest.item_double());
+    }
+  }
+
+  private org.bytedeco.pytorch.Tensor piece(Tensor x, long start, long count) {
+    context.of(x);
+    return context.blob(x.address() + x.dtype().bytes(start), x.dtype(), count);
+  }
+
+  private static void checkTotal(String kernel, Tensor x, Tensor out) {
+    Arguments.onCpu(kernel, x);
+    Arguments.contiguous(kernel, x);
+    Arguments.onCpu(kernel, out);
+    if (out.elementCount() != 1 || (out.dtype() != DType.FLOAT32 && out.dtype() != DType.FLOAT64)) {
+      throw Arguments.unfit(kernel, "one FLOAT32 or FLOAT64 for its result", x, out);
+    }
+  }
+}

@@ -1,0 +1,66 @@
+package dev.phalanx.engine.torch;
+
+import dev.phalanx.tensor.DType;
+import java.util.Arrays;
+import org.bytedeco.pytorch.Tensor;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Working memory of one use: grows to the largest size asked for, which its user bounds, and stays
+ * until the engine is closed. The tensor of the last shape is kept, since calls repeat shapes.
+ */
+final class Scratch implements AutoCloseable {
+  private final TorchContext context;
+  private @Nullable HostBlock block;
+  private @Nullable Tensor tensor;
+  private DType dtype = DType.UINT8;
+  private long[] sizes = {};
+
+  Scratch(TorchContext context) {
+    this.context = context;
+  }
+
+  /** A tensor of this shape, its content anything. It belongs to the scratch: do not close it. */
+  Tensor get(DType wanted, long... shape) {
+    Tensor present = tensor;
+    if (present != null && dtype == wanted && Arrays.equals(sizes, shape)) {
+      return present;
+    }
+    if (present != null) {
+      present.close();
+    }
+    long count = 1;
+    for (long size : shape) {
+      count = Math.multiplyExact(count, size);
+    }
+    present = context.blob(roomFor(Math.max(1, wanted.bytes(count))), wanted, shape);
+    tensor = present;
+    dtype = wanted;
+    sizes = shape.clone();
+    return present;
+  }
+
+  private long roomFor(long bytes) {
+    HostBlock present = block;
+    if (present == null || present.byteSize() < bytes) {
+      if (present != null) {
+        present.free();
+      }
+      present = HostBlock.allocate(bytes);
+      block = present;
+    }
+    return present.address();
+  }
+
+  @Override
+  public void close() {
+    if (tensor != null) {
+      tensor.close();
+      tensor = null;
+    }
+    if (block != null) {
+      block.free();
+      block = null;
+    }
+  }
+}

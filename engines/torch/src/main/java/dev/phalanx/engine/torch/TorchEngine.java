@@ -1,0 +1,335 @@
+package dev.phalanx.engine.torch;
+
+import dev.phalanx.tensor.AdamW;
+import dev.phalanx.tensor.DType;
+import dev.phalanx.tensor.Device;
+import dev.phalanx.tensor.Engine;
+import dev.phalanx.tensor.EngineOptions;
+import dev.phalanx.tensor.Sgd;
+import dev.phalanx.tensor.Storage;
+import dev.phalanx.tensor.Tensor;
+import java.nio.ByteBuffer;
+import java.util.Objects;
+import org.bytedeco.openblas.global.openblas;
+import org.bytedeco.pytorch.global.torch;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Kernels on LibTorch, for the CPU. Each group of kernels has a class of its own; this one hands
+ * calls on.
+ *
+ * <p>All kernels are done when they return. LibTorch's and OpenBLAS's numbers of threads belong to
+ * the process: the engine opened last sets them.
+ */
+final class TorchEngine implements Engine {
+  private final TorchContext context;
+  private final Elementwise elementwise;
+  private final Reductions reductions;
+  private final MatrixProducts matrixProducts;
+  private final Activations activations;
+  private final Dropout dropout;
+  private final LayerNormalization layerNormalization;
+  private final RmsNormalization rmsNormalization;
+  private final Rows indexedRows;
+  private final RotaryEmbedding rotaryEmbedding;
+  private final Attention attention;
+  private final Losses lossKernels;
+  private final Optimizers optimizers;
+
+  TorchEngine(EngineOptions options) {
+    torch.set_num_threads(options.threads());
+    // OpenBLAS has threads of its own and does not listen to LibTorch.
+    openblas.blas_set_num_threads(options.threads());
+    this.context = new TorchContext();
+    this.elementwise = new Elementwise(context);
+    this.reductions = new Reductions(context);
+    this.matrixProducts = new MatrixProducts(context);
+    this.activations = new Activations(context);
+    this.dropout = new Dropout(elementwise);
+    this.layerNormalization = new LayerNormalization(context);
+    this.rmsNormalization = new RmsNormalization(context);
+    this.indexedRows = new Rows(context);
+    this.rotaryEmbedding = new RotaryEmbedding(context);
+    this.attention = new Attention(context);
+    this.lossKernels = new Losses(context);
+    this.optimizers = new Optimizers(context);
+  }
+
+  @Override
+  public String name() {
+    return "torch";
+  }
+
+  @Override
+  public String description() {
+    return "LibTorch "
+        + Objects.requireNonNullElse(
+            torch.class.getPackage().getImplementationVersion(), "(version unknown)")
+        + " on the CPU, threads: "
+        + torch.get_num_threads();
+  }
+
+  /** This engine computes on the CPU; LibTorch's CUDA build is not used yet. */
+  @Override
+  public boolean supports(Device device) {
+    return device.equals(Device.CPU);
+  }
+
+  @Override
+  public boolean supports(DType dtype) {
+    return dtype == DType.FLOAT32 || dtype == DType.BFLOAT16;
+  }
+
+  @Override
+  public Storage allocate(Device device, long bytes) {
+    if (!supports(device)) {
+      throw new IllegalArgumentException(
+          "allocate was asked for memory on " + device + "; this engine computes on cpu");
+    }
+    return HostBlock.allocate(bytes);
+  }
+
+  @Override
+  public Storage wrap(ByteBuffer direct) {
+    return new WrappedBlock(direct);
+  }
+
+  /** Nothing to wait for: kernels on the CPU are done when they return. */
+  @Override
+  public void synchronize(Device device) {}
+
+  @Override
+  public void copy(Tensor source, Tensor destination) {
+    elementwise.copy(source, destination);
+  }
+
+  @Override
+  public void fill(Tensor tensor, double value) {
+    elementwise.fill(tensor, value);
+  }
+
+  @Override
+  public void add(Tensor a, Tensor b, Tensor out) {
+    elementwise.add(a, b, out);
+  }
+
+  @Override
+  public void addScaled(double alpha, Tensor x, Tensor y) {
+    elementwise.addScaled(alpha, x, y);
+  }
+
+  @Override
+  public void scale(Tensor x, double alpha) {
+    elementwise.scale(x, alpha);
+  }
+
+  @Override
+  public void multiply(Tensor a, Tensor b, Tensor out) {
+    elementwise.multiply(a, b, out);
+  }
+
+  @Override
+  public void sum(Tensor x, Tensor out) {
+    reductions.sum(x, out);
+  }
+
+  @Override
+  public void sumRows(Tensor x, Tensor out, boolean accumulate) {
+    reductions.sumRows(x, out, accumulate);
+  }
+
+  @Override
+  public void squaredNorm(Tensor x, Tensor out) {
+    reductions.squaredNorm(x, out);
+  }
+
+  @Override
+  public boolean allFinite(Tensor x) {
+    return reductions.allFinite(x);
+  }
+
+  @Override
+  public void matmul(
+      Tensor a,
+      boolean transposeA,
+      Tensor b,
+      boolean transposeB,
+      Tensor out,
+      double alpha,
+      boolean accumulate) {
+    matrixProducts.matmul(a, transposeA, b, transposeB, out, alpha, accumulate);
+  }
+
+  @Override
+  public void batchedMatmul(
+      Tensor a,
+      boolean transposeA,
+      Tensor b,
+      boolean transposeB,
+      Tensor out,
+      double alpha,
+      boolean accumulate) {
+    matrixProducts.batchedMatmul(a, transposeA, b, transposeB, out, alpha, accumulate);
+  }
+
+  @Override
+  public void linear(
+      Tensor x, Tensor weight, @Nullable Tensor bias, @Nullable Tensor residual, Tensor out) {
+    matrixProducts.linear(x, weight, bias, residual, out);
+  }
+
+  @Override
+  public void gelu(Tensor x, Tensor out) {
+    activations.gelu(x, out);
+  }
+
+  @Override
+  public void geluBackward(Tensor dy, Tensor x, Tensor dx) {
+    activations.geluBackward(dy, x, dx);
+  }
+
+  @Override
+  public void silu(Tensor x, Tensor out) {
+    activations.silu(x, out);
+  }
+
+  @Override
+  public void siluBackward(Tensor dy, Tensor x, Tensor dx) {
+    activations.siluBackward(dy, x, dx);
+  }
+
+  @Override
+  public void swiGlu(Tensor gate, Tensor up, Tensor out) {
+    activations.swiGlu(gate, up, out);
+  }
+
+  @Override
+  public void swiGluBackward(Tensor dy, Tensor gate, Tensor up, Tensor dGate, Tensor dUp) {
+    activations.swiGluBackward(dy, gate, up, dGate, dUp);
+  }
+
+  @Override
+  public void dropout(Tensor x, double probability, long seed, long firstIndex, Tensor out) {
+    dropout.dropout(x, probability, seed, firstIndex, out);
+  }
+
+  @Override
+  public void layerNorm(
+      Tensor x, Tensor weight, Tensor bias, double epsilon, Tensor out, Tensor mean, Tensor rstd) {
+    layerNormalization.forward(x, weight, bias, epsilon, out, mean, rstd);
+  }
+
+  @Override
+  public void layerNormBackward(
+      Tensor dy,
+      Tensor x,
+      Tensor weight,
+      Tensor mean,
+      Tensor rstd,
+      Tensor dx,
+      boolean accumulateInput,
+      Tensor dWeight,
+      Tensor dBias,
+      boolean accumulateParameters) {
+    layerNormalization.backward(
+        dy, x, weight, mean, rstd, dx, accumulateInput, dWeight, dBias, accumulateParameters);
+  }
+
+  @Override
+  public void rmsNorm(Tensor x, Tensor weight, double epsilon, Tensor out, Tensor rstd) {
+    rmsNormalization.forward(x, weight, epsilon, out, rstd);
+  }
+
+  @Override
+  public void rmsNormBackward(
+      Tensor dy,
+      Tensor x,
+      Tensor weight,
+      Tensor rstd,
+      Tensor dx,
+      boolean accumulateInput,
+      Tensor dWeight,
+      boolean accumulateParameters) {
+    rmsNormalization.backward(
+        dy, x, weight, rstd, dx, accumulateInput, dWeight, accumulateParameters);
+  }
+
+  @Override
+  public void gatherRows(Tensor table, Tensor ids, Tensor out, boolean accumulate) {
+    indexedRows.gather(table, ids, out, accumulate);
+  }
+
+  @Override
+  public void scatterAddRows(Tensor rows, Tensor ids, Tensor table) {
+    indexedRows.scatterAdd(rows, ids, table);
+  }
+
+  @Override
+  public void rotary(Tensor x, Tensor cosine, Tensor sine, boolean inverse, Tensor out) {
+    rotaryEmbedding.rotate(x, cosine, sine, inverse, out);
+  }
+
+  @Override
+  public void attention(
+      Tensor query,
+      Tensor key,
+      Tensor value,
+      boolean causal,
+      double scale,
+      Tensor out,
+      Tensor logSumExp) {
+    attention.forward(query, key, value, causal, scale, out, logSumExp);
+  }
+
+  @Override
+  public void attentionBackward(
+      Tensor dOut,
+      Tensor query,
+      Tensor key,
+      Tensor value,
+      boolean causal,
+      double scale,
+      Tensor out,
+      Tensor logSumExp,
+      Tensor dQuery,
+      Tensor dKey,
+      Tensor dValue) {
+    attention.backward(
+        dOut, query, key, value, causal, scale, out, logSumExp, dQuery, dKey, dValue);
+  }
+
+  @Override
+  public void softmax(Tensor x, Tensor out) {
+    lossKernels.softmax(x, out);
+  }
+
+  @Override
+  public void crossEntropy(Tensor logits, Tensor targets, Tensor losses) {
+    lossKernels.crossEntropy(logits, targets, losses);
+  }
+
+  @Override
+  public void crossEntropyBackward(Tensor logProbabilities, Tensor targets, double scale) {
+    lossKernels.crossEntropyBackward(logProbabilities, targets, scale);
+  }
+
+  @Override
+  public void adamW(
+      AdamW update,
+      Tensor parameters,
+      Tensor gradients,
+      Tensor firstMoments,
+      Tensor secondMoments) {
+    optimizers.adamW(update, parameters, gradients, firstMoments, secondMoments);
+  }
+
+  @Override
+  public void sgd(Sgd update, Tensor parameters, Tensor gradients, @Nullable Tensor momenta) {
+    optimizers.sgd(update, parameters, gradients, momenta);
+  }
+
+  @Override
+  public void close() {
+    context.close();
+  }
+}

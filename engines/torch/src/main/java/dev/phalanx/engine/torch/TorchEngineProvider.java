@@ -1,0 +1,44 @@
+package dev.phalanx.engine.torch;
+
+import dev.phalanx.tensor.Engine;
+import dev.phalanx.tensor.EngineOptions;
+import dev.phalanx.tensor.EngineProvider;
+
+/** Opens engines on LibTorch. */
+public final class TorchEngineProvider implements EngineProvider {
+  @Override
+  public String name() {
+    return "torch";
+  }
+
+  @Override
+  public int priority() {
+    return 100;
+  }
+
+  @Override
+  public Engine open(EngineOptions options) {
+    try {
+      return new TorchEngine(options);
+    } catch (LinkageError e) {
+      throw new IllegalStateException(
+          "The engine 'torch' cannot load LibTorch on "
+              + System.getProperty("os.name")
+              + " "
+              + System.getProperty("os.arch")
+              + ": "
+              + rootCause(e)
+              + ". Put org.bytedeco:pytorch, openblas and javacpp with the classifier of this"
+              + " platform on the class path; their Linux builds need glibc 2.35 or newer.",
+          e);
+    }
+  }
+
+  private static Throwable rootCause(Throwable failure) {
+    Throwable cause = failure;
+    while (cause.getCause() != null) {
+      cause = cause.getCause();
+    }
+    return cause;
+  }
+}

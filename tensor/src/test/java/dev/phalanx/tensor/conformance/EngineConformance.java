@@ -1,0 +1,29 @@
+package dev.phalanx.tensor.conformance;
+
+import dev.phalanx.tensor.EngineProvider;
+import org.junit.jupiter.api.Nested;
+
+/**
+ * The whole suite for one engine: a subclass in the engine's module names the provider, and each
+ * group of kernels becomes a nested class of tests.
+ */
+public abstract class EngineConformance {
+  /** The engine to check. */
+  protected abstract EngineProvider provider();
+
+  @Nested
+  class MatrixProducts extends MatrixProductConformance {
+    @Override
+    protected EngineProvider provider() {
+      return EngineConformance.this.provider();
+    }
+  }
+
+  @Nested
+  class Gradients extends GradientConformance {
+    @Override
+    protected EngineProvider provider() {
+      return EngineConformance.this.provider();
+    }
+  }
+}
