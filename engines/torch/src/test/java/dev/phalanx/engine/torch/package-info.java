@@ -1,0 +1,4 @@
+@NullMarked
+package dev.phalanx.engine.torch;
+
+import org.jspecify.annotations.NullMarked;
