@@ -28,18 +28,20 @@ final class DataSetup implements AutoCloseable {
    * @throws dev.phalanx.trainer.data.DataException where a file is missing or damaged
    */
   static DataSetup open(JobConfig.Data data, Path baseDirectory) {
-    TokenSource source =
-        switch (data) {
-          case JobConfig.Data.Text text -> {
-            try (Tokenizer tokenizer = Tokenizers.open(text.tokenizer(), baseDirectory)) {
-              yield TextData.open(
-                  baseDirectory.resolve(text.path()), tokenizer, baseDirectory.resolve(CACHE));
-            }
-          }
-          case JobConfig.Data.Tokens tokens -> TokenFile.open(baseDirectory.resolve(tokens.path()));
-          case JobConfig.Data.Reference reference -> null;
-        };
-    return new DataSetup(data, source);
+    return new DataSetup(data, source(data, baseDirectory));
+  }
+
+  private static @Nullable TokenSource source(JobConfig.Data data, Path baseDirectory) {
+    if (data instanceof JobConfig.Data.Text text) {
+      try (Tokenizer tokenizer = Tokenizers.open(text.tokenizer(), baseDirectory)) {
+        return TextData.open(
+            baseDirectory.resolve(text.path()), tokenizer, baseDirectory.resolve(CACHE));
+      }
+    }
+    if (data instanceof JobConfig.Data.Tokens tokens) {
+      return TokenFile.open(baseDirectory.resolve(tokens.path()));
+    }
+    return null; // made by a formula
   }
 
   /** The smallest vocabulary that the tokens' encoding needs; 0 where data fits any. */

@@ -43,22 +43,15 @@ final class TrainingState {
 
   private static FlatOptimizer optimizer(
       Arena arena, FlatParameters flat, JobConfig.Optimizer settings) {
-    return switch (settings.algorithm()) {
-      case JobConfig.Optimizer.AdamW adamW ->
-          new AdamWOptimizer(
-              arena,
-              flat,
-              adamW.beta1(),
-              adamW.beta2(),
-              adamW.epsilon(),
-              settings.weightDecay());
-      case JobConfig.Optimizer.Sgd sgd ->
-          new SgdOptimizer(
-              arena, flat, sgd.momentum(), sgd.nesterov(), settings.weightDecay());
-      case JobConfig.Optimizer.Lamb lamb ->
-          throw new IllegalArgumentException(
-              "optimizer.kind lamb is not available in this version; write adamw or sgd.");
-    };
+    if (settings.algorithm() instanceof JobConfig.Optimizer.AdamW adamW) {
+      return new AdamWOptimizer(
+          arena, flat, adamW.beta1(), adamW.beta2(), adamW.epsilon(), settings.weightDecay());
+    }
+    if (settings.algorithm() instanceof JobConfig.Optimizer.Sgd sgd) {
+      return new SgdOptimizer(arena, flat, sgd.momentum(), sgd.nesterov(), settings.weightDecay());
+    }
+    throw new IllegalArgumentException(
+        "optimizer.kind is not available in this version: " + settings.algorithm());
   }
 
   Transformer model() {

@@ -12,7 +12,79 @@ public abstract class EngineConformance {
   protected abstract EngineProvider provider();
 
   @Nested
+  class Memory extends MemoryConformance {
+    @Override
+    protected EngineProvider provider() {
+      return EngineConformance.this.provider();
+    }
+  }
+
+  @Nested
+  class Elementwise extends ElementwiseConformance {
+    @Override
+    protected EngineProvider provider() {
+      return EngineConformance.this.provider();
+    }
+  }
+
+  @Nested
+  class Reductions extends ReductionConformance {
+    @Override
+    protected EngineProvider provider() {
+      return EngineConformance.this.provider();
+    }
+  }
+
+  @Nested
   class MatrixProducts extends MatrixProductConformance {
+    @Override
+    protected EngineProvider provider() {
+      return EngineConformance.this.provider();
+    }
+  }
+
+  @Nested
+  class Norms extends NormConformance {
+    @Override
+    protected EngineProvider provider() {
+      return EngineConformance.this.provider();
+    }
+  }
+
+  @Nested
+  class Positions extends PositionConformance {
+    @Override
+    protected EngineProvider provider() {
+      return EngineConformance.this.provider();
+    }
+  }
+
+  @Nested
+  class Attention extends AttentionConformance {
+    @Override
+    protected EngineProvider provider() {
+      return EngineConformance.this.provider();
+    }
+  }
+
+  @Nested
+  class Losses extends LossConformance {
+    @Override
+    protected EngineProvider provider() {
+      return EngineConformance.this.provider();
+    }
+  }
+
+  @Nested
+  class Optimizers extends OptimizerConformance {
+    @Override
+    protected EngineProvider provider() {
+      return EngineConformance.this.provider();
+    }
+  }
+
+  @Nested
+  class LargeTensors extends LargeTensorConformance {
     @Override
     protected EngineProvider provider() {
       return EngineConformance.this.provider();

@@ -1,7 +1,6 @@
 /**
  * What every engine must do, as abstract tests: an engine's module extends {@link
- * dev.phalanx.tensor.conformance.EngineConformance} and {@link
- * dev.phalanx.tensor.conformance.EngineProperties} and names its provider.
+ * dev.phalanx.tensor.conformance.EngineConformance} and names its provider.
  *
  * <p>Uses the tensor package and nothing of an engine. Start with {@link
  * dev.phalanx.tensor.conformance.KernelConformance}, the base of the groups, and {@link

@@ -1,0 +1,140 @@
+package dev.phalanx.launcher;
+
+import dev.phalanx.checkpoint.BadCheckpointException;
+import dev.phalanx.collectives.CollectiveException;
+import dev.phalanx.collectives.CollectiveMismatchException;
+import dev.phalanx.collectives.CollectiveTimeoutException;
+import dev.phalanx.tensor.EngineNotFoundException;
+import dev.phalanx.tensor.OutOfNativeMemoryException;
+import dev.phalanx.trainer.NotFiniteException;
+import dev.phalanx.trainer.config.ConfigurationException;
+import dev.phalanx.trainer.data.DataException;
+import dev.phalanx.trainer.tokenizer.TokenizerException;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.io.UncheckedIOException;
+import java.net.BindException;
+import java.nio.file.AccessDeniedException;
+import java.nio.file.FileSystemException;
+import java.nio.file.NoSuchFileException;
+import java.util.Optional;
+import java.util.concurrent.TimeoutException;
+
+/** From an exception to an exit status, a sentence, and who is to blame. The one place where this is decided. */
+public final class Failures {
+  private static final int LONGEST_CAUSE_CHAIN = 32;
+
+  private Failures() {}
+
+  /** What a failure is. */
+  public static Failure describe(Throwable thrown) {
+    Throwable telling = thrown;
+    Optional<ExitStatus> status = Optional.empty();
+    Throwable next = thrown;
+    for (int depth = 0; next != null && depth < LONGEST_CAUSE_CHAIN; depth++) {
+      status = ownStatus(next);
+      if (status.isPresent()) {
+        telling = next;
+        break;
+      }
+      next = next.getCause();
+    }
+    return new Failure(
+        status.orElse(ExitStatus.RANK_FAILED), blame(telling), sentence(telling), stackTrace(thrown));
+  }
+
+  private static Optional<ExitStatus> ownStatus(Throwable thrown) {
+    if (thrown instanceof CommandException command) {
+      return Optional.of(command.status());
+    }
+    if (thrown instanceof ConfigurationException || thrown instanceof EngineNotFoundException) {
+      return Optional.of(ExitStatus.USAGE);
+    }
+    if (thrown instanceof DataException data) {
+      return Optional.of(
+          data.kind() == DataException.Kind.PLAN ? ExitStatus.USAGE : ExitStatus.INPUT_OUTPUT);
+    }
+    if (thrown instanceof BadCheckpointException) {
+      return Optional.of(ExitStatus.BAD_CHECKPOINT);
+    }
+    if (thrown instanceof NotFiniteException) {
+      return Optional.of(ExitStatus.NOT_FINITE);
+    }
+    if (thrown instanceof OutOfMemoryError || thrown instanceof OutOfNativeMemoryException) {
+      return Optional.of(ExitStatus.OUT_OF_MEMORY);
+    }
+    if (thrown instanceof CollectiveMismatchException) {
+      return Optional.of(ExitStatus.RANKS_DISAGREE);
+    }
+    if (thrown instanceof CollectiveTimeoutException || thrown instanceof TimeoutException) {
+      return Optional.of(ExitStatus.DEADLINE);
+    }
+    if (thrown instanceof CollectiveException) {
+      return Optional.of(ExitStatus.RANK_FAILED);
+    }
+    if (thrown instanceof BindException) {
+      return Optional.of(ExitStatus.BUSY);
+    }
+    if (thrown instanceof IOException
+        || thrown instanceof UncheckedIOException
+        || thrown instanceof TokenizerException) {
+      return Optional.of(ExitStatus.INPUT_OUTPUT);
+    }
+    return Optional.empty();
+  }
+
+  private static Failure.Blame blame(Throwable thrown) {
+    if (thrown instanceof CollectiveMismatchException
+        || thrown instanceof CollectiveTimeoutException) {
+      return Failure.Blame.SHARED;
+    }
+    return thrown instanceof CollectiveException ? Failure.Blame.OTHERS : Failure.Blame.OWN;
+  }
+
+  private static String sentence(Throwable thrown) {
+    if (thrown instanceof OutOfMemoryError error) {
+      return outOfMemory(String.valueOf(error.getMessage()));
+    }
+    if (thrown instanceof UncheckedIOException unchecked) {
+      return sentence(unchecked.getCause());
+    }
+    String message = thrown.getMessage();
+    if (thrown instanceof NoSuchFileException) {
+      return "there is no file " + message + ". Check the path.";
+    }
+    if (thrown instanceof AccessDeniedException) {
+      return "access to " + message + " is denied. Check its permissions.";
+    }
+    if (thrown instanceof FileSystemException && message != null) {
+      return message + ". Check the path, its permissions and the free space.";
+    }
+    if (message == null || message.isBlank()) {
+      return thrown.getClass().getSimpleName() + ". Run again with --verbose to see where.";
+    }
+    boolean isOurs = thrown.getClass().getName().startsWith("dev.phalanx.");
+    return isOurs ? message : thrown.getClass().getSimpleName() + ": " + message;
+  }
+
+  private static String outOfMemory(String message) {
+    if (message.contains("Direct buffer") || message.contains("direct buffer")) {
+      return "out of direct memory ("
+          + message
+          + "). Lower communication.bucket_mb, or raise -XX:MaxDirectMemorySize in PHALANX_WORKER_JAVA_OPTIONS.";
+    }
+    if (message.contains("native thread")) {
+      return "no more threads can be started ("
+          + message
+          + "). Start fewer workers, or raise the host's limit on processes.";
+    }
+    return "out of Java heap ("
+        + message
+        + "). Raise it, for example PHALANX_WORKER_JAVA_OPTIONS=-Xmx4g.";
+  }
+
+  private static String stackTrace(Throwable thrown) {
+    StringWriter text = new StringWriter();
+    thrown.printStackTrace(new PrintWriter(text));
+    return text.toString();
+  }
+}

@@ -1,0 +1,27 @@
+package dev.phalanx.launcher.event;
+
+import dev.phalanx.launcher.Failure;
+import dev.phalanx.trainer.JobResult;
+import dev.phalanx.trainer.JobSummary;
+import dev.phalanx.trainer.StepRecord;
+import java.nio.file.Path;
+
+/** What a worker tells its launcher. Rank 0 tells how the job goes on; every rank tells how it ended. */
+public sealed interface WorkerEvent {
+  int rank();
+
+  record Started(int rank, JobSummary summary) implements WorkerEvent {}
+
+  record StepFinished(int rank, StepRecord step) implements WorkerEvent {}
+
+  record Evaluated(int rank, long step, double loss, long tokens) implements WorkerEvent {}
+
+  record CheckpointSaved(int rank, long step, Path directory) implements WorkerEvent {}
+
+  record Resumed(int rank, long step, Path directory) implements WorkerEvent {}
+
+  /** The rank's job ended without an error. */
+  record Finished(int rank, JobResult result) implements WorkerEvent {}
+
+  record Failed(int rank, Failure failure) implements WorkerEvent {}
+}

@@ -1,0 +1,86 @@
+package dev.phalanx.launcher.local;
+
+import dev.phalanx.launcher.event.WorkerEvent;
+import dev.phalanx.launcher.terminal.Console;
+import dev.phalanx.launcher.terminal.Progress;
+import dev.phalanx.parallelism.mesh.DeviceMesh;
+import dev.phalanx.trainer.JobResult;
+import dev.phalanx.trainer.JobSummary;
+import dev.phalanx.trainer.Report;
+import dev.phalanx.trainer.StepRecord;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * Hears the events of a job: shows progress, keeps rank 0's result, and can write a report of its own, for rank 0 may be
+ * the one that is lost. One thread.
+ */
+final class JobMonitor {
+  private record Evaluation(long step, double loss, long tokens) {}
+
+  private final JobOptions job;
+  private final Progress progress;
+  private final List<StepRecord> steps = new ArrayList<>();
+  private final List<Evaluation> evaluations = new ArrayList<>();
+  private Optional<JobSummary> summary = Optional.empty();
+  private Optional<JobResult> result = Optional.empty();
+  private Optional<Path> lastCheckpoint = Optional.empty();
+
+  JobMonitor(JobOptions job, Progress progress) {
+    this.job = job;
+    this.progress = progress;
+  }
+
+  void accept(WorkerEvent event) {
+    if (event instanceof WorkerEvent.Started started) {
+      summary = Optional.of(started.summary());
+    } else if (event instanceof WorkerEvent.StepFinished step && reportFile().isPresent()) {
+      steps.add(step.step());
+    } else if (event instanceof WorkerEvent.Evaluated evaluated) {
+      evaluations.add(
+          new Evaluation(evaluated.step(), evaluated.loss(), evaluated.tokens()));
+    } else if (event instanceof WorkerEvent.CheckpointSaved saved) {
+      lastCheckpoint = Optional.of(saved.directory());
+    } else if (event instanceof WorkerEvent.Finished finished && finished.rank() == 0) {
+      result = Optional.of(finished.result());
+    }
+    progress.accept(event);
+  }
+
+  /** Rank 0's result; empty as long as it has not finished. */
+  Optional<JobResult> result() {
+    return result;
+  }
+
+  /** The newest checkpoint that the job published. */
+  Optional<Path> lastCheckpoint() {
+    return lastCheckpoint;
+  }
+
+  /** Writes the report of a failed job; an error is told on the console, since the failure itself matters more. */
+  void reportFailure(String failure, Console console) {
+    Optional<Path> file = reportFile();
+    if (file.isEmpty()) {
+      return;
+    }
+    String engine = summary.map(JobSummary::engine).orElse(job.config().engine().label());
+    Report report =
+        new Report(
+            job.config().name(), job.worldSize(), DeviceMesh.dataParallel(job.worldSize()), engine);
+    steps.forEach(report::add);
+    evaluations.forEach(
+        evaluation -> report.addEvaluation(evaluation.step, evaluation.loss, evaluation.tokens));
+    try {
+      report.writeFailure(file.get(), failure);
+    } catch (IOException e) {
+      console.line("The report " + file.get() + " cannot be written: " + e.getMessage());
+    }
+  }
+
+  private Optional<Path> reportFile() {
+    return job.config().log().report().map(job.baseDirectory()::resolve);
+  }
+}

@@ -1,0 +1,62 @@
+package dev.phalanx.launcher.local;
+
+import dev.phalanx.launcher.ExitStatus;
+import dev.phalanx.launcher.process.Signals;
+import dev.phalanx.launcher.process.WorkerGroup;
+import dev.phalanx.launcher.terminal.Console;
+import java.util.Optional;
+import java.util.concurrent.atomic.AtomicReference;
+
+/**
+ * Turns signals into requests to the workers: the first Ctrl-C or SIGTERM stops them after their step, the second kills
+ * them. Should the launcher end in any other way, a hook kills them.
+ */
+final class StopSignals implements AutoCloseable {
+  private final WorkerGroup group;
+  private final Console console;
+  private final boolean savesCheckpoint;
+  private final AtomicReference<Optional<ExitStatus>> asked =
+      new AtomicReference<>(Optional.empty());
+  private final Thread hook;
+
+  private StopSignals(WorkerGroup group, Console console, boolean savesCheckpoint) {
+    this.group = group;
+    this.console = console;
+    this.savesCheckpoint = savesCheckpoint;
+    this.hook = new Thread(group::kill, "kill-workers");
+  }
+
+  static StopSignals install(WorkerGroup group, Console console, boolean savesCheckpoint) {
+    StopSignals signals = new StopSignals(group, console, savesCheckpoint);
+    Runtime.getRuntime().addShutdownHook(signals.hook);
+    Signals.handle("INT", () -> signals.ask(ExitStatus.INTERRUPTED));
+    Signals.handle("TERM", () -> signals.ask(ExitStatus.STOPPED));
+    return signals;
+  }
+
+  /** What the job's exit status is if it stopped because of a signal; empty if none came. */
+  Optional<ExitStatus> asked() {
+    return asked.get();
+  }
+
+  private void ask(ExitStatus status) {
+    if (asked.compareAndSet(Optional.empty(), Optional.of(status))) {
+      console.line(
+          "Stopping after this step"
+              + (savesCheckpoint ? " and saving a checkpoint" : "")
+              + "; press Ctrl-C again to end at once.");
+      group.requestStop();
+    } else {
+      group.kill();
+    }
+  }
+
+  @Override
+  public void close() {
+    try {
+      Runtime.getRuntime().removeShutdownHook(hook);
+    } catch (IllegalStateException e) {
+      // The JVM is shutting down and the hook runs.
+    }
+  }
+}

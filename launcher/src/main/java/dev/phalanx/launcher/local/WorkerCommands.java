@@ -1,0 +1,102 @@
+package dev.phalanx.launcher.local;
+
+import dev.phalanx.launcher.process.WorkerSpec;
+import dev.phalanx.launcher.worker.WorkerMain;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.TreeMap;
+import java.util.stream.IntStream;
+
+/** The command line and environment of worker processes: the launcher's own JVM and class path, a worker's flags. */
+final class WorkerCommands {
+  private static final int MEBIBYTES_OF_HEAP_PER_RANK = 1024;
+  private static final String OWN_OPTIONS = "PHALANX_WORKER_JAVA_OPTIONS";
+
+  private final JobOptions job;
+
+  WorkerCommands(JobOptions job) {
+    this.job = job;
+  }
+
+  /** One worker for each rank, or one for all. */
+  List<WorkerSpec> specs() {
+    List<Integer> all = IntStream.range(0, job.worldSize()).boxed().toList();
+    List<List<Integer>> workers =
+        job.isInProcess() ? List.of(all) : all.stream().map(Collections::singletonList).toList();
+    return workers.stream()
+        .map(ranks -> new WorkerSpec(ranks, command(ranks.size()), environment(ranks)))
+        .toList();
+  }
+
+  private List<String> command(int ranks) {
+    List<String> command = new ArrayList<>();
+    command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+    // Two small heaps beside large native tensors: the serial collector starts fastest and keeps least.
+    command.add("-XX:+UseSerialGC");
+    command.add("-Xms16m");
+    command.add("-Xmx" + (long) MEBIBYTES_OF_HEAP_PER_RANK * ranks + "m");
+    command.addAll(commonFlags());
+    // Tensors are freed by their arena, never by the garbage collector.
+    command.add("-Dorg.bytedeco.javacpp.nopointergc=true");
+    command.add("-Dorg.bytedeco.javacpp.maxbytes=0");
+    command.add("-Dorg.bytedeco.javacpp.maxphysicalbytes=0");
+    command.add("-Dorg.slf4j.simpleLogger.defaultLogLevel=" + (job.isVerbose() ? "info" : "warn"));
+    String options = System.getenv(OWN_OPTIONS);
+    if (options != null && !options.isBlank()) {
+      command.addAll(List.of(options.trim().split("\\s+")));
+    }
+    command.add("-cp");
+    command.add(System.getProperty("java.class.path"));
+    command.add(WorkerMain.class.getName());
+    command.add(job.config().engine().label());
+    command.add(Integer.toString(job.threadsPerRank()));
+    return command;
+  }
+
+  private static List<String> commonFlags() {
+    List<String> flags = new ArrayList<>();
+    flags.add("-Xshare:auto");
+    // Standard output is the channel of events: the JVM's own warnings belong on standard error.
+    flags.add("-XX:+DisplayVMOutputToStderr");
+    flags.add("-Xlog:disable");
+    flags.add("-Xlog:all=error:stderr");
+    classDataArchive().ifPresent(archive -> flags.add("-XX:SharedArchiveFile=" + archive));
+    int version = Runtime.version().feature();
+    if (version >= 22) {
+      flags.add("--enable-native-access=ALL-UNNAMED");
+    }
+    if (version >= 23) {
+      flags.add("--sun-misc-unsafe-memory-access=allow");
+    }
+    return flags;
+  }
+
+  /** Classes as the JVM keeps them in memory, written when Phalanx was built: they make a worker start faster. */
+  private static Optional<Path> classDataArchive() {
+    return Optional.ofNullable(System.getProperty("phalanx.archive"))
+        .map(Path::of)
+        .filter(Files::isReadable);
+  }
+
+  private Map<String, String> environment(List<Integer> ranks) {
+    String threads = Integer.toString(job.threadsPerRank());
+    Map<String, String> environment = new TreeMap<>();
+    environment.put("WORLD_SIZE", Integer.toString(job.worldSize()));
+    environment.put("LOCAL_WORLD_SIZE", Integer.toString(job.worldSize()));
+    if (!job.isInProcess()) {
+      environment.put("RANK", ranks.get(0).toString());
+      environment.put("LOCAL_RANK", ranks.get(0).toString());
+    }
+    environment.put("OMP_NUM_THREADS", threads);
+    // Each thread of glibc's allocator may otherwise keep free memory of its own.
+    if (System.getenv("MALLOC_ARENA_MAX") == null) {
+      environment.put("MALLOC_ARENA_MAX", Integer.toString(Math.max(2, ranks.size())));
+    }
+    return environment;
+  }
+}

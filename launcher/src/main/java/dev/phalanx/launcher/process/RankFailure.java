@@ -1,0 +1,24 @@
+package dev.phalanx.launcher.process;
+
+import dev.phalanx.launcher.Failure;
+
+/**
+ * A failure and the rank that it happened to.
+ *
+ * @param rank the rank, or the first of the worker's ranks where the whole process failed
+ * @param pid of its process
+ * @param isDeath whether the process died without a word, of a signal for instance
+ */
+public record RankFailure(int rank, long pid, Failure failure, boolean isDeath) {
+
+  /** The failure in one sentence: {@code rank 3/8 (localhost pid 71): what happened. What to do.} */
+  public String sentence(int worldSize) {
+    String who = "rank " + rank + "/" + worldSize;
+    String where = " (localhost pid " + pid + ")";
+    String message = failure.message();
+    if (message.startsWith(who + " ")) {
+      return who + where + message.substring(who.length());
+    }
+    return who + where + ": " + message;
+  }
+}

@@ -1,0 +1,75 @@
+package dev.phalanx.launcher.worker;
+
+import dev.phalanx.launcher.event.Assignment;
+import dev.phalanx.launcher.event.AssignmentCodec;
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.InputStreamReader;
+import java.nio.charset.StandardCharsets;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+
+/**
+ * The launcher's end of a worker's standard input. The first line is the assignment; a line {@code stop} asks for a stop
+ * after the step; the end of the stream means that the launcher is gone, whichever way it went. A thread of its own
+ * listens, so that a worker whose other threads are busy in native code hears it too.
+ */
+final class ControlChannel {
+  private final CompletableFuture<Assignment> assignment = new CompletableFuture<>();
+  private volatile boolean isStopRequested;
+
+  private ControlChannel() {}
+
+  /**
+   * @param launcherLost what to do at the end of the stream
+   */
+  static ControlChannel listen(InputStream input, Runnable launcherLost) {
+    ControlChannel channel = new ControlChannel();
+    Thread thread = new Thread(() -> channel.read(input, launcherLost), "launcher-watch");
+    thread.setDaemon(true);
+    thread.setPriority(Thread.MAX_PRIORITY);
+    thread.start();
+    return channel;
+  }
+
+  /** The assignment, once it is there. */
+  Assignment assignment() throws InterruptedException {
+    try {
+      return assignment.get();
+    } catch (ExecutionException e) {
+      throw new IllegalArgumentException(e.getCause().getMessage(), e);
+    }
+  }
+
+  boolean isStopRequested() {
+    return isStopRequested;
+  }
+
+  private void read(InputStream input, Runnable launcherLost) {
+    try (BufferedReader lines =
+        new BufferedReader(new InputStreamReader(input, StandardCharsets.UTF_8))) {
+      String first = lines.readLine();
+      if (first != null) {
+        decode(first);
+        String line;
+        while ((line = lines.readLine()) != null) {
+          if (line.equals("stop")) {
+            isStopRequested = true;
+          }
+        }
+      }
+    } catch (IOException e) {
+      // As good as the end of the stream.
+    }
+    launcherLost.run();
+  }
+
+  private void decode(String line) {
+    try {
+      assignment.complete(AssignmentCodec.decode(line));
+    } catch (IllegalArgumentException e) {
+      assignment.completeExceptionally(e);
+    }
+  }
+}

@@ -1,0 +1,52 @@
+package dev.phalanx.launcher.worker;
+
+import dev.phalanx.launcher.ExitStatus;
+import dev.phalanx.launcher.Failure;
+import dev.phalanx.launcher.Failures;
+import dev.phalanx.launcher.event.Assignment;
+import dev.phalanx.launcher.event.WorkerEvent;
+import dev.phalanx.launcher.process.Signals;
+import java.io.FileDescriptor;
+import java.io.FileOutputStream;
+
+/**
+ * A worker process. Arguments: the engine's name and the threads of a kernel, so that loading can begin at once; all else
+ * comes through standard input (see {@link Assignment}). Standard output carries events, standard error the log.
+ *
+ * <p>The process ends at once when its standard input does: a worker never outlives its launcher.
+ */
+public final class WorkerMain {
+  private WorkerMain() {}
+
+  public static void main(String[] arguments) {
+    EventWriter events = new EventWriter(new FileOutputStream(FileDescriptor.out));
+    System.setOut(System.err);
+    // Ctrl-C reaches every process of the terminal; the launcher decides what it means for workers.
+    Signals.ignore("INT");
+    ControlChannel control =
+        ControlChannel.listen(System.in, () -> halt(ExitStatus.LAUNCHER_LOST));
+    int rank = Integer.parseInt(System.getenv().getOrDefault("RANK", "0"));
+    Thread.setDefaultUncaughtExceptionHandler(
+        (thread, thrown) -> halt(fail(events, rank, thrown)));
+    if (arguments.length == 2) {
+      EngineWarmUp.start(arguments[0], Integer.parseInt(arguments[1]));
+    }
+    try {
+      halt(new Worker(control.assignment(), events, control::isStopRequested).run());
+    } catch (InterruptedException | RuntimeException | Error e) {
+      halt(fail(events, rank, e));
+    }
+  }
+
+  private static ExitStatus fail(EventWriter events, int rank, Throwable thrown) {
+    Failure failure = Failures.describe(thrown);
+    events.write(new WorkerEvent.Failed(rank, failure));
+    return failure.status();
+  }
+
+  /** Ends without shutdown hooks: a library's hook must not hold up a worker whose work is done or lost. */
+  private static void halt(ExitStatus status) {
+    System.err.flush();
+    Runtime.getRuntime().halt(status.code());
+  }
+}

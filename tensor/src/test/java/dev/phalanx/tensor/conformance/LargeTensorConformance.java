@@ -1,0 +1,85 @@
+package dev.phalanx.tensor.conformance;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import dev.phalanx.tensor.Arena;
+import dev.phalanx.tensor.DType;
+import dev.phalanx.tensor.Device;
+import dev.phalanx.tensor.Engine;
+import dev.phalanx.tensor.EngineOptions;
+import dev.phalanx.tensor.EngineProvider;
+import dev.phalanx.tensor.Tensor;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+
+/** More elements than an {@code int} counts: copy, cast, fill and sum. Takes 7 GB for a moment. */
+@Tag("large")
+public abstract class LargeTensorConformance {
+  private static final long COUNT = (1L << 31) + 17;
+  private static final long NEEDED_BYTES = 16L << 30;
+
+  /** The engine to check. */
+  protected abstract EngineProvider provider();
+
+  @Test
+  void moreThanTwoToThe31Elements() throws IOException {
+    long available = availableBytes();
+    assumeTrue(
+        available >= NEEDED_BYTES,
+        "needs "
+            + NEEDED_BYTES
+            + " bytes of available memory, so that the 7 GB it takes disturb nobody; there are "
+            + available);
+    int processors = Runtime.getRuntime().availableProcessors();
+    try (Engine engine = provider().open(new EngineOptions(processors));
+        Arena arena = new Arena(engine, Device.CPU)) {
+      Tensor bytes = arena.allocate(DType.UINT8, COUNT);
+      engine.fill(bytes, 3);
+      bytes.byteBuffer(COUNT - 1, 1).put((byte) 200);
+
+      Tensor cast = arena.allocate(DType.BFLOAT16, COUNT);
+      engine.copy(bytes, cast);
+      assertThat(element(cast, COUNT - 1)).isEqualTo(200);
+      assertThat(element(cast, COUNT - 2)).isEqualTo(3);
+
+      engine.fill(bytes, 0);
+      engine.copy(cast, bytes);
+      engine.synchronize(Device.CPU);
+      assertThat(bytes.byteBuffer(COUNT - 1, 1).get() & 0xff).isEqualTo(200);
+      assertThat(bytes.byteBuffer(COUNT - 2, 1).get()).isEqualTo((byte) 3);
+
+      Tensor sum = arena.allocate(DType.FLOAT64, 1);
+      engine.sum(cast, sum);
+      engine.synchronize(Device.CPU);
+      assertThat(Numbers.read(sum)[0]).isEqualTo(3.0 * (COUNT - 1) + 200);
+      engine.sum(bytes, sum);
+      engine.synchronize(Device.CPU);
+      assertThat(Numbers.read(sum)[0]).isEqualTo(3.0 * (COUNT - 1) + 200);
+    }
+  }
+
+  private static double element(Tensor tensor, long index) {
+    try (Tensor one = tensor.slice(0, index, 1)) {
+      return Numbers.read(one)[0];
+    }
+  }
+
+  private static long availableBytes() throws IOException {
+    Path file = Path.of("/proc/meminfo");
+    if (!Files.exists(file)) {
+      return 0;
+    }
+    try (Stream<String> lines = Files.lines(file)) {
+      return lines
+          .filter(line -> line.startsWith("MemAvailable:"))
+          .mapToLong(line -> Long.parseLong(line.replaceAll("[^0-9]", "")) << 10)
+          .findFirst()
+          .orElse(0);
+    }
+  }
+}

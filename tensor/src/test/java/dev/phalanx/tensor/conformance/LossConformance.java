@@ -1,0 +1,126 @@
+package dev.phalanx.tensor.conformance;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import dev.phalanx.tensor.DType;
+import dev.phalanx.tensor.Tensor;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+/** Softmax and cross-entropy. */
+public abstract class LossConformance extends KernelConformance {
+  @ParameterizedTest
+  @EnumSource(names = {"FLOAT32", "BFLOAT16"})
+  void softmaxAlsoInPlace(DType dtype) {
+    for (long columns : ODD_SIZES) {
+      double[] x = ReferenceKernels.map(normal(dtype, 5 * columns), v -> 4 * v);
+      double[] expected = ReferenceKernels.softmax(x, 5, (int) columns);
+      Tensor out = output(dtype, 5, columns);
+      engine.softmax(tensor(dtype, x, 5, columns), out);
+      assertClose(out, expected);
+      Tensor inPlace = tensor(dtype, x, 5, columns);
+      engine.softmax(inPlace, inPlace);
+      assertClose(inPlace, expected);
+    }
+    engine.softmax(arena.allocate(dtype, 0, 3), arena.allocate(dtype, 0, 3));
+  }
+
+  @ParameterizedTest
+  @EnumSource(names = {"FLOAT32", "BFLOAT16"})
+  void crossEntropyInPlaceForwardAndBackward(DType dtype) {
+    for (int[] sizes :
+        new int[][] {{1, 1}, {3, 7}, {17, 33}, {65, 257}, {300, 1000}, {3, 70_000}}) {
+      check(dtype, sizes[0], sizes[1], false);
+      check(dtype, sizes[0], sizes[1], true);
+    }
+  }
+
+  private void check(DType dtype, int rows, int vocabulary, boolean someIgnored) {
+    double[] logits = ReferenceKernels.map(normal(dtype, (long) rows * vocabulary), v -> 2 * v);
+    long[] targets = random.longs(rows, 0, vocabulary).toArray();
+    if (someIgnored) {
+      for (int i = 0; i < rows; i += 2) {
+        targets[i] = i % 4 == 0 ? -1 : -100;
+      }
+    }
+    double[] logProbabilities = ReferenceKernels.logSoftmax(logits, rows, vocabulary);
+    double[] expected = new double[rows];
+    for (int i = 0; i < rows; i++) {
+      expected[i] =
+          targets[i] < 0 ? 0 : -logProbabilities[(int) (i * (long) vocabulary + targets[i])];
+    }
+    Tensor tensor = tensor(dtype, logits, rows, vocabulary);
+    Tensor losses = output(DType.FLOAT32, rows);
+
+    engine.crossEntropy(tensor, ids(targets), losses);
+
+    // Losses are those of FLOAT32 whatever the logits' type.
+    assertClose(losses, expected, 1e-5);
+    assertClose(tensor, logProbabilities);
+
+    double scale = 0.25;
+    double[] kept = values(tensor);
+    engine.crossEntropyBackward(tensor, ids(targets), scale);
+
+    double[] gradient = new double[kept.length];
+    for (int i = 0; i < rows; i++) {
+      for (int j = 0; j < vocabulary; j++) {
+        int at = i * vocabulary + j;
+        gradient[at] =
+            targets[i] < 0 ? 0 : scale * (Math.exp(kept[at]) - (targets[i] == j ? 1 : 0));
+      }
+    }
+    assertClose(tensor, gradient);
+    if (someIgnored) {
+      double[] found = values(tensor);
+      for (int j = 0; j < vocabulary; j++) {
+        assertThat(found[j]).isZero();
+      }
+    }
+  }
+
+  @Test
+  void largeLogitsDoNotOverflow() {
+    Tensor logits = tensor(DType.FLOAT32, new double[] {1e4, -1e4, 0, 1e4}, 2, 2);
+    Tensor losses = output(DType.FLOAT32, 2);
+    engine.crossEntropy(logits, ids(1, 1), losses);
+    assertThat(values(losses)).containsExactly(2e4, 0);
+    engine.crossEntropyBackward(logits, ids(1, 1), 1);
+    assertThat(values(logits)).containsExactly(1, -1, 0, 0);
+  }
+
+  @Test
+  void anIgnoredRowHidesItsNaN() {
+    Tensor logits = tensor(DType.FLOAT32, new double[] {Double.NaN, 1, 2, 2}, 2, 2);
+    Tensor losses = output(DType.FLOAT32, 2);
+    engine.crossEntropy(logits, ids(-1, 0), losses);
+    assertThat(values(losses)[0]).isZero();
+    engine.crossEntropyBackward(logits, ids(-1, 0), 1);
+    assertThat(values(logits)).containsExactly(0, 0, -0.5, 0.5);
+  }
+
+  @Test
+  void noRowsAreWelcome() {
+    Tensor logits = arena.allocate(DType.FLOAT32, 0, 5);
+    engine.crossEntropy(logits, ids(), arena.allocate(DType.FLOAT32, 0));
+    engine.crossEntropyBackward(logits, ids(), 1);
+  }
+
+  @Test
+  void wrongTargetsAndShapesAreRefused() {
+    Tensor logits = arena.zeros(DType.FLOAT32, 2, 5);
+    Tensor losses = arena.zeros(DType.FLOAT32, 2);
+    assertThatThrownBy(() -> engine.crossEntropy(logits, ids(0, 5), losses))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining("crossEntropy")
+        .hasMessageContaining("5");
+    assertRefused("crossEntropyBackward", () -> engine.crossEntropyBackward(logits, ids(0), 1));
+    assertRefused("crossEntropy", () -> engine.crossEntropy(logits, ids(0), losses));
+    assertRefused(
+        "crossEntropy",
+        () -> engine.crossEntropy(logits, ids(0, 1), arena.zeros(DType.FLOAT32, 3)));
+    assertRefused("softmax", () -> engine.softmax(logits, losses));
+  }
+}
