@@ -1,0 +1,313 @@
+package dev.phalanx.collectives;
+
+import dev.phalanx.collectives.algorithm.ChainBroadcast;
+import dev.phalanx.collectives.algorithm.Copies;
+import dev.phalanx.collectives.algorithm.DisseminationBarrier;
+import dev.phalanx.collectives.algorithm.Exchange;
+import dev.phalanx.collectives.algorithm.RingAllGather;
+import dev.phalanx.collectives.algorithm.RingAllReduce;
+import dev.phalanx.collectives.algorithm.RingReduceScatter;
+import dev.phalanx.collectives.transport.Call;
+import dev.phalanx.collectives.transport.Deadline;
+import dev.phalanx.collectives.transport.Operation;
+import dev.phalanx.collectives.transport.PeerLostException;
+import dev.phalanx.collectives.transport.ReceiveTimeoutException;
+import dev.phalanx.collectives.transport.Transport;
+import dev.phalanx.tensor.DType;
+import dev.phalanx.tensor.Tensor;
+import java.time.Duration;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.atomic.AtomicReference;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The communicator over a {@link Transport}: calls are put into a queue, one daemon thread runs
+ * them. In a group of one rank every operation is done when its call returns, and there is no
+ * thread.
+ *
+ * <p>The first failure ends the communicator: it is told to the peers, and every operation that
+ * waits or comes later fails with it.
+ */
+public final class QueuedCommunicator implements Communicator {
+  private static final long CLOSE_MILLIS = 2000;
+
+  private final String name;
+  private final Transport transport;
+  private final Exchange exchange;
+  private final BlockingQueue<QueuedWork> queue = new LinkedBlockingQueue<>();
+  private final AtomicReference<@Nullable CollectiveException> failure = new AtomicReference<>();
+  private final @Nullable Thread thread;
+  private long sequence;
+  private boolean isClosed;
+
+  /**
+   * @param name the group's name in messages, {@code world} or {@code tensor[0]}
+   * @param transport closed together with the communicator
+   * @param timeout how long a rank may keep the others waiting
+   */
+  public QueuedCommunicator(String name, Transport transport, Duration timeout) {
+    this.name = name;
+    this.transport = transport;
+    this.exchange =
+        new Exchange(transport, new Call(0, Operation.BARRIER, null, null, -1, 0), timeout);
+    if (transport.size() == 1) {
+      this.thread = null;
+    } else {
+      Thread started =
+          new Thread(this::runQueue, name + "-rank-" + transport.rank() + "-communication");
+      started.setDaemon(true);
+      started.start();
+      this.thread = started;
+    }
+  }
+
+  @Override
+  public int rank() {
+    return transport.rank();
+  }
+
+  @Override
+  public int size() {
+    return transport.size();
+  }
+
+  @Override
+  public String name() {
+    return name;
+  }
+
+  @Override
+  public Work allReduce(Tensor tensor, ReduceOperation operation) {
+    requireUsable(tensor);
+    requireReducible(tensor);
+    return submit(
+        call(Operation.ALL_REDUCE, tensor, operation, -1),
+        () -> RingAllReduce.run(exchange, tensor, operation),
+        () -> {});
+  }
+
+  @Override
+  public Work reduceScatter(Tensor input, Tensor output, ReduceOperation operation) {
+    requireUsable(input);
+    requireUsable(output);
+    requireReducible(input);
+    requireParts(input, output);
+    return submit(
+        call(Operation.REDUCE_SCATTER, input, operation, -1),
+        () -> RingReduceScatter.run(exchange, input, output, operation),
+        () -> Copies.copy(input, output));
+  }
+
+  @Override
+  public Work allGather(Tensor input, Tensor output) {
+    requireUsable(input);
+    requireUsable(output);
+    requireParts(output, input);
+    return submit(
+        call(Operation.ALL_GATHER, output, null, -1),
+        () -> RingAllGather.run(exchange, input, output),
+        () -> Copies.copy(input, output));
+  }
+
+  @Override
+  public Work broadcast(Tensor tensor, int root) {
+    requireUsable(tensor);
+    if (root < 0 || root >= size()) {
+      throw new IllegalArgumentException(
+          "Rank " + root + " cannot be the root in group " + name + " of " + size() + " ranks");
+    }
+    return submit(
+        call(Operation.BROADCAST, tensor, null, root),
+        () -> ChainBroadcast.run(exchange, tensor, root),
+        () -> {});
+  }
+
+  @Override
+  public Work barrier() {
+    return submit(
+        new Call(sequence++, Operation.BARRIER, null, null, -1, 0),
+        () -> DisseminationBarrier.run(exchange),
+        () -> {});
+  }
+
+  private Call call(
+      Operation operation, Tensor tensor, @Nullable ReduceOperation reduction, int root) {
+    return new Call(sequence++, operation, tensor.dtype(), reduction, root, tensor.elementCount());
+  }
+
+  private void requireUsable(Tensor tensor) {
+    if (!tensor.isContiguous() || !tensor.device().isCpu()) {
+      throw new IllegalArgumentException(
+          "A collective operation of group "
+              + name
+              + " needs a contiguous tensor in host memory, not "
+              + tensor);
+    }
+  }
+
+  private static void requireReducible(Tensor tensor) {
+    if (!Exchange.canReduce(tensor.dtype())) {
+      throw new IllegalArgumentException("Elements of " + tensor + " cannot be reduced");
+    }
+  }
+
+  private void requireParts(Tensor whole, Tensor part) {
+    DType dtype = whole.dtype();
+    if (part.dtype() != dtype || part.elementCount() * size() != whole.elementCount()) {
+      throw new IllegalArgumentException(
+          "In group "
+              + name
+              + " of "
+              + size()
+              + " ranks, "
+              + whole
+              + " is not made of parts "
+              + part);
+    }
+  }
+
+  /**
+   * @param alone what the operation comes to in a group of one
+   */
+  private Work submit(Call call, QueuedWork.Body body, Runnable alone) {
+    QueuedWork work = new QueuedWork(call, thread == null ? alone::run : body, this::timedOut);
+    if (thread == null) {
+      try {
+        work.run();
+      } catch (InterruptedException e) {
+        throw new IllegalStateException("An operation of one rank does not wait", e);
+      }
+      return work;
+    }
+    queue.add(work);
+    CollectiveException failed = failure.get();
+    if (failed != null) { // the thread may have emptied the queue just before
+      queue.remove(work);
+      work.fail(failed);
+    }
+    return work;
+  }
+
+  private void runQueue() {
+    try {
+      while (failure.get() == null) {
+        QueuedWork work = queue.take();
+        try {
+          exchange.begin(work.call());
+          work.run();
+        } catch (RuntimeException | Error e) {
+          CollectiveException first = fail(describe(work.call(), e));
+          work.fail(first);
+        } catch (InterruptedException e) {
+          work.fail(fail(closed(work.call())));
+        }
+      }
+    } catch (InterruptedException e) {
+      // The communicator is closed and nothing runs.
+    }
+    failWaiting();
+  }
+
+  /** Ends the communicator; gives back the failure that came first. */
+  private CollectiveException fail(CollectiveException found) {
+    if (failure.compareAndSet(null, found)) {
+      transport.abort(String.valueOf(found.getMessage()));
+    }
+    CollectiveException first = failure.get();
+    return first == null ? found : first;
+  }
+
+  private void failWaiting() {
+    CollectiveException failed = failure.get();
+    for (QueuedWork work = queue.poll(); work != null; work = queue.poll()) {
+      work.fail(failed == null ? closed(work.call()) : failed);
+    }
+  }
+
+  private CollectiveException timedOut(QueuedWork work, Duration waited) {
+    int peer = exchange.awaitedPeer();
+    String whom = peer < 0 ? "" : "; it waits for rank " + peer;
+    CollectiveException first =
+        fail(
+            new CollectiveTimeoutException(
+                where(work.call()) + ": not done within " + Deadline.text(waited) + whom + "."));
+    if (thread != null) {
+      thread.interrupt();
+    }
+    return Failure.forCaller(first);
+  }
+
+  private CollectiveException describe(Call call, Throwable found) {
+    if (found instanceof PeerLostException lost) {
+      return new CollectiveException(
+          where(call)
+              + ": rank "
+              + lost.peer()
+              + " "
+              + lost.getMessage()
+              + ". Its own log tells why; start the job again with --resume.",
+          lost);
+    }
+    if (found instanceof ReceiveTimeoutException late) {
+      CollectiveTimeoutException timeout =
+          new CollectiveTimeoutException(
+              where(call)
+                  + ": nothing was heard of rank "
+                  + late.peer()
+                  + " for "
+                  + late.deadline().text()
+                  + ". It hangs, or is slower than communication.timeout_s allows.");
+      timeout.initCause(late);
+      return timeout;
+    }
+    if (found instanceof CollectiveMismatchException) {
+      CollectiveMismatchException mismatch =
+          new CollectiveMismatchException(where(call) + ": " + found.getMessage());
+      mismatch.initCause(found);
+      return mismatch;
+    }
+    return new CollectiveException(where(call) + ": " + found, found);
+  }
+
+  private CollectiveException closed(Call call) {
+    return new CollectiveException(where(call) + ": the communicator was closed on this rank.");
+  }
+
+  /** {@code rank 3/8 all_reduce #1204 in group tensor[0]}. */
+  private String where(Call call) {
+    return "rank " + rank() + "/" + size() + " " + call.title() + " in group " + name;
+  }
+
+  @Override
+  public Traffic traffic() {
+    return exchange.traffic();
+  }
+
+  @Override
+  public void close() {
+    if (isClosed) {
+      return;
+    }
+    isClosed = true;
+    if (thread != null) {
+      failure.compareAndSet(
+          null,
+          new CollectiveException(
+              "rank " + rank() + "/" + size() + ": the communicator " + name + " is closed."));
+      thread.interrupt();
+      boolean interrupted = false;
+      try {
+        thread.join(CLOSE_MILLIS);
+      } catch (InterruptedException e) {
+        interrupted = true;
+      }
+      transport.close();
+      if (interrupted) {
+        Thread.currentThread().interrupt();
+      }
+    } else {
+      transport.close();
+    }
+  }
+}

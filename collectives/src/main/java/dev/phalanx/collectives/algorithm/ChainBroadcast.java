@@ -1,0 +1,26 @@
+package dev.phalanx.collectives.algorithm;
+
+import dev.phalanx.tensor.Tensor;
+
+/**
+ * Pipelined chain broadcast: the root sends pieces to the rank after it, which passes each on while
+ * the next one comes in.
+ *
+ * <p>Cost: (n - 1 + p) (α + m / p β) for p pieces, close to m β for large tensors whatever n is.
+ */
+public final class ChainBroadcast {
+  private ChainBroadcast() {}
+
+  public static void run(Exchange exchange, Tensor tensor, int root) throws InterruptedException {
+    Chunk whole = Chunk.whole(tensor);
+    int next = exchange.neighbour(1);
+    if (exchange.rank() == root) {
+      for (int piece = 0; piece < whole.pieces(); piece++) {
+        exchange.send(next, whole.piece(piece));
+      }
+    } else {
+      RingAllGather.passOn(exchange, whole, next != root);
+    }
+    exchange.flush();
+  }
+}

@@ -1,0 +1,27 @@
+package dev.phalanx.collectives.algorithm;
+
+import dev.phalanx.tensor.Tensor;
+
+/** Copies in host memory. */
+public final class Copies {
+  private Copies() {}
+
+  /** Copies a whole tensor's bytes into another of the same size. */
+  public static void copy(Tensor from, Tensor into) {
+    copy(Chunk.whole(from), Chunk.whole(into));
+  }
+
+  /** Nothing happens where both are the same memory. */
+  static void copy(Chunk from, Chunk into) {
+    if (address(from) == address(into)) {
+      return;
+    }
+    for (int piece = 0; piece < from.pieces(); piece++) {
+      into.piece(piece).put(from.piece(piece));
+    }
+  }
+
+  private static long address(Chunk chunk) {
+    return chunk.tensor().address() + chunk.tensor().dtype().bytes(chunk.first());
+  }
+}

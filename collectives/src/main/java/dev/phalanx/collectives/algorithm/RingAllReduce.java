@@ -1,0 +1,37 @@
+package dev.phalanx.collectives.algorithm;
+
+import dev.phalanx.collectives.ReduceOperation;
+import dev.phalanx.tensor.Tensor;
+
+/**
+ * Ring all-reduce (Patarasuk and Yuan, 2009, "Bandwidth optimal all-reduce algorithms for clusters
+ * of workstations"): a reduce-scatter around the ring, then an all-gather around the ring.
+ *
+ * <pre>
+ *   chunk:        0      1      2              after n-1 steps each rank has
+ *   rank 0  --> 0 ..                           one chunk of the sum, which then
+ *   rank 1         --> 1 ..                    goes around once more
+ *   rank 2                --> 2 ..
+ * </pre>
+ *
+ * <p>Each chunk travels in pieces that are passed on as soon as they are in, so steps overlap.
+ * Every rank gets the sum of a chunk from the one rank that completed it: the bits are the same
+ * everywhere.
+ *
+ * <p>Cost: 2 (n - 1) α + 2 (n - 1) / n m β; a rank sends 2 (n - 1) / n m bytes.
+ */
+public final class RingAllReduce {
+  private RingAllReduce() {}
+
+  public static void run(Exchange exchange, Tensor tensor, ReduceOperation operation)
+      throws InterruptedException {
+    int rank = exchange.rank();
+    int size = exchange.size();
+    RingReduceScatter.reduceAround(exchange, tensor, operation, rank, true);
+    for (int step = 0; step < size - 1; step++) {
+      Chunk chunk = Chunk.part(tensor, Math.floorMod(rank - step, size), size);
+      RingAllGather.passOn(exchange, chunk, step < size - 2);
+    }
+    exchange.flush();
+  }
+}

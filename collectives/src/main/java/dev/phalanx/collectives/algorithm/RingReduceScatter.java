@@ -1,0 +1,62 @@
+package dev.phalanx.collectives.algorithm;
+
+import dev.phalanx.collectives.ReduceOperation;
+import dev.phalanx.tensor.Tensor;
+import java.nio.ByteBuffer;
+
+/**
+ * Ring reduce-scatter (Patarasuk and Yuan, 2009): every chunk goes around the ring, and each rank
+ * that it passes adds its own values; it ends at the rank that it belongs to.
+ *
+ * <p>Cost: (n - 1) α + (n - 1) / n m β.
+ */
+public final class RingReduceScatter {
+  private RingReduceScatter() {}
+
+  /**
+   * @param input [n * k]; serves as working memory
+   * @param output [k]; may be this rank's slice of {@code input}
+   */
+  public static void run(Exchange exchange, Tensor input, Tensor output, ReduceOperation operation)
+      throws InterruptedException {
+    reduceAround(exchange, input, operation, exchange.rank() - 1, false);
+    exchange.flush();
+    Chunk own = Chunk.part(input, exchange.rank(), exchange.size());
+    Copies.copy(own, Chunk.whole(output));
+  }
+
+  /**
+   * Starts with the chunk {@code start} and receives the chunks before it, one a step.
+   *
+   * @param forwardsResult whether the last chunk, then complete, is sent on too
+   */
+  static void reduceAround(
+      Exchange exchange,
+      Tensor tensor,
+      ReduceOperation operation,
+      int start,
+      boolean forwardsResult)
+      throws InterruptedException {
+    int size = exchange.size();
+    int next = exchange.neighbour(1);
+    int previous = exchange.neighbour(-1);
+    Chunk first = Chunk.part(tensor, Math.floorMod(start, size), size);
+    for (int piece = 0; piece < first.pieces(); piece++) {
+      exchange.send(next, first.piece(piece));
+    }
+    for (int step = 0; step < size - 1; step++) {
+      boolean isComplete = step == size - 2;
+      Chunk chunk = Chunk.part(tensor, Math.floorMod(start - step - 1, size), size);
+      for (int piece = 0; piece < chunk.pieces(); piece++) {
+        ByteBuffer values = chunk.piece(piece);
+        exchange.receiveAndReduce(previous, tensor.dtype(), operation, values);
+        if (isComplete) {
+          exchange.finishReduction(tensor.dtype(), operation, values);
+        }
+        if (!isComplete || forwardsResult) {
+          exchange.send(next, values);
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,319 @@
+package dev.phalanx.collectives;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import dev.phalanx.collectives.TestGroup.Network;
+import dev.phalanx.tensor.DType;
+import dev.phalanx.tensor.Tensor;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.MethodSource;
+
+@Timeout(60)
+final class CommunicatorTest {
+  private static final Duration LONG = Duration.ofSeconds(15);
+
+  /**
+   * Several pieces in a chunk, pieces that end within an element's chunk, fewer elements than
+   * ranks.
+   */
+  private static final int[] COUNTS = {0, 1, 3, 7, 1000, 200_003};
+
+  static Stream<Arguments> groups() {
+    return Stream.of(Network.values())
+        .flatMap(network -> Stream.of(1, 2, 3, 5).map(size -> Arguments.of(network, size)));
+  }
+
+  /** Small whole numbers: exact in every type, so any order of summation gives the same bits. */
+  private static double value(int rank, int index) {
+    return (index * 7 + rank * 3) % 11 - 5;
+  }
+
+  @ParameterizedTest
+  @MethodSource("groups")
+  void allReduceCombinesTheValuesOfAllRanks(Network network, int size) throws Exception {
+    try (TestGroup group = new TestGroup(network, size, LONG)) {
+      for (DType dtype :
+          List.of(DType.FLOAT32, DType.FLOAT64, DType.BFLOAT16, DType.INT32, DType.INT64)) {
+        for (ReduceOperation operation : ReduceOperation.values()) {
+          for (int count : dtype == DType.FLOAT32 ? COUNTS : new int[] {9, 5000}) {
+            List<double[]> results =
+                group.run(
+                    communicator -> {
+                      Tensor tensor =
+                          HostTensors.of(dtype, count, i -> value(communicator.rank(), i));
+                      communicator.allReduce(tensor, operation).await();
+                      return HostTensors.values(tensor);
+                    });
+            for (double[] result : results) {
+              assertThat(result).isEqualTo(results.get(0)); // the same bits on every rank
+              for (int i = 0; i < count; i += Math.max(1, count / 100)) {
+                assertThat(result[i])
+                    .as("%s %s of %d, element %d", operation, dtype, count, i)
+                    .isCloseTo(
+                        expected(operation, dtype, size, i),
+                        org.assertj.core.data.Offset.offset(dtype == DType.BFLOAT16 ? 0.02 : 1e-6));
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+
+  private static double expected(ReduceOperation operation, DType dtype, int size, int index) {
+    double[] values = new double[size];
+    Arrays.setAll(values, rank -> value(rank, index));
+    double sum = Arrays.stream(values).sum();
+    return switch (operation) {
+      case SUM -> sum;
+      case AVERAGE -> dtype.isFloatingPoint() ? sum / size : (double) ((long) sum / size);
+      case MINIMUM -> Arrays.stream(values).min().orElseThrow();
+      case MAXIMUM -> Arrays.stream(values).max().orElseThrow();
+    };
+  }
+
+  @ParameterizedTest
+  @MethodSource("groups")
+  void reduceScatterLeavesEachRankItsPartOfTheSum(Network network, int size) throws Exception {
+    try (TestGroup group = new TestGroup(network, size, LONG)) {
+      for (int part : new int[] {0, 1, 70_001}) {
+        List<double[]> parts =
+            group.run(
+                communicator -> {
+                  Tensor input =
+                      HostTensors.of(
+                          DType.FLOAT32, part * size, i -> value(communicator.rank(), i));
+                  Tensor output = HostTensors.of(DType.FLOAT32, part, i -> -1);
+                  communicator.reduceScatter(input, output, ReduceOperation.SUM).await();
+                  return HostTensors.values(output);
+                });
+        for (int rank = 0; rank < size; rank++) {
+          for (int i = 0; i < part; i += 97) {
+            assertThat(parts.get(rank)[i])
+                .isEqualTo(expected(ReduceOperation.SUM, DType.FLOAT32, size, rank * part + i));
+          }
+        }
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("groups")
+  void allGatherGivesEveryRankAllPartsInOrder(Network network, int size) throws Exception {
+    try (TestGroup group = new TestGroup(network, size, LONG)) {
+      for (int part : new int[] {0, 1, 70_001}) {
+        List<double[]> all =
+            group.run(
+                communicator -> {
+                  Tensor input =
+                      HostTensors.of(DType.FLOAT32, part, i -> value(communicator.rank(), i));
+                  Tensor output = HostTensors.of(DType.FLOAT32, part * size, i -> -1);
+                  communicator.allGather(input, output).await();
+                  return HostTensors.values(output);
+                });
+        double[] expected = new double[part * size];
+        Arrays.setAll(expected, i -> value(i / part, i % part));
+        assertThat(all).allSatisfy(values -> assertThat(values).isEqualTo(expected));
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("groups")
+  void broadcastGivesEveryRankTheRootsValues(Network network, int size) throws Exception {
+    try (TestGroup group = new TestGroup(network, size, LONG)) {
+      for (int root = 0; root < size; root++) {
+        int from = root;
+        List<double[]> all =
+            group.run(
+                communicator -> {
+                  Tensor tensor =
+                      HostTensors.of(DType.INT64, 50_001, i -> value(communicator.rank(), i));
+                  communicator.broadcast(tensor, from).await();
+                  return HostTensors.values(tensor);
+                });
+        double[] expected = new double[50_001];
+        Arrays.setAll(expected, i -> value(from, i));
+        assertThat(all).allSatisfy(values -> assertThat(values).isEqualTo(expected));
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("groups")
+  void noRankLeavesABarrierBeforeTheLastHasCome(Network network, int size) throws Exception {
+    try (TestGroup group = new TestGroup(network, size, LONG)) {
+      CountDownLatch come = new CountDownLatch(size);
+      List<Long> missing =
+          group.run(
+              communicator -> {
+                come.countDown();
+                communicator.barrier().await();
+                return come.getCount();
+              });
+      assertThat(missing).containsOnly(0L);
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource(Network.class)
+  void manyOperationsInFlightKeepTheirOrder(Network network) throws Exception {
+    try (TestGroup group = new TestGroup(network, 3, LONG)) {
+      List<List<Double>> results =
+          group.run(
+              communicator -> {
+                List<Tensor> tensors = new ArrayList<>();
+                List<Work> works = new ArrayList<>();
+                for (int i = 0; i < 200; i++) {
+                  int number = i;
+                  Tensor tensor = HostTensors.of(DType.FLOAT64, 10 + i, any -> number);
+                  tensors.add(tensor);
+                  works.add(communicator.allReduce(tensor, ReduceOperation.SUM));
+                }
+                List<Double> firsts = new ArrayList<>();
+                for (int i = 0; i < works.size(); i++) {
+                  works.get(i).await();
+                  firsts.add(HostTensors.values(tensors.get(i))[0]);
+                }
+                return firsts;
+              });
+      for (List<Double> firsts : results) {
+        for (int i = 0; i < firsts.size(); i++) {
+          assertThat(firsts.get(i)).isEqualTo(3.0 * i);
+        }
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource(Network.class)
+  void aRingAllReduceSendsTheLeastBytesPossible(Network network) throws Exception {
+    try (TestGroup group = new TestGroup(network, 4, LONG)) {
+      List<Traffic> traffic =
+          group.run(
+              communicator -> {
+                Tensor tensor = HostTensors.of(DType.FLOAT32, 400_000, i -> i);
+                communicator.allReduce(tensor, ReduceOperation.SUM).await();
+                return communicator.traffic();
+              });
+      assertThat(traffic)
+          .allSatisfy(sent -> assertThat(sent.bytesSent()).isEqualTo(2L * 3 * 400_000));
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource(Network.class)
+  void ranksThatCallDifferentOperationsLearnWhoCalledWhat(Network network) throws Exception {
+    try (TestGroup group = new TestGroup(network, 2, LONG)) {
+      List<CollectiveException> failures =
+          group.run(
+              communicator -> {
+                Tensor tensor = HostTensors.of(DType.FLOAT32, 10 + communicator.rank(), i -> i);
+                return failureOf(communicator.allReduce(tensor, ReduceOperation.SUM));
+              });
+      assertThat(failures)
+          .anySatisfy(
+              failure ->
+                  assertThat(failure)
+                      .isInstanceOf(CollectiveMismatchException.class)
+                      .hasMessageContaining("all_reduce #0 in group test")
+                      .hasMessageContaining("SUM of 10 FLOAT32")
+                      .hasMessageContaining("SUM of 11 FLOAT32"));
+    }
+  }
+
+  private static CollectiveException failureOf(Work work) throws InterruptedException {
+    try {
+      work.await();
+    } catch (CollectiveException e) {
+      return e;
+    }
+    throw new AssertionError("the operation succeeded");
+  }
+
+  @ParameterizedTest
+  @EnumSource(Network.class)
+  void aRankThatNeverComesIsNamedWhenTheTimeIsOver(Network network) throws Exception {
+    try (TestGroup group = new TestGroup(network, 3, Duration.ofMillis(300))) {
+      Communicator first = group.communicator(0);
+      Tensor tensor = HostTensors.of(DType.FLOAT32, 10, i -> i);
+      assertThatThrownBy(() -> first.allReduce(tensor, ReduceOperation.SUM).await())
+          .isInstanceOf(CollectiveTimeoutException.class)
+          .hasMessageContaining("rank 0/3 all_reduce #0 in group test")
+          .hasMessageContaining("nothing was heard of rank 2 for 300 ms");
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource(Network.class)
+  void anAwaitsOwnDeadlineNamesTheRankAndEndsTheCommunicator(Network network) throws Exception {
+    try (TestGroup group = new TestGroup(network, 2, LONG)) {
+      Communicator first = group.communicator(0);
+      Work barrier = first.barrier();
+      assertThatThrownBy(() -> barrier.await(Duration.ofMillis(200)))
+          .isInstanceOf(CollectiveTimeoutException.class)
+          .hasMessageContaining("not done within 200 ms")
+          .hasMessageContaining("waits for rank 1");
+      assertThatThrownBy(() -> first.barrier().await()).isInstanceOf(CollectiveException.class);
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource(Network.class)
+  void whenARankIsGoneAllOthersHearItsName(Network network) throws Exception {
+    try (TestGroup group = new TestGroup(network, 3, LONG)) {
+      group.communicator(1).close();
+      List<String> messages =
+          group.run(
+              communicator ->
+                  communicator.rank() == 1
+                      ? "rank 1"
+                      : String.valueOf(
+                          failureOf(
+                                  communicator.allReduce(
+                                      HostTensors.of(DType.FLOAT32, 10, i -> i),
+                                      ReduceOperation.SUM))
+                              .getMessage()));
+      assertThat(messages).allSatisfy(message -> assertThat(message).contains("rank 1"));
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource(Network.class)
+  void afterAFailureEveryFurtherCallFailsAtOnceWithTheSameCause(Network network) throws Exception {
+    try (TestGroup group = new TestGroup(network, 2, LONG)) {
+      group.communicator(1).close();
+      Communicator first = group.communicator(0);
+      String failure = String.valueOf(failureOf(first.barrier()).getMessage());
+      Work later = first.barrier();
+      CountDownLatch heard = new CountDownLatch(1);
+      later.whenDone(heard::countDown);
+      assertThat(heard.await(10, TimeUnit.SECONDS)).isTrue();
+      assertThat(failureOf(later)).hasMessage(failure);
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource(Network.class)
+  void aTensorThatIsNotContiguousIsRefusedBeforeAnythingIsSent(Network network) throws Exception {
+    try (TestGroup group = new TestGroup(network, 2, LONG)) {
+      Tensor matrix = HostTensors.of(DType.FLOAT32, 12, i -> i).reshape(3, 4);
+      assertThatThrownBy(
+              () -> group.communicator(0).allReduce(matrix.transpose(0, 1), ReduceOperation.SUM))
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessageContaining("contiguous");
+      assertThat(group.communicator(0).traffic()).isEqualTo(new Traffic(0, 0));
+    }
+  }
+}

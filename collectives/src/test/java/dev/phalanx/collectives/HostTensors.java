@@ -1,0 +1,87 @@
+package dev.phalanx.collectives;
+
+import dev.phalanx.tensor.DType;
+import dev.phalanx.tensor.Device;
+import dev.phalanx.tensor.Shape;
+import dev.phalanx.tensor.Storage;
+import dev.phalanx.tensor.Tensor;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.function.IntToDoubleFunction;
+
+/** Tensors in direct buffers, so that these tests need no engine. */
+final class HostTensors {
+  private HostTensors() {}
+
+  static Tensor of(DType dtype, int count, IntToDoubleFunction value) {
+    Tensor tensor =
+        Tensor.over(
+            new DirectStorage(ByteBuffer.allocateDirect(Math.max(1, count * dtype.byteSize()))),
+            0,
+            dtype,
+            Shape.of(count));
+    for (int i = 0; i < count; i++) {
+      put(tensor, i, value.applyAsDouble(i));
+    }
+    return tensor;
+  }
+
+  private static ByteBuffer bytes(Tensor tensor) {
+    return tensor.byteBuffer(0, (int) tensor.byteSize());
+  }
+
+  static void put(Tensor tensor, int index, double value) {
+    ByteBuffer bytes = bytes(tensor);
+    switch (tensor.dtype()) {
+      case FLOAT32 -> bytes.putFloat(4 * index, (float) value);
+      case FLOAT64 -> bytes.putDouble(8 * index, value);
+      case INT32 -> bytes.putInt(4 * index, (int) value);
+      case INT64 -> bytes.putLong(8 * index, (long) value);
+      case BFLOAT16 ->
+          bytes.putShort(2 * index, (short) (Float.floatToRawIntBits((float) value) >>> 16));
+      case FLOAT16, UINT8 -> throw new IllegalArgumentException("not used here");
+    }
+  }
+
+  static double[] values(Tensor tensor) {
+    ByteBuffer bytes = bytes(tensor);
+    double[] values = new double[(int) tensor.elementCount()];
+    for (int i = 0; i < values.length; i++) {
+      values[i] =
+          switch (tensor.dtype()) {
+            case FLOAT32 -> bytes.getFloat(4 * i);
+            case FLOAT64 -> bytes.getDouble(8 * i);
+            case INT32 -> bytes.getInt(4 * i);
+            case INT64 -> bytes.getLong(8 * i);
+            case BFLOAT16 -> Float.intBitsToFloat(bytes.getShort(2 * i) << 16);
+            case FLOAT16, UINT8 -> throw new IllegalArgumentException("not used here");
+          };
+    }
+    return values;
+  }
+
+  private record DirectStorage(ByteBuffer buffer) implements Storage {
+    @Override
+    public Device device() {
+      return Device.CPU;
+    }
+
+    @Override
+    public long byteSize() {
+      return buffer.capacity();
+    }
+
+    @Override
+    public long address() {
+      return System.identityHashCode(buffer) * 1_000_000_000L; // only compared, never followed
+    }
+
+    @Override
+    public ByteBuffer byteBuffer(long byteOffset, int byteCount) {
+      return buffer.slice((int) byteOffset, byteCount).order(ByteOrder.nativeOrder());
+    }
+
+    @Override
+    public void free() {}
+  }
+}
