@@ -1,0 +1,148 @@
+package dev.phalanx.checkpoint;
+
+import dev.phalanx.checkpoint.safetensors.SafetensorsWriter;
+import dev.phalanx.tensor.Arena;
+import dev.phalanx.tensor.Tensor;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Saves checkpoints while training goes on: {@link #save} copies the tensors in host memory and
+ * returns, one thread writes. A second save waits for the first.
+ *
+ * <p>One thread calls; the listener is called on the thread that writes.
+ */
+public final class CheckpointSaver implements AutoCloseable {
+  private final LocalCheckpointStore store;
+  private final int keep;
+  private final @Nullable Arena snapshots;
+  private final Consumer<Path> published;
+  private final ExecutorService writer;
+  private final List<Tensor> copies = new ArrayList<>();
+  private @Nullable Future<Path> underWay;
+  private Optional<Path> newest = Optional.empty();
+
+  /**
+   * @param keep how many checkpoints stay
+   * @param snapshots owns the copies, on the CPU; null: {@link #save} returns when the checkpoint
+   *     is written
+   * @param published hears of every checkpoint once it is complete
+   */
+  public CheckpointSaver(
+      LocalCheckpointStore store, int keep, @Nullable Arena snapshots, Consumer<Path> published) {
+    this.store = store;
+    this.keep = keep;
+    this.snapshots = snapshots;
+    this.published = published;
+    this.writer =
+        Executors.newSingleThreadExecutor(
+            task -> {
+              Thread thread = new Thread(task, "checkpoint-writer");
+              thread.setDaemon(true);
+              return thread;
+            });
+  }
+
+  /**
+   * Saves the tensors as they are now.
+   *
+   * @throws CheckpointWriteException where this save, or the one before, failed
+   */
+  public void save(
+      CheckpointManifest manifest,
+      List<SafetensorsWriter.Entry> model,
+      List<SafetensorsWriter.Entry> optimizer)
+      throws InterruptedException {
+    finish();
+    if (snapshots == null) {
+      newest = Optional.of(write(manifest, model, optimizer));
+      return;
+    }
+    List<SafetensorsWriter.Entry> modelCopy = copy(snapshots, model, 0);
+    List<SafetensorsWriter.Entry> optimizerCopy = copy(snapshots, optimizer, model.size());
+    snapshots.engine().synchronize(snapshots.device());
+    underWay = writer.submit(() -> write(manifest, modelCopy, optimizerCopy));
+  }
+
+  private List<SafetensorsWriter.Entry> copy(
+      Arena arena, List<SafetensorsWriter.Entry> entries, int firstCopy) {
+    List<SafetensorsWriter.Entry> copied = new ArrayList<>();
+    for (int i = 0; i < entries.size(); i++) {
+      Tensor original = entries.get(i).tensor();
+      if (copies.size() == firstCopy + i) { // the first save; later ones have the same shapes
+        copies.add(arena.allocate(original.dtype(), original.shape()));
+      }
+      Tensor copy = copies.get(firstCopy + i);
+      arena.engine().copy(original, copy);
+      copied.add(new SafetensorsWriter.Entry(entries.get(i).name(), copy));
+    }
+    return copied;
+  }
+
+  private Path write(
+      CheckpointManifest manifest,
+      List<SafetensorsWriter.Entry> model,
+      List<SafetensorsWriter.Entry> optimizer) {
+    Path directory = store.save(manifest, model, optimizer);
+    published.accept(directory);
+    try {
+      store.keepNewest(keep);
+    } catch (IOException e) {
+      throw new CheckpointWriteException(
+          "Older checkpoints in " + store.root() + " could not be deleted: " + e.getMessage(), e);
+    }
+    return directory;
+  }
+
+  /**
+   * Waits until everything is written.
+   *
+   * @throws CheckpointWriteException where it could not be
+   */
+  public void finish() throws InterruptedException {
+    Future<Path> waiting = underWay;
+    if (waiting == null) {
+      return;
+    }
+    underWay = null;
+    try {
+      newest = Optional.of(waiting.get());
+    } catch (ExecutionException e) {
+      if (e.getCause() instanceof CheckpointWriteException failure) {
+        throw failure;
+      }
+      throw new CheckpointWriteException(
+          "A checkpoint in " + store.root() + " could not be written: " + e.getCause(), e);
+    }
+  }
+
+  /** The latest checkpoint that this saver has completed, as far as it was waited for. */
+  public Optional<Path> newest() {
+    return newest;
+  }
+
+  /** Waits for a save under way, whose failure is lost; call {@link #finish} before. */
+  @Override
+  public void close() {
+    writer.shutdown();
+    try {
+      Future<Path> waiting = underWay;
+      if (waiting != null) {
+        waiting.get();
+      }
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    } catch (ExecutionException e) {
+      // The job has another failure already, or finish would have been called.
+    }
+  }
+}

@@ -1,0 +1,277 @@
+package dev.phalanx.checkpoint;
+
+import dev.phalanx.checkpoint.safetensors.SafetensorsWriter;
+import java.io.IOException;
+import java.nio.channels.FileChannel;
+import java.nio.file.AtomicMoveNotSupportedException;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.UUID;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
+
+/**
+ * Checkpoints in a folder of a local or mounted file system, one directory each:
+ *
+ * <pre>
+ *   step-000200/          complete, for it got this name when all its bytes were on disk
+ *   .partial-000400-...   being written, or left by a run that was killed; never read
+ *   .old-000200-...       replaced or no longer kept; never read
+ * </pre>
+ *
+ * <p>One process writes; any may read. One thread at a time.
+ */
+public final class LocalCheckpointStore {
+  private static final Pattern NAME = Pattern.compile("step-(\\d{6,18})");
+  private static final String PARTIAL = ".partial-";
+  private static final String OLD = ".old-";
+
+  private final Path root;
+
+  /**
+   * @param root need not exist yet
+   */
+  public LocalCheckpointStore(Path root) {
+    this.root = root;
+  }
+
+  public Path root() {
+    return root;
+  }
+
+  /** The directories of complete checkpoints, the oldest step first. */
+  public List<Path> all() throws IOException {
+    List<Path> found = new ArrayList<>();
+    for (Path path : children()) {
+      if (step(path) >= 0 && Files.isRegularFile(path.resolve(CheckpointManifest.FILE))) {
+        found.add(path);
+      }
+    }
+    found.sort(Comparator.comparingLong(LocalCheckpointStore::step));
+    return found;
+  }
+
+  /** The complete checkpoint of the latest step. */
+  public Optional<Path> newest() throws IOException {
+    List<Path> all = all();
+    return all.isEmpty() ? Optional.empty() : Optional.of(all.get(all.size() - 1));
+  }
+
+  private List<Path> children() throws IOException {
+    try (Stream<Path> paths = Files.list(root)) {
+      return paths.toList();
+    } catch (NoSuchFileException e) {
+      return List.of();
+    }
+  }
+
+  private static long step(Path directory) {
+    Matcher matcher = NAME.matcher(directory.getFileName().toString());
+    return matcher.matches() ? Long.parseLong(matcher.group(1)) : -1;
+  }
+
+  /**
+   * Writes a checkpoint beside the others and gives it its name when all of it is on disk. One of
+   * the same step is replaced.
+   *
+   * @param manifest without files
+   * @return its directory
+   * @throws CheckpointWriteException where it could not be written; nothing of it is left
+   */
+  public Path save(
+      CheckpointManifest manifest,
+      List<SafetensorsWriter.Entry> model,
+      List<SafetensorsWriter.Entry> optimizer) {
+    String number = String.format("%06d", manifest.step());
+    Path target = root.resolve("step-" + number);
+    Path partial = root.resolve(PARTIAL + number + "-" + UUID.randomUUID());
+    try {
+      Files.createDirectories(partial);
+      Map<String, String> metadata = Map.of("format", "phalanx", "step", number);
+      List<CheckpointManifest.StoredFile> files = new ArrayList<>();
+      files.add(write(partial, SavedCheckpoint.MODEL_FILE, metadata, model));
+      files.add(write(partial, SavedCheckpoint.OPTIMIZER_FILE, metadata, optimizer));
+      writeDurably(partial.resolve(CheckpointManifest.FILE), manifest.withFiles(files).toJson());
+      syncDirectory(partial);
+      publish(partial, target, number);
+      return target;
+    } catch (IOException e) {
+      deleteQuietly(partial);
+      throw failure(target, model, optimizer, e);
+    }
+  }
+
+  private static CheckpointManifest.StoredFile write(
+      Path directory,
+      String name,
+      Map<String, String> metadata,
+      List<SafetensorsWriter.Entry> entries)
+      throws IOException {
+    SafetensorsWriter.Written written =
+        SafetensorsWriter.write(directory.resolve(name), metadata, entries);
+    return new CheckpointManifest.StoredFile(name, written.bytes(), written.checksum());
+  }
+
+  private static void writeDurably(Path file, byte[] content) throws IOException {
+    Files.write(file, content);
+    try (FileChannel channel = FileChannel.open(file, StandardOpenOption.WRITE)) {
+      channel.force(true);
+    }
+  }
+
+  private void publish(Path partial, Path target, String number) throws IOException {
+    Path replaced = root.resolve(OLD + number + "-" + UUID.randomUUID());
+    boolean isReplacing = Files.exists(target);
+    if (isReplacing) { // a directory that is not empty cannot be replaced in one step
+      move(target, replaced);
+    }
+    try {
+      move(partial, target);
+    } catch (IOException e) {
+      if (isReplacing) {
+        move(replaced, target);
+      }
+      throw e;
+    }
+    syncDirectory(root);
+    if (isReplacing) {
+      deleteQuietly(replaced);
+    }
+  }
+
+  private static void move(Path from, Path to) throws IOException {
+    try {
+      Files.move(from, to, StandardCopyOption.ATOMIC_MOVE);
+    } catch (AtomicMoveNotSupportedException e) {
+      throw new IOException("the file system cannot rename a folder in one step", e);
+    }
+  }
+
+  /** Makes new names durable; systems that cannot open a directory do it by themselves. */
+  private static void syncDirectory(Path directory) {
+    try (FileChannel channel = FileChannel.open(directory, StandardOpenOption.READ)) {
+      channel.force(true);
+    } catch (IOException e) {
+      // The files themselves are on disk, and the rename is in order after them.
+    }
+  }
+
+  private CheckpointWriteException failure(
+      Path target,
+      List<SafetensorsWriter.Entry> model,
+      List<SafetensorsWriter.Entry> optimizer,
+      IOException cause) {
+    long needed =
+        SafetensorsWriter.size(Map.of(), model) + SafetensorsWriter.size(Map.of(), optimizer);
+    return new CheckpointWriteException(
+        "The checkpoint "
+            + target
+            + " could not be written: "
+            + cause.getMessage()
+            + " ("
+            + needed
+            + " bytes were needed, "
+            + free()
+            + " are free). Earlier checkpoints are as they were. Make room or name another"
+            + " checkpoint.dir, and go on with --resume.",
+        cause);
+  }
+
+  private String free() {
+    for (Path path = root.toAbsolutePath(); path != null; path = path.getParent()) {
+      if (Files.exists(path)) {
+        try {
+          return Long.toString(Files.getFileStore(path).getUsableSpace());
+        } catch (IOException e) {
+          return "an unknown number";
+        }
+      }
+    }
+    return "an unknown number";
+  }
+
+  /** Deletes all but the newest. */
+  public void keepNewest(int count) throws IOException {
+    List<Path> all = all();
+    for (Path directory : all.subList(0, Math.max(0, all.size() - count))) {
+      // Renamed first: a reader never finds half a checkpoint.
+      Path old =
+          root.resolve(
+              OLD + directory.getFileName().toString().substring(5) + "-" + UUID.randomUUID());
+      move(directory, old);
+      deleteQuietly(old);
+    }
+  }
+
+  /**
+   * Removes what a killed run has left. A checkpoint that was moved away and not replaced comes
+   * back.
+   */
+  public void cleanUp() throws IOException {
+    for (Path path : children()) {
+      String name = path.getFileName().toString();
+      if (name.startsWith(OLD)) {
+        String number = name.substring(OLD.length(), name.indexOf('-', OLD.length()));
+        restoreOrDelete(path, root.resolve("step-" + number));
+      } else if (name.startsWith(PARTIAL)) {
+        deleteQuietly(path);
+      }
+    }
+  }
+
+  /**
+   * A kill between the two renames of a replacement leaves the step without its directory. What was
+   * no longer kept comes back too, and is deleted with the next checkpoint.
+   */
+  private static void restoreOrDelete(Path old, Path target) throws IOException {
+    boolean isWhole = Files.isRegularFile(old.resolve(CheckpointManifest.FILE));
+    if (isWhole && !Files.exists(target)) {
+      move(old, target);
+    } else {
+      deleteQuietly(old);
+    }
+  }
+
+  /**
+   * Deletes the manifest first, so that a half deleted directory is never taken for a checkpoint.
+   */
+  private static void deleteQuietly(Path directory) {
+    try {
+      Files.deleteIfExists(directory.resolve(CheckpointManifest.FILE));
+      try (Stream<Path> paths = Files.walk(directory)) {
+        for (Path path : paths.sorted(Comparator.reverseOrder()).toList()) {
+          Files.deleteIfExists(path);
+        }
+      }
+    } catch (IOException e) {
+      // It is never read, and the next run tries again.
+    }
+  }
+
+  /**
+   * Moves all of the store's checkpoints to a new folder beside it; nothing happens where there are
+   * none.
+   */
+  public Optional<Path> setAside() throws IOException {
+    cleanUp();
+    if (all().isEmpty()) {
+      return Optional.empty();
+    }
+    for (int number = 1; ; number++) {
+      Path aside = root.resolveSibling(root.getFileName() + ".old-" + number);
+      if (!Files.exists(aside)) {
+        move(root, aside);
+        return Optional.of(aside);
+      }
+    }
+  }
+}

@@ -1,0 +1,150 @@
+package dev.phalanx.checkpoint.safetensors;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import dev.phalanx.checkpoint.BadCheckpointException;
+import dev.phalanx.tensor.Engine;
+import dev.phalanx.tensor.Shape;
+import dev.phalanx.tensor.Tensor;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.Set;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A model's tensors in Hugging Face's layout: one {@code model.safetensors}, or several files that
+ * {@code model.safetensors.index.json} lists.
+ *
+ * <p>One thread at a time.
+ */
+public final class SafetensorsDirectory implements AutoCloseable {
+  private static final String SINGLE = "model.safetensors";
+  private static final String INDEX = "model.safetensors.index.json";
+
+  private final Path directory;
+  private final Map<String, SafetensorsFile> fileOf = new LinkedHashMap<>();
+  private final Map<String, SafetensorsFile> open = new LinkedHashMap<>();
+
+  private SafetensorsDirectory(Path directory) {
+    this.directory = directory;
+  }
+
+  /**
+   * Opens all files and checks that every tensor is where the index says.
+   *
+   * @throws BadCheckpointException where a file is damaged, or missing though the index lists it
+   * @throws IOException where there are no weights, or they cannot be read
+   */
+  public static SafetensorsDirectory open(Path directory) throws IOException {
+    SafetensorsDirectory opened = new SafetensorsDirectory(directory);
+    try {
+      if (Files.isRegularFile(directory.resolve(INDEX))) {
+        opened.openIndex();
+      } else if (Files.isRegularFile(directory.resolve(SINGLE))) {
+        SafetensorsFile file = opened.file(SINGLE);
+        file.names().forEach(name -> opened.fileOf.put(name, file));
+      } else {
+        throw new IOException(
+            "There is neither "
+                + SINGLE
+                + " nor "
+                + INDEX
+                + " in "
+                + directory
+                + ". Other formats of weights must be converted to safetensors first.");
+      }
+      return opened;
+    } catch (IOException | RuntimeException e) {
+      opened.close();
+      throw e;
+    }
+  }
+
+  private void openIndex() throws IOException {
+    Path index = directory.resolve(INDEX);
+    JsonNode map;
+    try {
+      map = new ObjectMapper().readTree(index.toFile()).path("weight_map");
+    } catch (JsonProcessingException e) {
+      throw Header.bad(index, "it is no valid JSON (" + e.getOriginalMessage() + ")", e);
+    }
+    if (!map.isObject() || map.isEmpty()) {
+      throw Header.bad(index, "it has no weight_map", null);
+    }
+    for (Map.Entry<String, JsonNode> item : map.properties()) {
+      String shard = item.getValue().asText();
+      if (!shard.endsWith(".safetensors") || !isPlainName(shard)) {
+        throw Header.bad(index, "it names the file '" + shard + "' outside of its folder", null);
+      }
+      SafetensorsFile file = file(shard);
+      if (!file.names().contains(item.getKey())) {
+        throw Header.bad(
+            index,
+            "it looks for " + item.getKey() + " in " + shard + ", which has no such tensor",
+            null);
+      }
+      fileOf.put(item.getKey(), file);
+    }
+  }
+
+  private static boolean isPlainName(String name) {
+    return name.chars().allMatch(c -> c > ' ' && c != '/' && c != '\\') && !name.startsWith(".");
+  }
+
+  private SafetensorsFile file(String name) throws IOException {
+    SafetensorsFile known = open.get(name);
+    if (known != null) {
+      return known;
+    }
+    Path path = directory.resolve(name);
+    if (!Files.isRegularFile(path)) {
+      throw new BadCheckpointException(
+          "The file " + path + ", which " + INDEX + " lists, is missing. Download it as well.");
+    }
+    SafetensorsFile file = SafetensorsFile.open(path);
+    open.put(name, file);
+    return file;
+  }
+
+  public Set<String> names() {
+    return Collections.unmodifiableSet(fileOf.keySet());
+  }
+
+  /**
+   * @throws BadCheckpointException where there is no such tensor
+   */
+  public Shape shape(String name) {
+    return file(name, fileOf.get(name)).shape(name);
+  }
+
+  /** See {@link SafetensorsFile#read}. */
+  public void read(String name, Tensor destination, Engine engine) throws IOException {
+    file(name, fileOf.get(name)).read(name, destination, engine);
+  }
+
+  private SafetensorsFile file(String tensor, @Nullable SafetensorsFile found) {
+    if (found == null) {
+      throw new BadCheckpointException(
+          "There is no tensor "
+              + tensor
+              + " among the "
+              + fileOf.size()
+              + " in "
+              + directory
+              + ". Is it of another model?");
+    }
+    return found;
+  }
+
+  @Override
+  public void close() throws IOException {
+    for (SafetensorsFile file : open.values()) {
+      file.close();
+    }
+  }
+}

@@ -1,0 +1,217 @@
+package dev.phalanx.checkpoint.safetensors;
+
+import dev.phalanx.checkpoint.BadCheckpointException;
+import dev.phalanx.tensor.Arena;
+import dev.phalanx.tensor.DType;
+import dev.phalanx.tensor.Device;
+import dev.phalanx.tensor.Engine;
+import dev.phalanx.tensor.Shape;
+import dev.phalanx.tensor.Tensor;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.channels.FileChannel;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.util.Map;
+import java.util.Set;
+
+/**
+ * A safetensors file opened for reading. The header is read and checked when it is opened, tensors
+ * when they are asked for.
+ *
+ * <p>One thread at a time.
+ */
+public final class SafetensorsFile implements AutoCloseable {
+  /** What is read at once on the way to a tensor that the bytes cannot go to directly. */
+  private static final int CHUNK_BYTES = 8 << 20;
+
+  private final Path file;
+  private final FileChannel channel;
+  private final Header header;
+
+  private SafetensorsFile(Path file, FileChannel channel, Header header) {
+    this.file = file;
+    this.channel = channel;
+    this.header = header;
+  }
+
+  /**
+   * @throws BadCheckpointException where the header does not describe the file
+   * @throws IOException where the file cannot be read
+   */
+  public static SafetensorsFile open(Path file) throws IOException {
+    FileChannel channel = FileChannel.open(file, StandardOpenOption.READ);
+    try {
+      return new SafetensorsFile(file, channel, readHeader(file, channel));
+    } catch (IOException | RuntimeException e) {
+      channel.close();
+      throw e;
+    }
+  }
+
+  private static Header readHeader(Path file, FileChannel channel) throws IOException {
+    long fileBytes = channel.size();
+    if (fileBytes < Long.BYTES) {
+      throw Header.bad(file, "it has only " + fileBytes + " bytes", null);
+    }
+    ByteBuffer length = ByteBuffer.allocate(Long.BYTES).order(ByteOrder.LITTLE_ENDIAN);
+    readFully(file, channel, length, 0);
+    long headerBytes = length.getLong(0);
+    if (headerBytes < 2
+        || headerBytes > Header.MAXIMUM_BYTES
+        || headerBytes > fileBytes - Long.BYTES) {
+      throw Header.bad(
+          file,
+          "it claims a header of "
+              + Long.toUnsignedString(headerBytes)
+              + " bytes and the file has "
+              + fileBytes,
+          null);
+    }
+    ByteBuffer json = ByteBuffer.allocate((int) headerBytes);
+    readFully(file, channel, json, Long.BYTES);
+    return Header.parse(file, json.array(), fileBytes);
+  }
+
+  private static void readFully(Path file, FileChannel channel, ByteBuffer into, long position)
+      throws IOException {
+    long at = position;
+    while (into.hasRemaining()) {
+      int count = channel.read(into, at);
+      if (count < 0) {
+        throw Header.bad(file, "it ends at byte " + at, null);
+      }
+      at += count;
+    }
+  }
+
+  public Path path() {
+    return file;
+  }
+
+  /** The tensors' names in the order of the header. */
+  public Set<String> names() {
+    return header.entries().keySet();
+  }
+
+  /** The header's free texts. */
+  public Map<String, String> metadata() {
+    return header.metadata();
+  }
+
+  /**
+   * @throws BadCheckpointException where there is no such tensor
+   */
+  public Shape shape(String name) {
+    return entry(name).shape();
+  }
+
+  /** The type's name in the format: {@code F32}, {@code BF16} and so on. */
+  public String typeName(String name) {
+    return entry(name).type().name();
+  }
+
+  private Header.Entry entry(String name) {
+    Header.Entry entry = header.entries().get(name);
+    if (entry == null) {
+      throw new BadCheckpointException(
+          file
+              + " has no tensor "
+              + name
+              + " among its "
+              + header.entries().size()
+              + ". Is it of another model?");
+    }
+    return entry;
+  }
+
+  /**
+   * Copies a tensor's values, converted where the types differ.
+   *
+   * @param destination of the shape in the file, on any device; strided views are welcome
+   * @throws BadCheckpointException where the shapes differ, or the type cannot be read
+   */
+  public void read(String name, Tensor destination, Engine engine) throws IOException {
+    Header.Entry entry = entry(name);
+    if (!entry.shape().equals(destination.shape())) {
+      throw new BadCheckpointException(
+          "Tensor "
+              + name
+              + " in "
+              + file
+              + " has the shape "
+              + entry.shape()
+              + " and the model wants "
+              + destination.shape()
+              + ". Is it of another model?");
+    }
+    DType dtype =
+        entry
+            .type()
+            .dtype()
+            .orElseThrow(
+                () ->
+                    new BadCheckpointException(
+                        "Tensor "
+                            + name
+                            + " in "
+                            + file
+                            + " has the type "
+                            + entry.type()
+                            + ", which cannot be read. Convert the file to F32, F16 or BF16."));
+    boolean isDirect =
+        destination.isContiguous() && destination.dtype() == dtype && destination.device().isCpu();
+    if (isDirect) {
+      engine.synchronize(destination.device());
+      readBytes(entry, 0, destination);
+    } else {
+      readThrough(entry, dtype, destination, engine);
+    }
+  }
+
+  /** Fills a contiguous host tensor with the tensor's bytes from {@code offset}. */
+  private void readBytes(Header.Entry entry, long offset, Tensor destination) throws IOException {
+    long count = destination.byteSize();
+    for (long done = 0; done < count; done += CHUNK_BYTES) {
+      ByteBuffer part = destination.byteBuffer(done, (int) Math.min(CHUNK_BYTES, count - done));
+      readFully(file, channel, part, header.dataStart() + entry.start() + offset + done);
+    }
+  }
+
+  /**
+   * Reads rows of the outermost dimension into a staging tensor and lets the engine convert them.
+   */
+  private void readThrough(Header.Entry entry, DType dtype, Tensor destination, Engine engine)
+      throws IOException {
+    if (destination.elementCount() == 0) {
+      return;
+    }
+    Shape shape = destination.shape();
+    long rows = shape.rank() == 0 ? 1 : shape.size(0);
+    long rowBytes = entry.byteSize() / rows;
+    long rowsAtOnce = Math.max(1, Math.min(rows, CHUNK_BYTES / Math.max(1, rowBytes)));
+    try (Arena staging = new Arena(engine, Device.CPU)) {
+      for (long row = 0; row < rows; row += rowsAtOnce) {
+        long count = Math.min(rowsAtOnce, rows - row);
+        Shape part = shape.rank() == 0 ? shape : shape.with(0, count);
+        try (Tensor staged = staging.allocate(dtype, part)) {
+          readBytes(entry, row * rowBytes, staged);
+          if (shape.rank() == 0) {
+            engine.copy(staged, destination);
+          } else {
+            try (Tensor target = destination.slice(0, row, count)) {
+              engine.copy(staged, target);
+            }
+          }
+          engine.synchronize(destination.device());
+        }
+      }
+    }
+  }
+
+  @Override
+  public void close() throws IOException {
+    channel.close();
+  }
+}
