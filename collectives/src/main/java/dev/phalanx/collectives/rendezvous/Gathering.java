@@ -1,0 +1,143 @@
+package dev.phalanx.collectives.rendezvous;
+
+import dev.phalanx.collectives.rendezvous.wire.FromServer;
+import dev.phalanx.collectives.rendezvous.wire.Join;
+import dev.phalanx.collectives.rendezvous.wire.Lost;
+import dev.phalanx.collectives.rendezvous.wire.Member;
+import dev.phalanx.collectives.rendezvous.wire.Members;
+import dev.phalanx.collectives.rendezvous.wire.Refusal;
+import io.netty.channel.EventLoopGroup;
+import java.time.Duration;
+import java.util.Optional;
+import java.util.SortedMap;
+import java.util.TreeMap;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
+
+/** Who has come, who is missing, who is lost. The server's calls come from several threads. */
+final class Gathering {
+  private record Present(Join join, ServerSession session) {}
+
+  private final int worldSize;
+  private final Duration timeout;
+  private final EventLoopGroup timer;
+  private final SortedMap<Integer, Present> present = new TreeMap<>();
+  private String fingerprint = "";
+  private boolean isComplete;
+  private boolean isOver;
+
+  Gathering(int worldSize, Duration timeout, EventLoopGroup timer) {
+    this.worldSize = worldSize;
+    this.timeout = timeout;
+    this.timer = timer;
+  }
+
+  /** Lets a rank in that has proven the token, or tells why not. */
+  synchronized Optional<String> enter(Join join, ServerSession session) {
+    Optional<String> objection = objection(join);
+    if (objection.isPresent()) {
+      return objection;
+    }
+    if (present.isEmpty()) {
+      fingerprint = join.getFingerprint();
+      timer.schedule(this::timeOut, timeout.toMillis(), TimeUnit.MILLISECONDS);
+    }
+    present.put(join.getRank(), new Present(join, session));
+    if (present.size() == worldSize) {
+      isComplete = true;
+      Members.Builder members = Members.newBuilder();
+      present.values().forEach(one -> members.addMembers(member(one.join())));
+      tellAll(FromServer.newBuilder().setMembers(members).build());
+    }
+    return Optional.empty();
+  }
+
+  private Optional<String> objection(Join join) {
+    if (isOver) {
+      return Optional.of("the job's ranks have waited long enough and gone. Start the job again.");
+    }
+    if (join.getWorldSize() != worldSize) {
+      return Optional.of(
+          "it belongs to a job of "
+              + join.getWorldSize()
+              + " ranks and this one has "
+              + worldSize
+              + ". Give every rank the same WORLD_SIZE.");
+    }
+    if (join.getRank() < 0 || join.getRank() >= worldSize) {
+      return Optional.of(
+          "the job has no rank "
+              + Integer.toUnsignedString(join.getRank())
+              + ", they run from 0 to "
+              + (worldSize - 1)
+              + ".");
+    }
+    if (present.containsKey(join.getRank())) {
+      return Optional.of(
+          "a rank of this number has come already, process "
+              + present.get(join.getRank()).join().getMember().getPid()
+              + " on "
+              + present.get(join.getRank()).join().getMember().getHostName()
+              + ". Give every process a RANK of its own.");
+    }
+    if (!present.isEmpty() && !join.getFingerprint().equals(fingerprint)) {
+      return Optional.of(
+          "its plan or version differs from that of rank "
+              + present.firstKey()
+              + ". Start all ranks with the same plan file and the same version of Phalanx.");
+    }
+    return Optional.empty();
+  }
+
+  private static Member member(Join join) {
+    return join.getMember().toBuilder().setRank(join.getRank()).build();
+  }
+
+  private synchronized void timeOut() {
+    if (isComplete || isOver) {
+      return;
+    }
+    isOver = true;
+    String missing =
+        IntStream.range(0, worldSize)
+            .filter(rank -> !present.containsKey(rank))
+            .mapToObj(Integer::toString)
+            .collect(Collectors.joining(", "));
+    String seconds =
+        timeout.toMillis() % 1000 == 0 ? timeout.toSeconds() + " s" : timeout.toMillis() + " ms";
+    tellAll(
+        FromServer.newBuilder()
+            .setRefusal(
+                Refusal.newBuilder()
+                    .setKind(Refusal.Kind.TIMED_OUT)
+                    .setReason(
+                        "rank "
+                            + missing
+                            + " of "
+                            + worldSize
+                            + " has not joined within "
+                            + seconds
+                            + ". Look at its log, or raise communication.timeout_s."))
+            .build());
+  }
+
+  /** A rank's stream has ended. */
+  synchronized void leave(int rank, ServerSession session, Optional<String> loss) {
+    Present known = present.get(rank);
+    if (known == null || known.session() != session) {
+      return;
+    }
+    present.remove(rank);
+    if (isComplete && loss.isPresent()) {
+      tellAll(
+          FromServer.newBuilder()
+              .setLost(Lost.newBuilder().setRank(rank).setReason(loss.get()))
+              .build());
+    }
+  }
+
+  private void tellAll(FromServer message) {
+    present.values().forEach(one -> one.session().tell(message));
+  }
+}

@@ -1,0 +1,271 @@
+package dev.phalanx.collectives.rendezvous;
+
+import com.google.protobuf.ByteString;
+import dev.phalanx.collectives.rendezvous.wire.Challenge;
+import dev.phalanx.collectives.rendezvous.wire.FromRank;
+import dev.phalanx.collectives.rendezvous.wire.FromServer;
+import dev.phalanx.collectives.rendezvous.wire.Hello;
+import dev.phalanx.collectives.rendezvous.wire.Join;
+import dev.phalanx.collectives.rendezvous.wire.Leave;
+import dev.phalanx.collectives.rendezvous.wire.Member;
+import dev.phalanx.collectives.rendezvous.wire.Refusal;
+import dev.phalanx.collectives.rendezvous.wire.RendezvousGrpc;
+import dev.phalanx.collectives.transport.Deadline;
+import io.grpc.ManagedChannel;
+import io.grpc.netty.NettyChannelBuilder;
+import io.grpc.stub.StreamObserver;
+import io.netty.channel.EventLoopGroup;
+import io.netty.channel.MultiThreadIoEventLoopGroup;
+import io.netty.channel.nio.NioIoHandler;
+import io.netty.channel.socket.nio.NioSocketChannel;
+import io.netty.util.concurrent.DefaultThreadFactory;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.net.UnknownHostException;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
+
+/** A rank's side of the rendezvous. */
+public final class RendezvousClient {
+  private static final long SHUTDOWN_MILLIS = 1000;
+
+  private final Membership self;
+  private final JobToken token;
+  private final InetSocketAddress server;
+  private final EventLoopGroup eventLoop;
+  private final ManagedChannel channel;
+  private final byte[] challenge = Challenges.random();
+  private final CompletableFuture<List<RankAddress>> gathered = new CompletableFuture<>();
+  private final List<Members.LostRank> lost = new ArrayList<>();
+  private @Nullable Consumer<Members.LostRank> lossListener;
+  private final StreamObserver<FromRank> toServer;
+
+  private RendezvousClient(InetSocketAddress server, Membership self, JobToken token) {
+    this.self = self;
+    this.token = token;
+    this.server = server;
+    this.eventLoop =
+        new MultiThreadIoEventLoopGroup(
+            1,
+            new DefaultThreadFactory("rank-" + self.rank() + "-rendezvous", true),
+            NioIoHandler.newFactory());
+    this.channel =
+        NettyChannelBuilder.forAddress(server)
+            .eventLoopGroup(eventLoop)
+            .channelType(NioSocketChannel.class)
+            .usePlaintext()
+            .directExecutor()
+            .maxInboundMessageSize(RendezvousServer.MAXIMUM_MESSAGE_BYTES)
+            .build();
+    // Waiting for a server that is not up yet is gRPC's work: it tries again and again.
+    this.toServer = RendezvousGrpc.newStub(channel).withWaitForReady().join(new Listener());
+  }
+
+  /**
+   * Joins, and waits until all ranks have. A server that is not there yet is waited for.
+   *
+   * @throws RendezvousRefusedException where the server does not take this rank, or is of another
+   *     job
+   * @throws RendezvousTimeoutException where it, or a rank, has not come in time
+   */
+  public static Members join(
+      InetSocketAddress server, Membership self, JobToken token, Duration timeout)
+      throws InterruptedException {
+    RendezvousClient client = new RendezvousClient(server, self, token);
+    boolean hasJoined = false;
+    try {
+      Members members = client.await(Deadline.after(timeout));
+      hasJoined = true;
+      return members;
+    } finally {
+      if (!hasJoined) {
+        client.close();
+      }
+    }
+  }
+
+  private Members await(Deadline deadline) throws InterruptedException {
+    toServer.onNext(
+        FromRank.newBuilder()
+            .setHello(
+                Hello.newBuilder()
+                    .setProtocol(RendezvousServer.PROTOCOL)
+                    .setChallenge(ByteString.copyFrom(challenge)))
+            .build());
+    try {
+      // The server's own deadline is the better one to fail with: it knows who is missing.
+      long grace = TimeUnit.SECONDS.toNanos(2);
+      return new Members(
+          gathered.get(deadline.remainingNanos() + grace, TimeUnit.NANOSECONDS), this);
+    } catch (TimeoutException e) {
+      RendezvousTimeoutException late =
+          new RendezvousTimeoutException(
+              who()
+                  + ": no rendezvous at "
+                  + server
+                  + " within "
+                  + deadline.text()
+                  + ". Look whether the launcher runs there and a firewall lets it through.");
+      late.initCause(e);
+      throw late;
+    } catch (ExecutionException e) {
+      if (e.getCause() instanceof RendezvousException refused) {
+        throw refused;
+      }
+      throw new IllegalStateException("Only the rendezvous' own failures come here", e);
+    }
+  }
+
+  private String who() {
+    return "rank " + self.rank() + "/" + self.worldSize();
+  }
+
+  private void answer(Challenge message) {
+    if (!token.verify(challenge, Challenges.SERVER, message.getProof().toByteArray())) {
+      fail(
+          new RendezvousRefusedException(
+              who()
+                  + ": the rendezvous at "
+                  + server
+                  + " is of another job, for it does not hold this job's token. Name another"
+                  + " port."));
+      return;
+    }
+    byte[] proof = token.prove(message.getChallenge().toByteArray(), Challenges.RANK);
+    toServer.onNext(
+        FromRank.newBuilder()
+            .setJoin(
+                Join.newBuilder()
+                    .setProof(ByteString.copyFrom(proof))
+                    .setRank(self.rank())
+                    .setWorldSize(self.worldSize())
+                    .setFingerprint(self.fingerprint())
+                    .setMember(
+                        Member.newBuilder()
+                            .setHost(self.dataAddress().getAddress().getHostAddress())
+                            .setPort(self.dataAddress().getPort())
+                            .setPid(ProcessHandle.current().pid())
+                            .setHostName(hostName())))
+            .build());
+  }
+
+  private static String hostName() {
+    String name = System.getenv("HOSTNAME");
+    return name == null ? "localhost" : name;
+  }
+
+  private void gathered(dev.phalanx.collectives.rendezvous.wire.Members members) {
+    List<RankAddress> ranks = new ArrayList<>();
+    for (Member member : members.getMembersList()) {
+      try {
+        ranks.add(
+            new RankAddress(
+                member.getRank(),
+                new InetSocketAddress(InetAddress.getByName(member.getHost()), member.getPort()),
+                member.getPid(),
+                member.getHostName()));
+      } catch (UnknownHostException e) {
+        fail(
+            new RendezvousException(
+                who()
+                    + ": rank "
+                    + member.getRank()
+                    + " gave the address "
+                    + member.getHost()
+                    + ", which is none."));
+        return;
+      }
+    }
+    gathered.complete(ranks);
+  }
+
+  private void refused(Refusal refusal) {
+    String reason = who() + ": " + refusal.getReason();
+    fail(
+        refusal.getKind() == Refusal.Kind.TIMED_OUT
+            ? new RendezvousTimeoutException(reason)
+            : new RendezvousRefusedException(
+                who() + " was refused at the rendezvous: " + refusal.getReason()));
+  }
+
+  private void fail(RendezvousException failure) {
+    gathered.completeExceptionally(failure);
+  }
+
+  private void lost(Members.LostRank rank) {
+    Consumer<Members.LostRank> listener;
+    synchronized (lost) { // the event loop adds, another thread subscribes
+      lost.add(rank);
+      listener = lossListener;
+    }
+    if (listener != null) {
+      listener.accept(rank);
+    }
+  }
+
+  void onLost(Consumer<Members.LostRank> listener) {
+    List<Members.LostRank> before;
+    synchronized (lost) { // see lost
+      lossListener = listener;
+      before = List.copyOf(lost);
+    }
+    before.forEach(listener);
+  }
+
+  void breakOff() {
+    channel.shutdownNow();
+    eventLoop.shutdownGracefully(0, SHUTDOWN_MILLIS, TimeUnit.MILLISECONDS);
+  }
+
+  void close() {
+    if (gathered.isDone() && !gathered.isCompletedExceptionally()) {
+      toServer.onNext(FromRank.newBuilder().setLeave(Leave.getDefaultInstance()).build());
+      toServer.onCompleted();
+      channel.shutdown();
+      eventLoop.shutdownGracefully(0, SHUTDOWN_MILLIS, TimeUnit.MILLISECONDS);
+    } else {
+      breakOff();
+    }
+  }
+
+  /** On the event loop. */
+  private final class Listener implements StreamObserver<FromServer> {
+    @Override
+    public void onNext(FromServer message) {
+      switch (message.getContentCase()) {
+        case CHALLENGE -> answer(message.getChallenge());
+        case MEMBERS -> gathered(message.getMembers());
+        case REFUSAL -> refused(message.getRefusal());
+        case LOST ->
+            lost(new Members.LostRank(message.getLost().getRank(), message.getLost().getReason()));
+        case CONTENT_NOT_SET -> {
+          // A newer server may know more than this rank.
+        }
+      }
+    }
+
+    @Override
+    public void onError(Throwable thrown) {
+      fail(
+          new RendezvousException(
+              who()
+                  + ": the rendezvous at "
+                  + server
+                  + " ended the connection: "
+                  + thrown.getMessage()
+                  + ". Look at the launcher's log."));
+    }
+
+    @Override
+    public void onCompleted() {
+      fail(new RendezvousException(who() + ": the rendezvous at " + server + " has closed."));
+    }
+  }
+}

@@ -1,0 +1,123 @@
+package dev.phalanx.collectives.rendezvous;
+
+import dev.phalanx.collectives.rendezvous.wire.FromRank;
+import dev.phalanx.collectives.rendezvous.wire.FromServer;
+import dev.phalanx.collectives.rendezvous.wire.RendezvousGrpc;
+import io.grpc.Server;
+import io.grpc.netty.NettyServerBuilder;
+import io.grpc.stub.ServerCallStreamObserver;
+import io.grpc.stub.StreamObserver;
+import io.netty.channel.EventLoopGroup;
+import io.netty.channel.MultiThreadIoEventLoopGroup;
+import io.netty.channel.nio.NioIoHandler;
+import io.netty.channel.socket.nio.NioServerSocketChannel;
+import io.netty.util.concurrent.DefaultThreadFactory;
+import java.io.IOException;
+import java.net.BindException;
+import java.net.InetSocketAddress;
+import java.time.Duration;
+import java.util.concurrent.TimeUnit;
+
+/**
+ * Where the ranks of a job meet. A rank is let in when it has proven the job's token and fits the
+ * job; when the last one has come, all are told where the others are. From then on the server tells
+ * who is lost.
+ *
+ * <p>gRPC without encryption: it listens on the loopback address unless it is told otherwise, and
+ * the token never travels.
+ */
+public final class RendezvousServer implements AutoCloseable {
+  static final int PROTOCOL = 1;
+  static final int MAXIMUM_MESSAGE_BYTES = 1 << 20;
+  private static final long SHUTDOWN_MILLIS = 1000;
+
+  private final EventLoopGroup eventLoop;
+  private final Gathering gathering;
+  private final Server server;
+
+  private RendezvousServer(
+      InetSocketAddress address, int worldSize, JobToken token, Duration timeout)
+      throws IOException {
+    this.eventLoop =
+        new MultiThreadIoEventLoopGroup(
+            1, new DefaultThreadFactory("rendezvous-server", true), NioIoHandler.newFactory());
+    this.gathering = new Gathering(worldSize, timeout, eventLoop);
+    this.server =
+        NettyServerBuilder.forAddress(address)
+            .bossEventLoopGroup(eventLoop)
+            .workerEventLoopGroup(eventLoop)
+            .channelType(NioServerSocketChannel.class)
+            .directExecutor() // every call only looks at a small table
+            .maxInboundMessageSize(MAXIMUM_MESSAGE_BYTES)
+            .addService(new Service(token))
+            .build();
+    try {
+      server.start();
+    } catch (IOException e) {
+      eventLoop.shutdownGracefully(0, SHUTDOWN_MILLIS, TimeUnit.MILLISECONDS);
+      throw e;
+    }
+  }
+
+  /**
+   * Listens and lets ranks in.
+   *
+   * @param address port 0: any free one
+   * @param timeout how long ranks wait for the last one, from the moment that the first has come
+   * @throws PortInUseException where another process listens on that port
+   * @throws IOException where the address cannot be listened on
+   */
+  public static RendezvousServer start(
+      InetSocketAddress address, int worldSize, JobToken token, Duration timeout)
+      throws IOException {
+    try {
+      return new RendezvousServer(address, worldSize, token, timeout);
+    } catch (IOException e) {
+      if (hasBindException(e)) {
+        throw new PortInUseException(
+            "the port "
+                + address.getPort()
+                + " on "
+                + address.getHostString()
+                + " is in use by another process. Name another one with --port or MASTER_PORT, or"
+                + " none for any free one.",
+            e);
+      }
+      throw e;
+    }
+  }
+
+  private static boolean hasBindException(IOException thrown) {
+    for (Throwable cause = thrown; cause != null; cause = cause.getCause()) {
+      if (cause instanceof BindException) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  public int port() {
+    return server.getPort();
+  }
+
+  @Override
+  public void close() {
+    server.shutdownNow();
+    eventLoop.shutdownGracefully(0, SHUTDOWN_MILLIS, TimeUnit.MILLISECONDS);
+  }
+
+  private final class Service extends RendezvousGrpc.RendezvousImplBase {
+    private final JobToken token;
+
+    Service(JobToken token) {
+      this.token = token;
+    }
+
+    @Override
+    public StreamObserver<FromRank> join(StreamObserver<FromServer> toRank) {
+      // With a handler of its own a message to a rank that has just gone is dropped, not an error.
+      ((ServerCallStreamObserver<FromServer>) toRank).setOnCancelHandler(() -> {});
+      return new ServerSession(token, gathering, toRank);
+    }
+  }
+}

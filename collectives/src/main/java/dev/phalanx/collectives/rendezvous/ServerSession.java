@@ -1,0 +1,111 @@
+package dev.phalanx.collectives.rendezvous;
+
+import com.google.protobuf.ByteString;
+import dev.phalanx.collectives.rendezvous.wire.Challenge;
+import dev.phalanx.collectives.rendezvous.wire.FromRank;
+import dev.phalanx.collectives.rendezvous.wire.FromServer;
+import dev.phalanx.collectives.rendezvous.wire.Hello;
+import dev.phalanx.collectives.rendezvous.wire.Join;
+import dev.phalanx.collectives.rendezvous.wire.Refusal;
+import io.grpc.stub.StreamObserver;
+import java.util.Optional;
+
+/**
+ * The server's side of one rank's stream: challenge, proof, admission, end. gRPC calls it in order.
+ */
+final class ServerSession implements StreamObserver<FromRank> {
+  private final JobToken token;
+  private final Gathering gathering;
+  private final StreamObserver<FromServer> toRank;
+  private final byte[] challenge = Challenges.random();
+  private boolean isGreeted;
+  private int rank = -1;
+  private boolean isOver;
+
+  ServerSession(JobToken token, Gathering gathering, StreamObserver<FromServer> toRank) {
+    this.token = token;
+    this.gathering = gathering;
+    this.toRank = toRank;
+  }
+
+  @Override
+  public void onNext(FromRank message) {
+    if (isOver) {
+      return;
+    }
+    switch (message.getContentCase()) {
+      case HELLO -> greet(message.getHello());
+      case JOIN -> join(message.getJoin());
+      case LEAVE -> end(Optional.empty());
+      case CONTENT_NOT_SET -> refuse("it has sent an empty message.");
+    }
+  }
+
+  private void greet(Hello hello) {
+    if (hello.getProtocol() != RendezvousServer.PROTOCOL) {
+      refuse(
+          "it speaks protocol version "
+              + hello.getProtocol()
+              + " and the rendezvous "
+              + RendezvousServer.PROTOCOL
+              + ". Use one version of Phalanx everywhere.");
+      return;
+    }
+    isGreeted = true;
+    byte[] proof = token.prove(hello.getChallenge().toByteArray(), Challenges.SERVER);
+    tell(
+        FromServer.newBuilder()
+            .setChallenge(
+                Challenge.newBuilder()
+                    .setChallenge(ByteString.copyFrom(challenge))
+                    .setProof(ByteString.copyFrom(proof)))
+            .build());
+  }
+
+  private void join(Join join) {
+    if (!isGreeted || !token.verify(challenge, Challenges.RANK, join.getProof().toByteArray())) {
+      refuse("it does not hold this job's token. Start it from this job's launcher.");
+      return;
+    }
+    Optional<String> objection = gathering.enter(join, this);
+    if (objection.isPresent()) {
+      refuse(objection.get());
+    } else {
+      rank = join.getRank();
+    }
+  }
+
+  /** Sends a message; several threads may. */
+  void tell(FromServer message) {
+    synchronized (toRank) { // gRPC's observers are not safe for several threads
+      toRank.onNext(message);
+    }
+  }
+
+  private void refuse(String reason) {
+    tell(FromServer.newBuilder().setRefusal(Refusal.newBuilder().setReason(reason)).build());
+    end(Optional.empty());
+  }
+
+  @Override
+  public void onError(Throwable thrown) {
+    isOver = true;
+    gathering.leave(rank, this, Optional.of("is gone: its connection to the rendezvous has ended"));
+  }
+
+  @Override
+  public void onCompleted() {
+    end(Optional.of("has closed its connection to the rendezvous"));
+  }
+
+  private void end(Optional<String> loss) {
+    if (isOver) {
+      return;
+    }
+    isOver = true;
+    gathering.leave(rank, this, loss);
+    synchronized (toRank) { // see tell
+      toRank.onCompleted();
+    }
+  }
+}

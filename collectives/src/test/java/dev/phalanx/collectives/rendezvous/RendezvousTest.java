@@ -1,0 +1,215 @@
+package dev.phalanx.collectives.rendezvous;
+
+import static java.util.concurrent.TimeUnit.SECONDS;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.net.ServerSocket;
+import java.net.Socket;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Objects;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+@Timeout(60)
+final class RendezvousTest {
+  private static final Duration LONG = Duration.ofSeconds(20);
+  private static final Duration SHORT = Duration.ofMillis(300);
+  private static final InetAddress LOOPBACK = InetAddress.getLoopbackAddress();
+
+  private final JobToken token = JobToken.random();
+  private final ExecutorService threads = Executors.newCachedThreadPool();
+
+  @AfterEach
+  void stopThreads() {
+    threads.shutdownNow();
+  }
+
+  private RendezvousServer server(int worldSize, Duration timeout) throws Exception {
+    return RendezvousServer.start(new InetSocketAddress(LOOPBACK, 0), worldSize, token, timeout);
+  }
+
+  private static Membership rank(int rank, int worldSize) {
+    return new Membership(rank, worldSize, "plan", new InetSocketAddress(LOOPBACK, 1000 + rank));
+  }
+
+  private Future<Members> join(int port, Membership self, JobToken proof, Duration timeout) {
+    return threads.submit(
+        () -> RendezvousClient.join(new InetSocketAddress(LOOPBACK, port), self, proof, timeout));
+  }
+
+  private static Throwable failure(Future<Members> joining) throws Exception {
+    try {
+      joining.get(30, SECONDS).close();
+    } catch (ExecutionException e) {
+      return Objects.requireNonNull(e.getCause());
+    }
+    throw new AssertionError("the rank was let in");
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {1, 2, 5})
+  void everyRankLearnsWhereAllOthersAre(int worldSize) throws Exception {
+    try (RendezvousServer server = server(worldSize, LONG)) {
+      List<Future<Members>> joining = new ArrayList<>();
+      for (int rank = worldSize - 1; rank >= 0; rank--) {
+        joining.add(join(server.port(), rank(rank, worldSize), token, LONG));
+      }
+      for (Future<Members> one : joining) {
+        try (Members members = one.get(30, SECONDS)) {
+          assertThat(members.ranks()).hasSize(worldSize);
+          for (int rank = 0; rank < worldSize; rank++) {
+            assertThat(members.ranks().get(rank).rank()).isEqualTo(rank);
+            assertThat(members.addresses().get(rank).getPort()).isEqualTo(1000 + rank);
+            assertThat(members.ranks().get(rank).pid()).isEqualTo(ProcessHandle.current().pid());
+          }
+        }
+      }
+    }
+  }
+
+  @Test
+  void aRankMayComeBeforeTheServer() throws Exception {
+    int port;
+    try (ServerSocket free = new ServerSocket(0, 1, LOOPBACK)) {
+      port = free.getLocalPort();
+    }
+    Future<Members> early = join(port, rank(0, 2), token, LONG);
+    try (RendezvousServer server =
+        RendezvousServer.start(new InetSocketAddress(LOOPBACK, port), 2, token, LONG)) {
+      Future<Members> second = join(server.port(), rank(1, 2), token, LONG);
+      early.get(30, SECONDS).close();
+      second.get(30, SECONDS).close();
+    }
+  }
+
+  @Test
+  void aRankWithoutTheTokenIsRefusedAndNotCounted() throws Exception {
+    try (RendezvousServer server = server(1, LONG)) {
+      Throwable refused = failure(join(server.port(), rank(0, 1), JobToken.random(), LONG));
+      assertThat(refused)
+          .isInstanceOf(RendezvousRefusedException.class)
+          .hasMessageContaining("token")
+          .hasMessageNotContaining(token.hex());
+      join(server.port(), rank(0, 1), token, LONG).get(30, SECONDS).close();
+    }
+  }
+
+  @Test
+  void aSecondRankOfTheSameNumberIsRefused() throws Exception {
+    try (RendezvousServer server = server(2, LONG)) {
+      Future<Members> one = join(server.port(), rank(1, 2), token, LONG);
+      Future<Members> other = join(server.port(), rank(1, 2), token, LONG);
+      CompletableFuture<Throwable> refused = new CompletableFuture<>();
+      for (Future<Members> joining : List.of(one, other)) {
+        threads.submit(() -> refused.complete(failure(joining)));
+      }
+      assertThat(refused.get(30, SECONDS))
+          .isInstanceOf(RendezvousRefusedException.class)
+          .hasMessageContaining("come already");
+      join(server.port(), rank(0, 2), token, LONG).get(30, SECONDS).close();
+    }
+  }
+
+  @Test
+  void aRankOfAnotherWorldIsRefused() throws Exception {
+    try (RendezvousServer server = server(2, LONG)) {
+      assertThat(failure(join(server.port(), rank(0, 3), token, LONG)))
+          .isInstanceOf(RendezvousRefusedException.class)
+          .hasMessageContaining("job of 3 ranks and this one has 2");
+      assertThat(failure(join(server.port(), rank(2, 2), token, LONG)))
+          .isInstanceOf(RendezvousRefusedException.class)
+          .hasMessageContaining("no rank 2");
+    }
+  }
+
+  @Test
+  void aRankWithAnotherPlanIsRefused() throws Exception {
+    try (RendezvousServer server = server(2, LONG)) {
+      Membership other =
+          new Membership(1, 2, "another plan", new InetSocketAddress(LOOPBACK, 1001));
+      List<Future<Members>> both =
+          List.of(
+              join(server.port(), rank(0, 2), token, LONG),
+              join(server.port(), other, token, LONG));
+      CompletableFuture<Throwable> refused = new CompletableFuture<>();
+      both.forEach(joining -> threads.submit(() -> refused.complete(failure(joining))));
+      assertThat(refused.get(30, SECONDS))
+          .isInstanceOf(RendezvousRefusedException.class)
+          .hasMessageContaining("plan or version differs");
+    }
+  }
+
+  @Test
+  void whenTheTimeIsOverTheMissingRanksAreNamed() throws Exception {
+    try (RendezvousServer server = server(3, SHORT)) {
+      assertThat(failure(join(server.port(), rank(1, 3), token, LONG)))
+          .isInstanceOf(RendezvousTimeoutException.class)
+          .hasMessageContaining("rank 0, 2 of 3 has not joined within 300 ms");
+    }
+  }
+
+  @Test
+  void aPortThatIsTakenIsNamed() throws Exception {
+    try (ServerSocket taken = new ServerSocket(0, 1, LOOPBACK)) {
+      assertThatThrownBy(
+              () ->
+                  RendezvousServer.start(
+                      new InetSocketAddress(LOOPBACK, taken.getLocalPort()), 1, token, LONG))
+          .isInstanceOf(PortInUseException.class)
+          .hasMessageContaining(String.valueOf(taken.getLocalPort()));
+    }
+  }
+
+  @Test
+  void theOthersHearOfALostRankButNotOfOneThatLeaves() throws Exception {
+    try (RendezvousServer server = server(3, LONG)) {
+      List<Future<Members>> joining = new ArrayList<>();
+      for (int rank = 0; rank < 3; rank++) {
+        joining.add(join(server.port(), rank(rank, 3), token, LONG));
+      }
+      Members first = joining.get(0).get(30, SECONDS);
+      CompletableFuture<Members.LostRank> lost = new CompletableFuture<>();
+      first.onLost(lost::complete);
+      joining.get(1).get(30, SECONDS).close();
+      joining.get(2).get(30, SECONDS).breakOff();
+      assertThat(lost.get(30, SECONDS).rank()).isEqualTo(2);
+      first.close();
+    }
+  }
+
+  @Test
+  void bytesThatMakeNoSenseDoNotHurtTheServer() throws Exception {
+    try (RendezvousServer server = server(1, LONG)) {
+      try (Socket socket = new Socket(LOOPBACK, server.port())) {
+        socket.getOutputStream().write("GET / HTTP/1.1\r\n\r\n".getBytes("US-ASCII"));
+        socket.getOutputStream().write(new byte[10_000]);
+      }
+      join(server.port(), rank(0, 1), token, LONG).get(30, SECONDS).close();
+    }
+  }
+
+  @Test
+  void aTokenShowsItsSecretOnlyWhenAsked() {
+    assertThat(token.toString()).doesNotContain(token.hex());
+    assertThat(JobToken.parse(token.hex()).hex()).isEqualTo(token.hex()).hasSize(64);
+    assertThatThrownBy(() -> JobToken.parse("c0ffee")).hasMessageNotContaining("c0ffee");
+    byte[] challenge = {1, 2, 3};
+    byte[] proof = token.prove(challenge, "one purpose");
+    assertThat(token.verify(challenge, "one purpose", proof)).isTrue();
+    assertThat(token.verify(challenge, "another purpose", proof)).isFalse();
+    assertThat(JobToken.random().verify(challenge, "one purpose", proof)).isFalse();
+  }
+}

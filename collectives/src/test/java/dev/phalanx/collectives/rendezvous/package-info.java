@@ -1,0 +1,4 @@
+@NullMarked
+package dev.phalanx.collectives.rendezvous;
+
+import org.jspecify.annotations.NullMarked;
