@@ -9,7 +9,10 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 
-/** AdamW (Loshchilov and Hutter, 2019); weight decay on parameters of two or more dimensions. See {@link AdamW}. */
+/**
+ * AdamW (Loshchilov and Hutter, 2019); weight decay on parameters of two or more dimensions. See
+ * {@link AdamW}.
+ */
 public final class AdamWOptimizer implements FlatOptimizer {
   private record Part(
       boolean isDecayed,

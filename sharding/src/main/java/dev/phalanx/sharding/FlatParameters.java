@@ -15,11 +15,12 @@ import java.util.Map;
 import java.util.function.ToLongFunction;
 
 /**
- * All parameters of a model in three runs of memory without gaps: fp32 master values, values in the type of the computation
- * (the same memory where that is fp32) and fp32 gradients.
+ * All parameters of a model in three runs of memory without gaps: fp32 master values, values in the
+ * type of the computation (the same memory where that is fp32) and fp32 gradients.
  *
- * <p>Parameters lie in the reverse of the order in which the forward pass reads them first, which is about the order in
- * which the backward pass completes their gradients: a run of memory is then a bucket that can be reduced early.
+ * <p>Parameters lie in the reverse of the order in which the forward pass reads them first, which
+ * is about the order in which the backward pass completes their gradients: a run of memory is then
+ * a bucket that can be reduced early.
  *
  * <pre>
  *   gradients  | lnf | h.1.out | h.1.fc | ... | h.0.ln1 | wpe | wte |
@@ -60,8 +61,7 @@ public final class FlatParameters {
     }
     this.elementCount = offset;
     this.master = arena.allocate(DType.FLOAT32, offset);
-    this.values =
-        computeType == DType.FLOAT32 ? master : arena.allocate(computeType, offset);
+    this.values = computeType == DType.FLOAT32 ? master : arena.allocate(computeType, offset);
     this.gradients = arena.allocate(DType.FLOAT32, offset);
     offsets.forEach(
         (parameter, start) ->
@@ -78,7 +78,9 @@ public final class FlatParameters {
     return master;
   }
 
-  /** [elementCount] in the type of the computation: {@link #master} itself where that is FLOAT32. */
+  /**
+   * [elementCount] in the type of the computation: {@link #master} itself where that is FLOAT32.
+   */
   public Tensor values() {
     return values;
   }
@@ -102,7 +104,10 @@ public final class FlatParameters {
     return offset;
   }
 
-  /** A parameter's slice of a flat tensor of {@link #elementCount} elements, in the parameter's shape. */
+  /**
+   * A parameter's slice of a flat tensor of {@link #elementCount} elements, in the parameter's
+   * shape.
+   */
   public Tensor slice(Tensor flat, Parameter parameter) {
     return flat.slice(0, offset(parameter), parameter.shape().elementCount())
         .reshape(parameter.shape().toArray());
@@ -126,7 +131,10 @@ public final class FlatParameters {
     return segments;
   }
 
-  /** Sets the master values by the parameters' initializers and refreshes the values of the computation. */
+  /**
+   * Sets the master values by the parameters' initializers and refreshes the values of the
+   * computation.
+   */
   public void initialize(ToLongFunction<Parameter> seed) {
     for (Parameter parameter : offsets.keySet()) {
       try (Arena staging = new Arena(engine, Device.CPU)) {

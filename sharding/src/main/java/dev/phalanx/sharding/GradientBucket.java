@@ -6,7 +6,8 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * A run of flat gradient memory that is reduced in one operation: the whole gradients of neighbouring parameters.
+ * A run of flat gradient memory that is reduced in one operation: the whole gradients of
+ * neighbouring parameters.
  *
  * @param gradients [n] FLOAT32, a slice of the flat gradients, not a copy
  */
@@ -15,10 +16,12 @@ record GradientBucket(int index, Tensor gradients, List<Parameter> parameters) {
   /**
    * Cuts flat gradients into buckets.
    *
-   * <p>A bucket ends with the parameter that brings it to {@code capacityBytes}. The first one ends earlier, so that the
-   * network has work as soon as the backward pass has left the last layers (Li et al., 2020, "PyTorch Distributed", 4.2).
+   * <p>A bucket ends with the parameter that brings it to {@code capacityBytes}. The first one ends
+   * earlier, so that the network has work as soon as the backward pass has left the last layers (Li
+   * et al., 2020, "PyTorch Distributed", 4.2).
    */
-  static List<GradientBucket> cut(FlatParameters flat, long capacityBytes, long firstCapacityBytes) {
+  static List<GradientBucket> cut(
+      FlatParameters flat, long capacityBytes, long firstCapacityBytes) {
     List<GradientBucket> buckets = new ArrayList<>();
     List<Parameter> open = new ArrayList<>();
     long start = 0;

@@ -14,11 +14,13 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * Sums gradients over the data-parallel ranks while the backward pass goes on (Li et al., 2020, "PyTorch Distributed").
+ * Sums gradients over the data-parallel ranks while the backward pass goes on (Li et al., 2020,
+ * "PyTorch Distributed").
  *
- * <p>It listens to the backward pass of a step's last micro-batch. When the last gradient of a bucket is complete, the
- * bucket's all-reduce is handed to the communication thread. Buckets are handed over in the order of their numbers on every
- * rank, whatever order they complete in, for a communicator's operations must not differ between ranks.
+ * <p>It listens to the backward pass of a step's last micro-batch. When the last gradient of a
+ * bucket is complete, the bucket's all-reduce is handed to the communication thread. Buckets are
+ * handed over in the order of their numbers on every rank, whatever order they complete in, for a
+ * communicator's operations must not differ between ranks.
  *
  * <p>Used by the thread that trains.
  */
@@ -35,7 +37,8 @@ public final class OverlappedReducer implements GradientListener {
 
   /**
    * @param bucketBytes about how much one operation reduces
-   * @param overlap false: nothing is handed over before {@link #finish}, to measure what overlap gains
+   * @param overlap false: nothing is handed over before {@link #finish}, to measure what overlap
+   *     gains
    */
   public OverlappedReducer(
       Engine engine,
@@ -90,7 +93,10 @@ public final class OverlappedReducer implements GradientListener {
     reset();
   }
 
-  /** Time that the training thread has waited for sums since the start: what the overlap did not hide. */
+  /**
+   * Time that the training thread has waited for sums since the start: what the overlap did not
+   * hide.
+   */
   public long exposedNanos() {
     return exposedNanos;
   }

@@ -9,7 +9,10 @@ import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
-/** Stochastic gradient descent with momentum, Nesterov's where asked for (Sutskever et al., 2013). See {@link Sgd}. */
+/**
+ * Stochastic gradient descent with momentum, Nesterov's where asked for (Sutskever et al., 2013).
+ * See {@link Sgd}.
+ */
 public final class SgdOptimizer implements FlatOptimizer {
   private record Part(
       boolean isDecayed, Tensor master, Tensor gradients, @Nullable Tensor momenta) {}

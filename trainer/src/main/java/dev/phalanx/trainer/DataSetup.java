@@ -11,7 +11,10 @@ import java.nio.file.Path;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
-/** Opens what the plan's data section names; the tokens are cut into samples once the model's sizes are known. */
+/**
+ * Opens what the plan's data section names; the tokens are cut into samples once the model's sizes
+ * are known.
+ */
 final class DataSetup implements AutoCloseable {
   /** Where texts that were encoded with a tokenizer are kept, beside the job's other output. */
   private static final Path CACHE = Path.of("runs", ".token-cache");
@@ -49,7 +52,10 @@ final class DataSetup implements AutoCloseable {
     return source == null ? 0 : source.vocabularySize();
   }
 
-  /** The tokenizer that text must be encoded with to fit the data, as the plan or the token file names it. */
+  /**
+   * The tokenizer that text must be encoded with to fit the data, as the plan or the token file
+   * names it.
+   */
   Optional<String> tokenizer() {
     return data.tokenizerName()
         .or(

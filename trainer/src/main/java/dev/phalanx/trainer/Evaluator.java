@@ -13,8 +13,8 @@ import dev.phalanx.trainer.model.TokenBatch;
 import dev.phalanx.trainer.model.Transformer;
 
 /**
- * The mean loss over held-out samples. The samples are the same for every layout: micro-batch i is taken by data-parallel
- * rank i modulo their number.
+ * The mean loss over held-out samples. The samples are the same for every layout: micro-batch i is
+ * taken by data-parallel rank i modulo their number.
  */
 final class Evaluator {
   /** The mean loss of a number of tokens. */
@@ -47,8 +47,7 @@ final class Evaluator {
     this.dataGroup = dataGroup;
     this.samples = samples;
     this.microBatch = microBatch;
-    this.sampleLimit =
-        Math.min(samples.samplesPerEpoch(), batches * microBatch * dataGroup.size());
+    this.sampleLimit = Math.min(samples.samplesPerEpoch(), batches * microBatch * dataGroup.size());
     this.sums = stateArena.allocate(DType.FLOAT64, 2);
     this.part = stateArena.allocate(DType.FLOAT64, 1);
   }

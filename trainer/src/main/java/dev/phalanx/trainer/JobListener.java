@@ -2,7 +2,10 @@ package dev.phalanx.trainer;
 
 import java.nio.file.Path;
 
-/** Hears how a job goes on. Called on the rank's own thread, on rank 0 only unless a method says otherwise. */
+/**
+ * Hears how a job goes on. Called on the rank's own thread, on rank 0 only unless a method says
+ * otherwise.
+ */
 public interface JobListener {
   /** Hears nothing. */
   JobListener NONE = new JobListener() {};

@@ -18,14 +18,15 @@ import java.util.Optional;
  * @param weights where the weights come from, if not from formulas
  */
 record ModelSetup(
-    TransformerConfig config, Initialization initialization, Optional<HuggingFaceDirectory> weights) {
+    TransformerConfig config,
+    Initialization initialization,
+    Optional<HuggingFaceDirectory> weights) {
 
   /**
    * @param dataVocabulary what the data's tokens need, taken where the plan gives no vocabulary
    * @throws BadCheckpointException where a weights directory contradicts the plan
    */
-  static ModelSetup of(JobConfig job, Path baseDirectory, long dataVocabulary)
-      throws IOException {
+  static ModelSetup of(JobConfig job, Path baseDirectory, long dataVocabulary) throws IOException {
     JobConfig.Model model = job.model();
     if (model.init() instanceof JobConfig.Init.HuggingFace init) {
       HuggingFaceDirectory directory =
@@ -33,22 +34,7 @@ record ModelSetup(
       TransformerConfig config = merge(model, directory.config(), init.path());
       return new ModelSetup(config, new Initialization.Empty(), Optional.of(directory));
     }
-    long vocabulary = model.vocab() > 0 ? model.vocab() : dataVocabulary;
-    TransformerConfig config =
-        new TransformerConfig(
-            family(model),
-            model.layers(),
-            model.hidden(),
-            model.heads(),
-            model.kvHeads(),
-            model.ffnHidden(),
-            model.sequence(),
-            vocabulary,
-            model.dropout(),
-            model.tiedEmbeddings(),
-            model.normEpsilon(),
-            model.ropeTheta(),
-            isRecomputed(model));
+    TransformerConfig config = sizes(model, model.vocab() > 0 ? model.vocab() : dataVocabulary);
     Initialization initialization =
         model.init() instanceof JobConfig.Init.Reference reference
             ? new Initialization.Reference(reference.seed())
@@ -59,6 +45,43 @@ record ModelSetup(
 
   Transformer model() {
     return new Transformer(config, initialization);
+  }
+
+  /** The plan's own sizes, which must be complete but for the vocabulary. */
+  static TransformerConfig sizes(JobConfig.Model model, long vocabulary) {
+    return new TransformerConfig(
+        family(model),
+        model.layers(),
+        model.hidden(),
+        model.heads(),
+        model.kvHeads(),
+        model.ffnHidden(),
+        model.sequence(),
+        vocabulary,
+        model.dropout(),
+        model.tiedEmbeddings(),
+        model.normEpsilon(),
+        model.ropeTheta(),
+        isRecomputed(model));
+  }
+
+  /** The plan's model section with every size filled in. */
+  JobConfig.Model resolved(JobConfig.Model plan) {
+    return new JobConfig.Model(
+        plan.family(),
+        config.layers(),
+        config.hidden(),
+        Math.toIntExact(config.heads()),
+        Math.toIntExact(config.keyValueHeads()),
+        config.feedForward(),
+        config.sequence(),
+        config.vocabulary(),
+        config.dropout(),
+        config.isTied(),
+        config.normEpsilon(),
+        config.rotaryBase(),
+        plan.recompute(),
+        plan.init());
   }
 
   private static Family family(JobConfig.Model model) {
@@ -72,7 +95,10 @@ record ModelSetup(
     return model.recompute() == JobConfig.Recompute.FULL;
   }
 
-  /** The directory's sizes, with the plan's sequence where it is shorter; sizes in the plan must agree. */
+  /**
+   * The directory's sizes, with the plan's sequence where it is shorter; sizes in the plan must
+   * agree.
+   */
   private static TransformerConfig merge(
       JobConfig.Model plan, TransformerConfig found, String path) {
     if (family(plan) != found.family()) {

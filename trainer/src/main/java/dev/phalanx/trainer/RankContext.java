@@ -14,7 +14,8 @@ import java.util.function.BooleanSupplier;
  * @param world the group of all ranks; the caller closes it after the job
  * @param threads threads that one kernel may use
  * @param baseDirectory what relative paths of the plan file start from
- * @param stopRequested asked between steps: the job saves a checkpoint and ends with {@link JobResult.Outcome#STOPPED}
+ * @param stopRequested asked between steps: the job saves a checkpoint and ends with {@link
+ *     JobResult.Outcome#STOPPED}
  */
 public record RankContext(
     int rank,

@@ -29,7 +29,10 @@ record RankStatistics(
 
   private static final int FIELDS = 11;
 
-  /** The statistics of all ranks, on every rank. Numbers travel as doubles: counts are exact below 2^53. */
+  /**
+   * The statistics of all ranks, on every rank. Numbers travel as doubles: counts are exact below
+   * 2^53.
+   */
   static List<RankStatistics> gather(Communicator world, Arena hostArena, RankStatistics own)
       throws InterruptedException {
     int bytesPerRank = FIELDS * Double.BYTES;

@@ -14,8 +14,8 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * The job's report: a JSON file that rank 0 writes at the end, after a failure too. {@code docs/report.md} describes it.
- * Numbers are printed so that they read back exactly.
+ * The job's report: a JSON file that rank 0 writes at the end, after a failure too. {@code
+ * docs/report.md} describes it. Numbers are printed so that they read back exactly.
  */
 public final class Report {
   private static final ObjectMapper MAPPER =
@@ -115,7 +115,8 @@ public final class Report {
     Path partial = Files.createTempFile(directory, file.getFileName().toString(), ".partial");
     try {
       Files.writeString(partial, MAPPER.writeValueAsString(root) + System.lineSeparator());
-      Files.move(partial, file, StandardCopyOption.REPLACE_EXISTING, StandardCopyOption.ATOMIC_MOVE);
+      Files.move(
+          partial, file, StandardCopyOption.REPLACE_EXISTING, StandardCopyOption.ATOMIC_MOVE);
     } finally {
       Files.deleteIfExists(partial);
     }

@@ -11,7 +11,12 @@ package dev.phalanx.trainer;
  * @param stepMillis wall time of the step on this rank
  */
 public record StepRecord(
-    long step, double loss, double gradientNorm, double learningRate, long tokens, double stepMillis) {
+    long step,
+    double loss,
+    double gradientNorm,
+    double learningRate,
+    long tokens,
+    double stepMillis) {
   public double tokensPerSecond() {
     return stepMillis <= 0 ? 0 : tokens / (stepMillis / 1000.0);
   }

@@ -20,11 +20,12 @@ import dev.phalanx.trainer.model.TokenBatch;
 import java.util.OptionalDouble;
 
 /**
- * Runs optimizer steps: forward and backward of this rank's micro-batches, the sum of gradients over the data-parallel ranks
- * on the way, clipping, the update.
+ * Runs optimizer steps: forward and backward of this rank's micro-batches, the sum of gradients
+ * over the data-parallel ranks on the way, clipping, the update.
  *
- * <p>Each token's loss is divided by the tokens of the <em>global</em> batch before the backward pass, so that the sum over
- * ranks and micro-batches is the gradient of the mean, however the batch is divided.
+ * <p>Each token's loss is divided by the tokens of the <em>global</em> batch before the backward
+ * pass, so that the sum over ranks and micro-batches is the gradient of the mean, however the batch
+ * is divided.
  */
 final class StepRunner {
   /**
@@ -32,8 +33,7 @@ final class StepRunner {
    *
    * @param stopIsRequested by any rank, the same answer on all: they stop after the same step
    */
-  record Outcome(
-      double loss, double gradientNorm, double learningRate, boolean stopIsRequested) {}
+  record Outcome(double loss, double gradientNorm, double learningRate, boolean stopIsRequested) {}
 
   private static final GradientListener NOBODY = parameter -> {};
 
@@ -98,7 +98,8 @@ final class StepRunner {
    *
    * @param step from 0
    * @param requestStop whether this rank wants the job to stop
-   * @throws NotFiniteException where the loss or the gradient is none; the parameters are then unchanged
+   * @throws NotFiniteException where the loss or the gradient is none; the parameters are then
+   *     unchanged
    */
   Outcome run(long step, boolean requestStop) throws InterruptedException {
     state.flat().clearGradients();
@@ -124,19 +125,13 @@ final class StepRunner {
     long firstSample = partition.firstSample(step, microBatch);
     samples.fill(firstSample, partition.microBatch(), inputs, targets);
     boolean isLast = microBatch == partition.microBatches() - 1;
-    try (TokenBatch batch =
-            TokenBatch.of(stepArena, partition.microBatch(), inputs, targets);
+    try (TokenBatch batch = TokenBatch.of(stepArena, partition.microBatch(), inputs, targets);
         Tape tape = Tape.recording(stepArena)) {
       long firstSequence = firstSample - partition.samplesBefore(step);
       Loss loss =
           state
               .model()
-              .loss(
-                  tape,
-                  batch,
-                  lossScale(),
-                  CounterRandom.at(dropoutSeed, step),
-                  firstSequence);
+              .loss(tape, batch, lossScale(), CounterRandom.at(dropoutSeed, step), firstSequence);
       engine.sum(loss.losses(), microBatchLoss);
       engine.addScaled(1, microBatchLoss, lossSum);
       tape.backward(loss, isLast ? reducer : NOBODY);
@@ -165,8 +160,8 @@ final class StepRunner {
               + loss
               + " and gradient norm "
               + norm
-              + ", so training has stopped before the update. Lower optimizer.lr, set optimizer.clip_grad_norm, or go on from"
-              + " an earlier checkpoint with --resume.");
+              + ", so training has stopped before the update. Lower optimizer.lr, set"
+              + " optimizer.clip_grad_norm, or go on from an earlier checkpoint with --resume.");
     }
   }
 

@@ -20,8 +20,9 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * One rank's part of a training job, from the plan to the report. Every rank of the job runs the same code on its own
- * thread or in its own process; nothing is shared between ranks but what the communicator carries.
+ * One rank's part of a training job, from the plan to the report. Every rank of the job runs the
+ * same code on its own thread or in its own process; nothing is shared between ranks but what the
+ * communicator carries.
  *
  * <pre>
  *   plan -> data -> model in flat memory -> (checkpoint) -> steps -> report
@@ -34,7 +35,8 @@ public final class TrainingJob {
   private final Optional<Path> resumeFrom;
 
   /**
-   * @param resumeFrom a checkpoint, or a directory whose newest checkpoint the job goes on from; nothing: it starts anew
+   * @param resumeFrom a checkpoint, or a directory whose newest checkpoint the job goes on from;
+   *     nothing: it starts anew
    */
   public TrainingJob(
       JobConfig config, RankContext context, JobListener listener, Optional<Path> resumeFrom) {
@@ -48,8 +50,10 @@ public final class TrainingJob {
    * Trains to the end, or until a stop is asked for.
    *
    * @throws IOException where the report or a checkpoint cannot be written
-   * @throws dev.phalanx.trainer.data.DataException where the data is missing, damaged or does not fit the model
-   * @throws dev.phalanx.checkpoint.BadCheckpointException where weights or a checkpoint are damaged or do not fit
+   * @throws dev.phalanx.trainer.data.DataException where the data is missing, damaged or does not
+   *     fit the model
+   * @throws dev.phalanx.checkpoint.BadCheckpointException where weights or a checkpoint are damaged
+   *     or do not fit
    * @throws dev.phalanx.collectives.CollectiveException where another rank is lost or disagrees
    * @throws NotFiniteException where the loss is no number any more
    */
@@ -66,7 +70,14 @@ public final class TrainingJob {
           dataSetup.samples(
               modelSetup.config().sequence(), modelSetup.config().vocabulary(), heldOut)) {
         TrainingState state = new TrainingState(stateArena, modelSetup, config);
-        return train(engine, stateArena, stepArena, state, data, dataSetup.tokenizer());
+        return train(
+            engine,
+            stateArena,
+            stepArena,
+            state,
+            data,
+            config.withModel(modelSetup.resolved(config.model())),
+            dataSetup.tokenizer());
       }
     }
   }
@@ -81,6 +92,7 @@ public final class TrainingJob {
       Arena stepArena,
       TrainingState state,
       TrainingData data,
+      JobConfig resolved,
       Optional<String> tokenizer)
       throws InterruptedException, IOException {
     Communicator dataGroup = context.world();
@@ -113,7 +125,7 @@ public final class TrainingJob {
             DeviceMesh.dataParallel(context.worldSize()),
             engine.name());
     try (Checkpointing checkpoints =
-        Checkpointing.open(config, context, engine, state, tokenizer, listener)) {
+        Checkpointing.open(resolved, context, engine, state, tokenizer, listener)) {
       long firstStep = checkpoints.restore(resumeFrom);
       dataGroup.barrier().await();
       listener.started(summary(engine, state, firstStep));

@@ -16,7 +16,10 @@ import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
 
-/** Everything that training changes: the model's flat memory and the optimizer's state. The arena owns the memory. */
+/**
+ * Everything that training changes: the model's flat memory and the optimizer's state. The arena
+ * owns the memory.
+ */
 final class TrainingState {
   private final Transformer model;
   private final FlatParameters flat;
@@ -30,8 +33,7 @@ final class TrainingState {
     } else {
       Map<Parameter, Integer> numbers = new IdentityHashMap<>();
       model.parameters().forEach(parameter -> numbers.put(parameter, numbers.size()));
-      flat.initialize(
-          parameter -> setup.initialization().seed(numbers.getOrDefault(parameter, 0)));
+      flat.initialize(parameter -> setup.initialization().seed(numbers.getOrDefault(parameter, 0)));
     }
     model.prepare(arena);
     this.optimizer = optimizer(arena, flat, job.optimizer());
@@ -75,7 +77,9 @@ final class TrainingState {
     return flat.gradients().byteSize();
   }
 
-  /** Bytes of the optimizer's state, the master values among it where they are a copy of their own. */
+  /**
+   * Bytes of the optimizer's state, the master values among it where they are a copy of their own.
+   */
   long optimizerBytes() {
     long state = optimizer.state().values().stream().mapToLong(Tensor::byteSize).sum();
     return flat.master() == flat.values() ? state : state + flat.master().byteSize();

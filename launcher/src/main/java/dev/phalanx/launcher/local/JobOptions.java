@@ -11,6 +11,7 @@ import java.util.Optional;
  * @param isInProcess whether all ranks are threads of one worker process
  * @param isVerbose whether workers log more
  * @param resumeFrom a checkpoint or a directory of checkpoints
+ * @param port where the ranks meet; 0: any free one
  * @param baseDirectory what relative paths of the plan start from
  */
 public record JobOptions(
@@ -19,6 +20,7 @@ public record JobOptions(
     boolean isInProcess,
     boolean isVerbose,
     Optional<Path> resumeFrom,
+    int port,
     Path baseDirectory) {
 
   /** Threads that one kernel of one rank may use: the plan's, or an equal share of the host's cores. */

@@ -42,7 +42,7 @@ final class Worker {
   /** Runs to the end and gives the process's exit status. */
   ExitStatus run() throws InterruptedException {
     JobConfig config = JobConfigParser.parse("the plan", assignment.plan()).config();
-    try (Worlds worlds = Worlds.of(assignment, config.communication())) {
+    try (Worlds worlds = Worlds.of(assignment, config.communication().timeout())) {
       if (assignment.ranks().size() == 1) {
         runRank(assignment.ranks().get(0), config, worlds);
       } else {

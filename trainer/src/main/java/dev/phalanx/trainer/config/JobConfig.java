@@ -242,16 +242,34 @@ public record JobConfig(
       Schedule schedule) {
 
     /** How a gradient becomes an update. */
-    public sealed interface Rule {}
+    public sealed interface Rule {
+      /** The value of {@code optimizer.kind}. */
+      String kind();
+    }
 
     /** Loshchilov and Hutter, 2019. */
-    public record AdamW(double beta1, double beta2, double epsilon) implements Rule {}
+    public record AdamW(double beta1, double beta2, double epsilon) implements Rule {
+      @Override
+      public String kind() {
+        return "adamw";
+      }
+    }
 
     /** Stochastic gradient descent; momentum 0 keeps no state. */
-    public record Sgd(double momentum, boolean nesterov) implements Rule {}
+    public record Sgd(double momentum, boolean nesterov) implements Rule {
+      @Override
+      public String kind() {
+        return "sgd";
+      }
+    }
 
     /** You et al., 2020. */
-    public record Lamb(double beta1, double beta2, double epsilon) implements Rule {}
+    public record Lamb(double beta1, double beta2, double epsilon) implements Rule {
+      @Override
+      public String kind() {
+        return "lamb";
+      }
+    }
   }
 
   /**

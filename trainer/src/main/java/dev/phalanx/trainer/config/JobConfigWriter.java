@@ -151,11 +151,16 @@ public final class JobConfigWriter {
   private static Map<String, Object> rule(Optimizer.Rule rule) {
     if (rule instanceof Optimizer.AdamW adamW) {
       return mapOf(
-          "kind", "adamw", "betas", List.of(adamW.beta1(), adamW.beta2()), "eps", adamW.epsilon());
+          "kind",
+          adamW.kind(),
+          "betas",
+          List.of(adamW.beta1(), adamW.beta2()),
+          "eps",
+          adamW.epsilon());
     }
     if (rule instanceof Optimizer.Lamb lamb) {
       return mapOf(
-          "kind", "lamb", "betas", List.of(lamb.beta1(), lamb.beta2()), "eps", lamb.epsilon());
+          "kind", lamb.kind(), "betas", List.of(lamb.beta1(), lamb.beta2()), "eps", lamb.epsilon());
     }
     Optimizer.Sgd sgd = (Optimizer.Sgd) rule;
     return mapOf("kind", "sgd", "momentum", sgd.momentum(), "nesterov", sgd.nesterov());

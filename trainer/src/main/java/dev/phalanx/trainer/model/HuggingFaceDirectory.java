@@ -13,8 +13,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 
 /**
- * A model in Hugging Face's layout: {@code config.json} beside {@code model.safetensors}, or beside shards with their index.
- * GPT-2 and Llama.
+ * A model in Hugging Face's layout: {@code config.json} beside {@code model.safetensors}, or beside
+ * shards with their index. GPT-2 and Llama.
  */
 public final class HuggingFaceDirectory {
   private final Path directory;
@@ -37,7 +37,9 @@ public final class HuggingFaceDirectory {
     Path file = directory.resolve("config.json");
     if (!Files.isRegularFile(file)) {
       throw new IOException(
-          "There is no file " + file + "; name a directory that holds config.json and safetensors.");
+          "There is no file "
+              + file
+              + "; name a directory that holds config.json and safetensors.");
     }
     JsonNode json;
     try {
@@ -58,8 +60,7 @@ public final class HuggingFaceDirectory {
     return switch (type) {
       case "gpt2" -> gpt2();
       case "llama" -> llama();
-      default ->
-          throw unsupported("model_type is '" + type + "'; gpt2 and llama are supported");
+      default -> throw unsupported("model_type is '" + type + "'; gpt2 and llama are supported");
     };
   }
 
@@ -92,11 +93,15 @@ public final class HuggingFaceDirectory {
 
   private TransformerConfig llama() {
     if (!json.path("hidden_act").asText("silu").equals("silu")) {
-      throw unsupported("hidden_act is '" + json.path("hidden_act").asText() + "'; silu is supported");
+      throw unsupported(
+          "hidden_act is '" + json.path("hidden_act").asText() + "'; silu is supported");
     }
     JsonNode scaling = json.path("rope_scaling");
     if (scaling.isObject()
-        && !scaling.path("rope_type").asText(scaling.path("type").asText("default")).equals("default")) {
+        && !scaling
+            .path("rope_type")
+            .asText(scaling.path("type").asText("default"))
+            .equals("default")) {
       throw unsupported("rope_scaling is set; plain rotary positions are supported");
     }
     if (json.path("attention_bias").asBoolean(false) || json.path("mlp_bias").asBoolean(false)) {
@@ -108,8 +113,7 @@ public final class HuggingFaceDirectory {
       throw unsupported("head_dim is not hidden_size / num_attention_heads");
     }
     JsonNode parameters = json.path("rope_parameters");
-    double base =
-        json.path("rope_theta").asDouble(parameters.path("rope_theta").asDouble(10000));
+    double base = json.path("rope_theta").asDouble(parameters.path("rope_theta").asDouble(10000));
     return new TransformerConfig(
         Family.LLAMA,
         Math.toIntExact(number("num_hidden_layers")),
@@ -136,13 +140,17 @@ public final class HuggingFaceDirectory {
 
   private BadCheckpointException unsupported(String what) {
     return new BadCheckpointException(
-        directory.resolve("config.json") + " describes a model that cannot be loaded: " + what + ".");
+        directory.resolve("config.json")
+            + " describes a model that cannot be loaded: "
+            + what
+            + ".");
   }
 
   /**
    * Reads all weights into a model's master values and refreshes the values of its computation.
    *
-   * @throws BadCheckpointException where a tensor is missing or has another shape than the configuration says
+   * @throws BadCheckpointException where a tensor is missing or has another shape than the
+   *     configuration says
    */
   public void load(FlatParameters flat, Engine engine) throws IOException {
     try (SafetensorsDirectory files = SafetensorsDirectory.open(directory)) {

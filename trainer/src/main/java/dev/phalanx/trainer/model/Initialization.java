@@ -4,8 +4,8 @@ import dev.phalanx.tensor.CounterRandom;
 import dev.phalanx.tensor.autograd.Parameter;
 
 /**
- * The initial weights of a model: a rule by the parameter's name, and a seed by its number in the model's order, so that any
- * rank makes any slice alone.
+ * The initial weights of a model: a rule by the parameter's name, and a seed by its number in the
+ * model's order, so that any rank makes any slice alone.
  */
 public sealed interface Initialization {
   /** The rule for a parameter of this name, such as {@code h.0.qkv.weight}. */
@@ -20,8 +20,8 @@ public sealed interface Initialization {
   }
 
   /**
-   * Gains 1, biases 0, weights from a normal distribution, narrower by sqrt(2 layers) where a layer writes to the residual
-   * stream (Radford et al., 2019).
+   * Gains 1, biases 0, weights from a normal distribution, narrower by sqrt(2 layers) where a layer
+   * writes to the residual stream (Radford et al., 2019).
    */
   record Normal(long seed, double standardDeviation, int layers) implements Initialization {
     @Override
@@ -39,7 +39,10 @@ public sealed interface Initialization {
     }
   }
 
-  /** {@code c + a (2 unit - 1)} with c and a by name: weights given by formulas, the same in every implementation. */
+  /**
+   * {@code c + a (2 unit - 1)} with c and a by name: weights given by formulas, the same in every
+   * implementation.
+   */
   record Reference(long seed) implements Initialization {
     @Override
     public Parameter.Initializer of(String name) {
@@ -76,6 +79,8 @@ public sealed interface Initialization {
   }
 
   private static boolean isNormGain(String name) {
-    return name.endsWith("ln1.weight") || name.endsWith("ln2.weight") || name.endsWith("lnf.weight");
+    return name.endsWith("ln1.weight")
+        || name.endsWith("ln2.weight")
+        || name.endsWith("lnf.weight");
   }
 }

@@ -12,8 +12,8 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * The keys and values of the tokens that a model has read so far, so that generating a token costs one token's work. One
- * sequence; for inference tapes. The arena that is given owns the memory.
+ * The keys and values of the tokens that a model has read so far, so that generating a token costs
+ * one token's work. One sequence; for inference tapes. The arena that is given owns the memory.
  */
 public final class KeyValueCache {
   private final TransformerConfig config;
@@ -44,7 +44,10 @@ public final class KeyValueCache {
     length += tokens;
   }
 
-  /** Adds this pass's keys and values and attends to all so far: several tokens at the start, one at a time after. */
+  /**
+   * Adds this pass's keys and values and attends to all so far: several tokens at the start, one at
+   * a time after.
+   */
   Variable attend(Tape tape, int layer, Variable packed, ForwardPass pass) {
     if (length > 0 && pass.length() != 1) {
       throw new IllegalArgumentException(

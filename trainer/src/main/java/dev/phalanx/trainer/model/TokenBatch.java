@@ -8,7 +8,8 @@ import dev.phalanx.tensor.Tensor;
 import java.nio.LongBuffer;
 
 /**
- * The tokens of one micro-batch on the model's device. It lives until the backward pass is over; closing it frees its tensors.
+ * The tokens of one micro-batch on the model's device. It lives until the backward pass is over;
+ * closing it frees its tensors.
  *
  * @param batch sequences
  * @param length tokens of each
@@ -33,11 +34,7 @@ public record TokenBatch(long batch, long length, Tensor tokens, Tensor targets,
       positions[i] = firstPosition + i % length;
     }
     return new TokenBatch(
-        batch,
-        length,
-        upload(arena, tokens),
-        upload(arena, targets),
-        upload(arena, positions));
+        batch, length, upload(arena, tokens), upload(arena, targets), upload(arena, positions));
   }
 
   private static Tensor upload(Arena arena, long[] values) {

@@ -26,9 +26,9 @@ import org.jspecify.annotations.Nullable;
 /**
  * A decoder-only transformer: embedding, layers, a last norm, and the projection to the vocabulary.
  *
- * <p>Parameters are named {@code wte}, {@code wpe} (GPT-2), {@code h.L.ln1|qkv|proj|ln2|fc|out}, {@code lnf} and, where it is
- * not tied, {@code head.weight}. The rows of {@code qkv} are all queries, then all keys, then all values; of a gated {@code
- * fc} the gate, then the other half.
+ * <p>Parameters are named {@code wte}, {@code wpe} (GPT-2), {@code h.L.ln1|qkv|proj|ln2|fc|out},
+ * {@code lnf} and, where it is not tied, {@code head.weight}. The rows of {@code qkv} are all
+ * queries, then all keys, then all values; of a gated {@code fc} the gate, then the other half.
  */
 public final class Transformer implements Layer {
   private final TransformerConfig config;
@@ -75,8 +75,8 @@ public final class Transformer implements Layer {
   }
 
   /**
-   * Makes the constant tensors of the forward pass in an arena that lives as long as the model. Called once, before the first
-   * pass.
+   * Makes the constant tensors of the forward pass in an arena that lives as long as the model.
+   * Called once, before the first pass.
    */
   public void prepare(Arena arena) {
     if (config.family() == Family.LLAMA) {
@@ -102,7 +102,10 @@ public final class Transformer implements Layer {
     return Linear.apply(tape, hidden(tape, batch, 0, 0, 0, null), outputTable(), null, null);
   }
 
-  /** The logits after the last token, [1, vocabulary], for one sequence that follows the tokens in the cache. */
+  /**
+   * The logits after the last token, [1, vocabulary], for one sequence that follows the tokens in
+   * the cache.
+   */
   public Variable nextLogits(Tape tape, TokenBatch batch, KeyValueCache cache) {
     Variable hidden = hidden(tape, batch, cache.length(), 0, 0, cache);
     cache.advance(batch.length());

@@ -6,9 +6,11 @@ package dev.phalanx.trainer.model;
  * @param heads query heads; they divide {@code hidden}
  * @param keyValueHeads they divide {@code heads}
  * @param sequence the longest sequence
- * @param dropout after the embedding and after both halves of each layer; the attention's own probabilities are never dropped
+ * @param dropout after the embedding and after both halves of each layer; the attention's own
+ *     probabilities are never dropped
  * @param isTied whether the embedding is the output projection too
- * @param isRecomputed whether the backward pass computes each layer anew instead of keeping its inner values
+ * @param isRecomputed whether the backward pass computes each layer anew instead of keeping its
+ *     inner values
  */
 public record TransformerConfig(
     Family family,
@@ -44,11 +46,13 @@ public record TransformerConfig(
   }
 
   /**
-   * Floating-point operations of one token's forward and backward pass, causal attention counted at half the square
-   * (Narayanan et al., 2021, appendix, without recomputation).
+   * Floating-point operations of one token's forward and backward pass, causal attention counted at
+   * half the square (Narayanan et al., 2021, appendix, without recomputation).
    */
   public double flopsPerToken(long parameters) {
-    double embedding = (double) hidden * (isTied ? 0 : vocabulary) + (family == Family.GPT2 ? hidden * sequence : 0);
+    double embedding =
+        (double) hidden * (isTied ? 0 : vocabulary)
+            + (family == Family.GPT2 ? hidden * sequence : 0);
     return 6.0 * (parameters - embedding) + 6.0 * layers * hidden * sequence;
   }
 }

@@ -7,7 +7,10 @@ import dev.phalanx.tensor.autograd.Parameter;
 import java.io.IOException;
 import java.util.List;
 
-/** Finds our parameters among a Hugging Face directory's tensors: other names, parts to be packed, transposed matrices. */
+/**
+ * Finds our parameters among a Hugging Face directory's tensors: other names, parts to be packed,
+ * transposed matrices.
+ */
 final class WeightReader {
   private final SafetensorsDirectory files;
   private final Engine engine;
@@ -35,8 +38,7 @@ final class WeightReader {
     switch (config.family()) {
       case GPT2 -> {
         boolean isTransposed = name.startsWith("h.") && shape.length == 2;
-        files.read(
-            gpt2Name(name), isTransposed ? shaped.transpose(0, 1) : shaped, engine);
+        files.read(gpt2Name(name), isTransposed ? shaped.transpose(0, 1) : shaped, engine);
       }
       case LLAMA -> {
         long start = 0;

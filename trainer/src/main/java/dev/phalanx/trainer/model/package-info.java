@@ -1,6 +1,6 @@
 /**
- * The model families: one transformer whose parts a configuration chooses, its initial weights, and Hugging Face
- * directories.
+ * The model families: one transformer whose parts a configuration chooses, its initial weights, and
+ * Hugging Face directories.
  *
  * <p>May use {@code tensor}, {@code sharding} and {@code checkpoint}. Start with {@link
  * dev.phalanx.trainer.model.Transformer}.

@@ -1,0 +1,192 @@
+package dev.phalanx.launcher.command;
+
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.phalanx.launcher.CommandException;
+import dev.phalanx.launcher.ExitStatus;
+import dev.phalanx.launcher.local.JobOptions;
+import dev.phalanx.launcher.local.JobOutcome;
+import dev.phalanx.launcher.local.LocalJob;
+import dev.phalanx.launcher.terminal.Console;
+import dev.phalanx.launcher.terminal.Progress;
+import dev.phalanx.launcher.terminal.Summary;
+import dev.phalanx.trainer.JobResult;
+import dev.phalanx.trainer.Preflight;
+import dev.phalanx.trainer.config.JobConfig;
+import dev.phalanx.trainer.config.JobConfigParser;
+import dev.phalanx.trainer.config.JobConfigValidator;
+import dev.phalanx.trainer.config.ParsedPlan;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.Callable;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+
+/** {@code phalanx train}: runs a plan file's job on this host. */
+@Command(
+    name = "train",
+    description = "Trains the model of a plan file with workers on this host.")
+final class TrainCommand implements Callable<Integer> {
+  @Parameters(paramLabel = "FILE", description = "the plan file")
+  private Path plan = Path.of("");
+
+  @Option(
+      names = "--set",
+      paramLabel = "KEY=VALUE",
+      description = "override a key of the plan file by its path; may be repeated")
+  private List<String> overrides = new ArrayList<>();
+
+  @Option(
+      names = "--workers",
+      paramLabel = "N",
+      description = "ranks on this host; left out: as many as the plan's parallel section names")
+  private int workers;
+
+  @Option(
+      names = "--in-process",
+      description = "run the ranks as threads of one process instead of a process each")
+  private boolean isInProcess;
+
+  @Option(
+      names = "--resume",
+      paramLabel = "DIR",
+      arity = "0..1",
+      fallbackValue = "",
+      description =
+          "go on from this checkpoint, or from the newest in this folder; without DIR: from the newest of"
+              + " the plan's checkpoint.dir, or from the beginning if there is none yet")
+  private @Nullable String resume;
+
+  @Option(
+      names = "--port",
+      paramLabel = "PORT",
+      description = "port where the workers meet, on the loopback address; left out: a free one")
+  private int port;
+
+  @Mixin private CommonOptions common = new CommonOptions();
+
+  @Override
+  public Integer call() throws Exception {
+    Path baseDirectory = Path.of("").toAbsolutePath();
+    ParsedPlan parsed = JobConfigParser.read(plan, overrides);
+    int worldSize = worldSize(parsed.config());
+    JobConfigValidator.validate(parsed, worldSize);
+    JobConfig config = parsed.config();
+    Optional<Path> resumeFrom = resumeFrom(config, baseDirectory);
+    Preflight.check(config, baseDirectory);
+
+    Console console = common.console();
+    JobOptions options =
+        new JobOptions(
+            config,
+            worldSize,
+            isInProcess,
+            common.isVerbose,
+            resumeFrom,
+            port(),
+            baseDirectory);
+    Progress progress =
+        new Progress(console, common.isQuiet, config.log().every(), System::nanoTime);
+    JobOutcome outcome = LocalJob.run(options, console, progress);
+    show(outcome, config, console, baseDirectory);
+    return outcome.status().code();
+  }
+
+  private int worldSize(JobConfig config) {
+    if (workers < 0) {
+      throw CommandException.usage("--workers is " + workers + "; write a number from 1");
+    }
+    if (workers > 0) {
+      return workers;
+    }
+    JobConfig.Parallel parallel = config.parallel();
+    return Math.max(1, parallel.data())
+        * parallel.tensor()
+        * parallel.pipeline()
+        * parallel.context();
+  }
+
+  private int port() {
+    String fromEnvironment = System.getenv("MASTER_PORT");
+    String text = port != 0 || fromEnvironment == null ? Integer.toString(port) : fromEnvironment;
+    try {
+      int number = Integer.parseInt(text.trim());
+      if (number >= 0 && number <= 65535) {
+        return number;
+      }
+    } catch (NumberFormatException e) {
+      // told below
+    }
+    throw CommandException.usage("the port is '" + text + "'; write a number from 1 to 65535");
+  }
+
+  private Optional<Path> resumeFrom(JobConfig config, Path baseDirectory) {
+    String named = resume;
+    if (named == null) {
+      return Optional.empty();
+    }
+    if (!named.isEmpty()) {
+      return Optional.of(baseDirectory.resolve(named));
+    }
+    if (config.checkpoint().isEmpty()) {
+      throw CommandException.usage(
+          "--resume needs a folder: the plan has no checkpoint.dir. Write --resume DIR.");
+    }
+    return Optional.of(baseDirectory.resolve(config.checkpoint().get().dir()));
+  }
+
+  private void show(
+      JobOutcome outcome, JobConfig config, Console console, Path baseDirectory) {
+    outcome.failure().ifPresent(failure -> console.line("phalanx: " + failure));
+    if (common.isVerbose && !outcome.stackTrace().isEmpty()) {
+      console.line(outcome.stackTrace().stripTrailing());
+    }
+    if (common.isJson) {
+      console.result(json(outcome, config).toString());
+    } else if (outcome.result().isPresent()) {
+      Optional<String> prompt =
+          config.data().tokenizerName().isPresent() ? Optional.of("It was ") : Optional.empty();
+      Summary.of(
+              outcome.result().get(),
+              System.getProperty("phalanx.command", "phalanx"),
+              prompt,
+              baseDirectory)
+          .forEach(common.isQuiet ? line -> {} : console::result);
+    }
+  }
+
+  private static ObjectNode json(JobOutcome outcome, JobConfig config) {
+    ObjectNode json = new ObjectMapper().createObjectNode();
+    json.put("name", config.name());
+    json.put("status", outcome.status().code());
+    json.put("result", result(outcome.status()));
+    outcome.failure().ifPresent(failure -> json.put("failure", failure));
+    if (outcome.result().isPresent()) {
+      JobResult result = outcome.result().get();
+      json.put("steps", result.steps());
+      json.put("loss", result.lastLoss());
+      if (!Double.isNaN(result.evaluationLoss())) {
+        json.put("evaluation_loss", result.evaluationLoss());
+      }
+      json.put("seconds", result.seconds());
+      json.put("tokens_per_second", result.tokensPerSecond());
+      json.put("peak_rss_bytes", result.peakResidentBytes());
+      result.lastCheckpoint().ifPresent(path -> json.put("checkpoint", path.toString()));
+      result.report().ifPresent(path -> json.put("report", path.toString()));
+    }
+    return json;
+  }
+
+  private static String result(ExitStatus status) {
+    return switch (status) {
+      case DONE -> "completed";
+      case STOPPED, INTERRUPTED -> "stopped";
+      default -> "failed";
+    };
+  }
+}

@@ -1,0 +1,264 @@
+package dev.phalanx.trainer;
+
+import dev.phalanx.checkpoint.BadCheckpointException;
+import dev.phalanx.checkpoint.CheckpointManifest;
+import dev.phalanx.checkpoint.CheckpointSaver;
+import dev.phalanx.checkpoint.LocalCheckpointStore;
+import dev.phalanx.checkpoint.SavedCheckpoint;
+import dev.phalanx.checkpoint.safetensors.SafetensorsFile;
+import dev.phalanx.checkpoint.safetensors.SafetensorsWriter;
+import dev.phalanx.tensor.Arena;
+import dev.phalanx.tensor.Device;
+import dev.phalanx.tensor.Engine;
+import dev.phalanx.trainer.config.JobConfig;
+import dev.phalanx.trainer.config.JobConfigWriter;
+import dev.phalanx.trainer.model.TransformerConfig;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * When a job saves and from where it goes on. Data-parallel ranks hold the same state: rank 0
+ * writes, all read.
+ */
+final class Checkpointing implements AutoCloseable {
+  private static final Logger LOGGER = LoggerFactory.getLogger(Checkpointing.class);
+
+  private final JobConfig config;
+  private final RankContext context;
+  private final Engine engine;
+  private final TrainingState state;
+  private final Optional<String> tokenizer;
+  private final JobListener listener;
+  private final @Nullable LocalCheckpointStore store;
+  private final @Nullable Arena snapshots;
+  private final @Nullable CheckpointSaver saver;
+  private Optional<Path> restored = Optional.empty();
+
+  private Checkpointing(
+      JobConfig config,
+      RankContext context,
+      Engine engine,
+      TrainingState state,
+      Optional<String> tokenizer,
+      JobListener listener) {
+    this.config = config;
+    this.context = context;
+    this.engine = engine;
+    this.state = state;
+    this.tokenizer = tokenizer;
+    this.listener = listener;
+    JobConfig.Checkpoint settings = config.checkpoint().orElse(null);
+    if (settings == null || context.rank() != 0) {
+      this.store = null;
+      this.snapshots = null;
+      this.saver = null;
+    } else {
+      this.store = new LocalCheckpointStore(context.baseDirectory().resolve(settings.dir()));
+      this.snapshots = settings.async() ? new Arena(engine, Device.CPU) : null;
+      this.saver = new CheckpointSaver(store, settings.keep(), snapshots, this::published);
+    }
+  }
+
+  /**
+   * @param config with a complete model section, which is what checkpoints keep
+   */
+  static Checkpointing open(
+      JobConfig config,
+      RankContext context,
+      Engine engine,
+      TrainingState state,
+      Optional<String> tokenizer,
+      JobListener listener) {
+    return new Checkpointing(config, context, engine, state, tokenizer, listener);
+  }
+
+  private void published(Path directory) {
+    long step = Long.parseLong(directory.getFileName().toString().replaceFirst("^step-", ""));
+    listener.checkpointSaved(step, directory);
+  }
+
+  /**
+   * Makes ready for saving and goes on from a checkpoint where one is asked for. Checkpoints of an
+   * earlier run that this one does not go on from are set aside, never overwritten.
+   *
+   * @param from a checkpoint, or a folder of checkpoints; if that is the plan's own and holds none
+   *     yet, the job begins anew
+   * @return the steps that are done
+   */
+  long restore(Optional<Path> from) throws IOException {
+    if (store != null) {
+      store.cleanUp();
+    }
+    if (from.isEmpty()) {
+      setAsideEarlierRun();
+      return 0;
+    }
+    Optional<Path> directory = find(from.get());
+    if (directory.isEmpty()) {
+      return 0;
+    }
+    long step = load(directory.get());
+    restored = directory;
+    listener.resumed(step, directory.get());
+    return step;
+  }
+
+  private void setAsideEarlierRun() throws IOException {
+    if (store != null) {
+      Optional<Path> aside = store.setAside();
+      if (aside.isPresent()) {
+        LOGGER.warn(
+            "This is a new run: the checkpoints of an earlier one are now in {}. To go on from them"
+                + " instead, start with --resume {}",
+            aside.get(),
+            aside.get());
+      }
+    }
+  }
+
+  private Optional<Path> find(Path from) throws IOException {
+    if (Files.isRegularFile(from.resolve(CheckpointManifest.FILE))) {
+      return Optional.of(from);
+    }
+    Optional<Path> newest = new LocalCheckpointStore(from).newest();
+    boolean isOwnFolder =
+        config
+            .checkpoint()
+            .map(settings -> context.baseDirectory().resolve(settings.dir()))
+            .filter(own -> own.normalize().equals(from.normalize()))
+            .isPresent();
+    if (newest.isEmpty() && !isOwnFolder) {
+      throw new IOException(
+          "There is no checkpoint in " + from + ". Name a folder that holds step-... folders.");
+    }
+    return newest;
+  }
+
+  private long load(Path directory) throws IOException {
+    try (SavedCheckpoint checkpoint = SavedCheckpoint.open(directory)) {
+      requireFit(checkpoint);
+      checkpoint.verify();
+      read(checkpoint.model(), state.parameters());
+      read(checkpoint.optimizer(), state.optimizerState());
+      engine.synchronize(state.flat().master().device());
+      state.flat().refreshValues();
+      return checkpoint.manifest().step();
+    }
+  }
+
+  private void read(SafetensorsFile file, List<TrainingState.Named> tensors) throws IOException {
+    for (TrainingState.Named named : tensors) {
+      file.read(named.name(), named.tensor(), engine);
+    }
+  }
+
+  /** What must be as it was, or the job that goes on would be another one. */
+  private void requireFit(SavedCheckpoint checkpoint) {
+    CheckpointManifest manifest = checkpoint.manifest();
+    JobConfig saved = SavedModels.plan(checkpoint);
+    TransformerConfig here = ModelSetup.sizes(config.model(), config.model().vocab());
+    TransformerConfig there = SavedModels.config(checkpoint);
+    requireSame(checkpoint, "model.family", there.family(), here.family());
+    requireSame(checkpoint, "model.layers", there.layers(), here.layers());
+    requireSame(checkpoint, "model.hidden", there.hidden(), here.hidden());
+    requireSame(checkpoint, "model.heads", there.heads(), here.heads());
+    requireSame(checkpoint, "model.kv_heads", there.keyValueHeads(), here.keyValueHeads());
+    requireSame(checkpoint, "model.ffn_hidden", there.feedForward(), here.feedForward());
+    requireSame(checkpoint, "model.sequence", there.sequence(), here.sequence());
+    requireSame(checkpoint, "model.vocab", there.vocabulary(), here.vocabulary());
+    requireSame(checkpoint, "model.tied_embeddings", there.isTied(), here.isTied());
+    requireSame(checkpoint, "optimizer.kind", manifest.optimizer(), optimizerKind());
+    requireSame(checkpoint, "batch.global", saved.batch().global(), config.batch().global());
+  }
+
+  private static void requireSame(
+      SavedCheckpoint checkpoint, String key, Object there, Object here) {
+    if (!there.equals(here)) {
+      throw new BadCheckpointException(
+          "The checkpoint "
+              + checkpoint.directory()
+              + " does not fit the plan: "
+              + key
+              + " was "
+              + label(there)
+              + " and is "
+              + label(here)
+              + " now. Write "
+              + key
+              + ": "
+              + label(there)
+              + ", or start anew without --resume.");
+    }
+  }
+
+  private static String label(Object value) {
+    return value instanceof Enum<?> choice
+        ? choice.name().toLowerCase(Locale.ROOT)
+        : value.toString();
+  }
+
+  private String optimizerKind() {
+    return config.optimizer().algorithm().kind();
+  }
+
+  /** Saves where the plan says so, and always after the last step. */
+  void afterStep(long done, boolean isLast) throws InterruptedException {
+    JobConfig.Checkpoint settings = config.checkpoint().orElse(null);
+    CheckpointSaver saving = saver;
+    if (saving == null || settings == null) {
+      return;
+    }
+    boolean isDue = settings.every() > 0 && done % settings.every() == 0;
+    if (isDue || isLast) {
+      engine.synchronize(state.flat().master().device());
+      saving.save(manifest(done), entries(state.parameters()), entries(state.optimizerState()));
+    }
+  }
+
+  private CheckpointManifest manifest(long done) {
+    return new CheckpointManifest(
+        done,
+        done * config.batch().global(),
+        config.seed(),
+        context.worldSize(),
+        optimizerKind(),
+        tokenizer,
+        JobConfigWriter.toYaml(config),
+        List.of());
+  }
+
+  private static List<SafetensorsWriter.Entry> entries(List<TrainingState.Named> tensors) {
+    return tensors.stream()
+        .map(named -> new SafetensorsWriter.Entry(named.name(), named.tensor()))
+        .toList();
+  }
+
+  /** Waits until everything is on disk. */
+  void finish() throws InterruptedException {
+    if (saver != null) {
+      saver.finish();
+    }
+  }
+
+  /** The newest checkpoint of this run, which may be the one that it went on from. */
+  Optional<Path> newest() {
+    return saver == null ? Optional.empty() : saver.newest().or(() -> restored);
+  }
+
+  @Override
+  public void close() {
+    if (saver != null) {
+      saver.close();
+    }
+    if (snapshots != null) {
+      snapshots.close();
+    }
+  }
+}

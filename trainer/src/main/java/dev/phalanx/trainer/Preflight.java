@@ -1,0 +1,32 @@
+package dev.phalanx.trainer;
+
+import dev.phalanx.trainer.config.JobConfig;
+import dev.phalanx.trainer.data.TrainingData;
+import java.io.IOException;
+import java.nio.file.Path;
+
+/**
+ * What can be found out about a job before its processes start: whether its files are there and fit
+ * each other. Text is encoded here, once, where that has to be done and the workers find it done.
+ */
+public final class Preflight {
+  private Preflight() {}
+
+  /**
+   * @throws dev.phalanx.trainer.data.DataException where the data is missing or does not fit the
+   *     model
+   * @throws dev.phalanx.checkpoint.BadCheckpointException where a weights directory contradicts the
+   *     plan
+   * @throws IOException where a file cannot be read
+   */
+  public static void check(JobConfig config, Path baseDirectory) throws IOException {
+    try (DataSetup data = DataSetup.open(config.data(), baseDirectory)) {
+      ModelSetup model = ModelSetup.of(config, baseDirectory, data.vocabulary());
+      double heldOut = config.evaluation().every() > 0 ? config.evaluation().fraction() : 0;
+      try (TrainingData samples =
+          data.samples(model.config().sequence(), model.config().vocabulary(), heldOut)) {
+        samples.training(); // opened and checked; nothing to read yet
+      }
+    }
+  }
+}

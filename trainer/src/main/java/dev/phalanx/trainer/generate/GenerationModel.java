@@ -1,0 +1,140 @@
+package dev.phalanx.trainer.generate;
+
+import dev.phalanx.checkpoint.BadCheckpointException;
+import dev.phalanx.checkpoint.CheckpointManifest;
+import dev.phalanx.checkpoint.LocalCheckpointStore;
+import dev.phalanx.checkpoint.SavedCheckpoint;
+import dev.phalanx.sharding.FlatParameters;
+import dev.phalanx.tensor.Arena;
+import dev.phalanx.tensor.DType;
+import dev.phalanx.tensor.Device;
+import dev.phalanx.tensor.Engine;
+import dev.phalanx.tensor.Tensor;
+import dev.phalanx.tensor.autograd.Parameter;
+import dev.phalanx.trainer.SavedModels;
+import dev.phalanx.trainer.model.HuggingFaceDirectory;
+import dev.phalanx.trainer.model.Initialization;
+import dev.phalanx.trainer.model.Transformer;
+import dev.phalanx.trainer.model.TransformerConfig;
+import dev.phalanx.trainer.tokenizer.Tokenizer;
+import dev.phalanx.trainer.tokenizer.Tokenizers;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Optional;
+
+/**
+ * A trained model in memory, fp32, with its tokenizer where one is known. Owns its memory, not the
+ * engine.
+ */
+public final class GenerationModel implements AutoCloseable {
+  private static final long GPT2_VOCABULARY = 50257;
+
+  private final Arena arena;
+  private final Transformer model;
+  private final Optional<Tokenizer> tokenizer;
+
+  private GenerationModel(Arena arena, Transformer model, Optional<Tokenizer> tokenizer) {
+    this.arena = arena;
+    this.model = model;
+    this.tokenizer = tokenizer;
+  }
+
+  private interface Weights {
+    void load(FlatParameters flat) throws IOException;
+  }
+
+  /**
+   * Loads a checkpoint.
+   *
+   * @param path a checkpoint, or a folder whose newest checkpoint is taken
+   * @param baseDirectory what the plan's relative path of a tokenizer starts from
+   * @throws BadCheckpointException where it is damaged
+   * @throws IOException where there is none
+   */
+  public static GenerationModel ofCheckpoint(Path path, Path baseDirectory, Engine engine)
+      throws IOException {
+    try (SavedCheckpoint checkpoint = SavedCheckpoint.open(find(path))) {
+      CheckpointManifest manifest = checkpoint.manifest();
+      TransformerConfig config = SavedModels.config(checkpoint);
+      return load(
+          config,
+          engine,
+          flat -> {
+            for (Parameter parameter : flat.parameters()) {
+              try (Tensor destination = flat.slice(flat.master(), parameter)) {
+                checkpoint.model().read(parameter.name(), destination, engine);
+              }
+            }
+            engine.synchronize(flat.master().device());
+            flat.refreshValues();
+          },
+          manifest.tokenizer().map(name -> Tokenizers.open(name, baseDirectory)));
+    }
+  }
+
+  private static Path find(Path path) throws IOException {
+    if (Files.isRegularFile(path.resolve(CheckpointManifest.FILE))) {
+      return path;
+    }
+    return new LocalCheckpointStore(path)
+        .newest()
+        .orElseThrow(
+            () ->
+                new IOException(
+                    "There is no checkpoint in "
+                        + path
+                        + ". Name a step-... folder or the folder that holds them."));
+  }
+
+  /**
+   * Loads a Hugging Face directory.
+   *
+   * @throws BadCheckpointException where it is damaged or of another family
+   */
+  public static GenerationModel ofHuggingFace(Path directory, Engine engine) throws IOException {
+    HuggingFaceDirectory source = HuggingFaceDirectory.open(directory);
+    Optional<Tokenizer> tokenizer = Optional.empty();
+    if (Files.isRegularFile(directory.resolve("tokenizer.json"))) {
+      tokenizer = Optional.of(Tokenizers.open(directory.toString(), directory));
+    } else if (source.config().vocabulary() == GPT2_VOCABULARY) {
+      tokenizer = Optional.of(Tokenizers.open("gpt2", directory));
+    }
+    return load(source.config(), engine, flat -> source.load(flat, engine), tokenizer);
+  }
+
+  private static GenerationModel load(
+      TransformerConfig config, Engine engine, Weights weights, Optional<Tokenizer> tokenizer)
+      throws IOException {
+    Arena arena = new Arena(engine, Device.CPU);
+    try {
+      Transformer model = new Transformer(config, new Initialization.Empty());
+      weights.load(new FlatParameters(arena, model.parameters(), DType.FLOAT32));
+      model.prepare(arena);
+      return new GenerationModel(arena, model, tokenizer);
+    } catch (IOException | RuntimeException e) {
+      arena.close();
+      throw e;
+    }
+  }
+
+  public TransformerConfig config() {
+    return model.config();
+  }
+
+  /** What the model's tokens stand for, where the checkpoint or directory tells. */
+  public Optional<Tokenizer> tokenizer() {
+    return tokenizer;
+  }
+
+  /** A generator over this model; usable until the model is closed. */
+  public Generator generator() {
+    return new Generator(arena, model, DType.FLOAT32);
+  }
+
+  @Override
+  public void close() {
+    tokenizer.ifPresent(Tokenizer::close);
+    arena.close();
+  }
+}

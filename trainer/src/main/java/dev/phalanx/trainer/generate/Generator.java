@@ -1,0 +1,111 @@
+package dev.phalanx.trainer.generate;
+
+import dev.phalanx.tensor.Arena;
+import dev.phalanx.tensor.DType;
+import dev.phalanx.tensor.Tensor;
+import dev.phalanx.tensor.autograd.Tape;
+import dev.phalanx.trainer.model.KeyValueCache;
+import dev.phalanx.trainer.model.TokenBatch;
+import dev.phalanx.trainer.model.Transformer;
+import java.nio.FloatBuffer;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.OptionalInt;
+import java.util.function.IntConsumer;
+
+/**
+ * Continues a sequence of tokens, one token at a time. Keys and values of earlier tokens are kept;
+ * where the model's longest sequence is reached, the model reads the later half of it anew and goes
+ * on.
+ *
+ * <p>One thread.
+ */
+public final class Generator {
+  private final Arena arena;
+  private final Transformer model;
+  private final KeyValueCache cache;
+  private final int longest;
+
+  /**
+   * @param arena owns the cache and what a pass needs
+   * @param model with its values in memory
+   * @param dtype of the model's values
+   */
+  public Generator(Arena arena, Transformer model, DType dtype) {
+    this.arena = arena;
+    this.model = model;
+    this.cache = new KeyValueCache(arena, model.config(), dtype);
+    this.longest = Math.toIntExact(model.config().sequence());
+  }
+
+  /**
+   * Chooses new tokens.
+   *
+   * @param prompt at least one token
+   * @param maximum how many tokens to choose at most
+   * @param end the token after which nothing is chosen any more
+   * @param listener hears each new token
+   * @return the new tokens
+   */
+  public List<Integer> generate(
+      int[] prompt, int maximum, Sampling sampling, OptionalInt end, IntConsumer listener) {
+    List<Integer> chosen = new ArrayList<>();
+    int[] all = Arrays.copyOf(prompt, prompt.length + maximum);
+    int length = prompt.length;
+    float[] logits = maximum > 0 ? read(window(all, length)) : new float[0];
+    while (chosen.size() < maximum) {
+      int token = sampling.choose(logits, chosen.size());
+      chosen.add(token);
+      listener.accept(token);
+      all[length++] = token;
+      if ((end.isPresent() && token == end.getAsInt()) || chosen.size() == maximum) {
+        break;
+      }
+      logits = cache.length() < longest ? pass(token) : read(window(all, length));
+    }
+    return chosen;
+  }
+
+  /**
+   * The logits of what comes after these tokens, of which the last ones that fit the model are
+   * read.
+   */
+  public float[] logits(int[] tokens) {
+    return read(Arrays.copyOfRange(tokens, Math.max(0, tokens.length - longest), tokens.length));
+  }
+
+  /**
+   * What the model reads anew: all tokens if they fit, else as many of the last as leave room to go
+   * on.
+   */
+  private int[] window(int[] tokens, int length) {
+    int count = length <= longest ? length : Math.max(1, longest / 2);
+    return Arrays.copyOfRange(tokens, length - count, length);
+  }
+
+  private float[] read(int... tokens) {
+    cache.clear();
+    return pass(tokens);
+  }
+
+  private float[] pass(int... tokens) {
+    if (tokens.length == 0) {
+      throw new IllegalArgumentException("A model needs at least one token to go on from");
+    }
+    long[] ids = Arrays.stream(tokens).asLongStream().toArray();
+    long[] unused = new long[ids.length];
+    Arrays.fill(unused, -1);
+    try (TokenBatch batch = TokenBatch.of(arena, 1, ids, unused, cache.length());
+        Tape tape = Tape.inference(arena);
+        Tensor logits = arena.allocate(DType.FLOAT32, model.config().vocabulary())) {
+      Tensor last = model.nextLogits(tape, batch, cache).value();
+      arena.engine().copy(last.reshape(-1), logits);
+      arena.engine().synchronize(arena.device());
+      FloatBuffer values = logits.byteBuffer(0, (int) logits.byteSize()).asFloatBuffer();
+      float[] copy = new float[values.remaining()];
+      values.get(copy);
+      return copy;
+    }
+  }
+}
