@@ -1,9 +1,13 @@
 package dev.phalanx.launcher;
 
 import dev.phalanx.checkpoint.BadCheckpointException;
+import dev.phalanx.checkpoint.CheckpointWriteException;
 import dev.phalanx.collectives.CollectiveException;
 import dev.phalanx.collectives.CollectiveMismatchException;
 import dev.phalanx.collectives.CollectiveTimeoutException;
+import dev.phalanx.collectives.rendezvous.PortInUseException;
+import dev.phalanx.collectives.rendezvous.RendezvousRefusedException;
+import dev.phalanx.collectives.rendezvous.RendezvousTimeoutException;
 import dev.phalanx.tensor.EngineNotFoundException;
 import dev.phalanx.tensor.OutOfNativeMemoryException;
 import dev.phalanx.trainer.NotFiniteException;
@@ -21,7 +25,10 @@ import java.nio.file.NoSuchFileException;
 import java.util.Optional;
 import java.util.concurrent.TimeoutException;
 
-/** From an exception to an exit status, a sentence, and who is to blame. The one place where this is decided. */
+/**
+ * From an exception to an exit status, a sentence, and who is to blame. The one place where this is
+ * decided.
+ */
 public final class Failures {
   private static final int LONGEST_CAUSE_CHAIN = 32;
 
@@ -41,7 +48,10 @@ public final class Failures {
       next = next.getCause();
     }
     return new Failure(
-        status.orElse(ExitStatus.RANK_FAILED), blame(telling), sentence(telling), stackTrace(thrown));
+        status.orElse(ExitStatus.RANK_FAILED),
+        blame(telling),
+        sentence(telling),
+        stackTrace(thrown));
   }
 
   private static Optional<ExitStatus> ownStatus(Throwable thrown) {
@@ -64,6 +74,15 @@ public final class Failures {
     if (thrown instanceof OutOfMemoryError || thrown instanceof OutOfNativeMemoryException) {
       return Optional.of(ExitStatus.OUT_OF_MEMORY);
     }
+    if (thrown instanceof RendezvousRefusedException) {
+      return Optional.of(ExitStatus.REFUSED);
+    }
+    if (thrown instanceof RendezvousTimeoutException) {
+      return Optional.of(ExitStatus.DEADLINE);
+    }
+    if (thrown instanceof CheckpointWriteException) {
+      return Optional.of(ExitStatus.INPUT_OUTPUT);
+    }
     if (thrown instanceof CollectiveMismatchException) {
       return Optional.of(ExitStatus.RANKS_DISAGREE);
     }
@@ -73,7 +92,7 @@ public final class Failures {
     if (thrown instanceof CollectiveException) {
       return Optional.of(ExitStatus.RANK_FAILED);
     }
-    if (thrown instanceof BindException) {
+    if (thrown instanceof BindException || thrown instanceof PortInUseException) {
       return Optional.of(ExitStatus.BUSY);
     }
     if (thrown instanceof IOException
@@ -96,8 +115,8 @@ public final class Failures {
     if (thrown instanceof OutOfMemoryError error) {
       return outOfMemory(String.valueOf(error.getMessage()));
     }
-    if (thrown instanceof UncheckedIOException unchecked) {
-      return sentence(unchecked.getCause());
+    if (thrown instanceof UncheckedIOException && thrown.getCause() instanceof IOException cause) {
+      return sentence(cause);
     }
     String message = thrown.getMessage();
     if (thrown instanceof NoSuchFileException) {
@@ -120,7 +139,8 @@ public final class Failures {
     if (message.contains("Direct buffer") || message.contains("direct buffer")) {
       return "out of direct memory ("
           + message
-          + "). Lower communication.bucket_mb, or raise -XX:MaxDirectMemorySize in PHALANX_WORKER_JAVA_OPTIONS.";
+          + "). Lower communication.bucket_mb, or raise -XX:MaxDirectMemorySize in"
+          + " PHALANX_WORKER_JAVA_OPTIONS.";
     }
     if (message.contains("native thread")) {
       return "no more threads can be started ("

@@ -6,9 +6,7 @@ import picocli.CommandLine.Option;
 
 /** What every command takes. */
 final class CommonOptions {
-  @Option(
-      names = "--json",
-      description = "print the result as one JSON text on standard output")
+  @Option(names = "--json", description = "print the result as one JSON text on standard output")
   boolean isJson;
 
   @Option(
@@ -33,8 +31,8 @@ final class CommonOptions {
   }
 
   /**
-   * The width of the terminal; the start script measures it, since Java cannot ask which of its streams
-   * is one.
+   * The width of the terminal; the start script measures it, since Java cannot ask which of its
+   * streams is one.
    */
   private static OptionalInt terminalColumns() {
     String columns = System.getProperty("phalanx.columns", "");

@@ -28,9 +28,7 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 
 /** {@code phalanx train}: runs a plan file's job on this host. */
-@Command(
-    name = "train",
-    description = "Trains the model of a plan file with workers on this host.")
+@Command(name = "train", description = "Trains the model of a plan file with workers on this host.")
 final class TrainCommand implements Callable<Integer> {
   @Parameters(paramLabel = "FILE", description = "the plan file")
   private Path plan = Path.of("");
@@ -58,8 +56,8 @@ final class TrainCommand implements Callable<Integer> {
       arity = "0..1",
       fallbackValue = "",
       description =
-          "go on from this checkpoint, or from the newest in this folder; without DIR: from the newest of"
-              + " the plan's checkpoint.dir, or from the beginning if there is none yet")
+          "go on from this checkpoint, or from the newest in this folder; without DIR: from the"
+              + " newest of the plan's checkpoint.dir, or from the beginning if there is none yet")
   private @Nullable String resume;
 
   @Option(
@@ -83,13 +81,7 @@ final class TrainCommand implements Callable<Integer> {
     Console console = common.console();
     JobOptions options =
         new JobOptions(
-            config,
-            worldSize,
-            isInProcess,
-            common.isVerbose,
-            resumeFrom,
-            port(),
-            baseDirectory);
+            config, worldSize, isInProcess, common.isVerbose, resumeFrom, port(), baseDirectory);
     Progress progress =
         new Progress(console, common.isQuiet, config.log().every(), System::nanoTime);
     JobOutcome outcome = LocalJob.run(options, console, progress);
@@ -140,8 +132,7 @@ final class TrainCommand implements Callable<Integer> {
     return Optional.of(baseDirectory.resolve(config.checkpoint().get().dir()));
   }
 
-  private void show(
-      JobOutcome outcome, JobConfig config, Console console, Path baseDirectory) {
+  private void show(JobOutcome outcome, JobConfig config, Console console, Path baseDirectory) {
     outcome.failure().ifPresent(failure -> console.line("phalanx: " + failure));
     if (common.isVerbose && !outcome.stackTrace().isEmpty()) {
       console.line(outcome.stackTrace().stripTrailing());

@@ -5,13 +5,14 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * What a worker is to do. It reaches the worker through its standard input, the first line: the token must not be seen in
- * arguments, the environment or files.
+ * What a worker is to do. It reaches the worker through its standard input, the first line: the
+ * token must not be seen in arguments, the environment or files.
  *
  * @param token the job's secret, with which ranks prove to each other that they belong to the job
  * @param plan the effective plan file in YAML
  * @param ranks the ranks that this worker runs, each on a thread of its own if there are several
- * @param rendezvousHost where ranks of several processes meet; not used where one worker runs the whole world
+ * @param rendezvousHost where ranks of several processes meet; not used where one worker runs the
+ *     whole world
  * @param threads threads that one kernel of one rank may use
  * @param baseDirectory what relative paths of the plan start from
  * @param resumeFrom the checkpoint or directory of checkpoints that the job goes on from

@@ -34,7 +34,8 @@ public final class AssignmentCodec {
   }
 
   /**
-   * @throws IllegalArgumentException where the line is no assignment; the message does not hold the line
+   * @throws IllegalArgumentException where the line is no assignment; the message does not hold the
+   *     line
    */
   public static Assignment decode(String line) {
     JsonNode node;

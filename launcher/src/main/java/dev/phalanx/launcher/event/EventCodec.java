@@ -13,9 +13,10 @@ import java.nio.file.Path;
 import java.util.Optional;
 
 /**
- * Events as a sequence of JSON texts (RFC 7464): a record separator (0x1E), one line of JSON, a line feed. Whatever else
- * appears on a worker's standard output (a native library's message, half a line of it) is no event and can be told
- * apart. Numbers read back exactly; NaN and the infinities are strings.
+ * Events as a sequence of JSON texts (RFC 7464): a record separator (0x1E), one line of JSON, a
+ * line feed. Whatever else appears on a worker's standard output (a native library's message, half
+ * a line of it) is no event and can be told apart. Numbers read back exactly; NaN and the
+ * infinities are strings.
  */
 public final class EventCodec {
   /** Comes before each event. */

@@ -6,7 +6,10 @@ import dev.phalanx.trainer.JobSummary;
 import dev.phalanx.trainer.StepRecord;
 import java.nio.file.Path;
 
-/** What a worker tells its launcher. Rank 0 tells how the job goes on; every rank tells how it ended. */
+/**
+ * What a worker tells its launcher. Rank 0 tells how the job goes on; every rank tells how it
+ * ended.
+ */
 public sealed interface WorkerEvent {
   int rank();
 

@@ -15,8 +15,8 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * Hears the events of a job: shows progress, keeps rank 0's result, and can write a report of its own, for rank 0 may be
- * the one that is lost. One thread.
+ * Hears the events of a job: shows progress, keeps rank 0's result, and can write a report of its
+ * own, for rank 0 may be the one that is lost. One thread.
  */
 final class JobMonitor {
   private record Evaluation(long step, double loss, long tokens) {}
@@ -40,8 +40,7 @@ final class JobMonitor {
     } else if (event instanceof WorkerEvent.StepFinished step && reportFile().isPresent()) {
       steps.add(step.step());
     } else if (event instanceof WorkerEvent.Evaluated evaluated) {
-      evaluations.add(
-          new Evaluation(evaluated.step(), evaluated.loss(), evaluated.tokens()));
+      evaluations.add(new Evaluation(evaluated.step(), evaluated.loss(), evaluated.tokens()));
     } else if (event instanceof WorkerEvent.CheckpointSaved saved) {
       lastCheckpoint = Optional.of(saved.directory());
     } else if (event instanceof WorkerEvent.Finished finished && finished.rank() == 0) {
@@ -60,7 +59,10 @@ final class JobMonitor {
     return lastCheckpoint;
   }
 
-  /** Writes the report of a failed job; an error is told on the console, since the failure itself matters more. */
+  /**
+   * Writes the report of a failed job; an error is told on the console, since the failure itself
+   * matters more.
+   */
   void reportFailure(String failure, Console console) {
     Optional<Path> file = reportFile();
     if (file.isEmpty()) {

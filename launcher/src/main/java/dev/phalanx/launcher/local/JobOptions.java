@@ -23,7 +23,9 @@ public record JobOptions(
     int port,
     Path baseDirectory) {
 
-  /** Threads that one kernel of one rank may use: the plan's, or an equal share of the host's cores. */
+  /**
+   * Threads that one kernel of one rank may use: the plan's, or an equal share of the host's cores.
+   */
   public int threadsPerRank() {
     return config.threads() > 0
         ? config.threads()

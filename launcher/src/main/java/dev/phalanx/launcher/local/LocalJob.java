@@ -23,7 +23,8 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * Runs a job on this host from start to end: worker processes, rendezvous, events, signals, outcome.
+ * Runs a job on this host from start to end: worker processes, rendezvous, events, signals,
+ * outcome.
  *
  * <pre>
  *   start processes --> listen for the rendezvous --> hand out assignments --> watch --> outcome

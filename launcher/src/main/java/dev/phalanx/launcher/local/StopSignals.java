@@ -6,17 +6,17 @@ import dev.phalanx.launcher.process.WorkerGroup;
 import dev.phalanx.launcher.terminal.Console;
 import java.util.Optional;
 import java.util.concurrent.atomic.AtomicReference;
+import org.jspecify.annotations.Nullable;
 
 /**
- * Turns signals into requests to the workers: the first Ctrl-C or SIGTERM stops them after their step, the second kills
- * them. Should the launcher end in any other way, a hook kills them.
+ * Turns signals into requests to the workers: the first Ctrl-C or SIGTERM stops them after their
+ * step, the second kills them. Should the launcher end in any other way, a hook kills them.
  */
 final class StopSignals implements AutoCloseable {
   private final WorkerGroup group;
   private final Console console;
   private final boolean savesCheckpoint;
-  private final AtomicReference<Optional<ExitStatus>> asked =
-      new AtomicReference<>(Optional.empty());
+  private final AtomicReference<@Nullable ExitStatus> asked = new AtomicReference<>();
   private final Thread hook;
 
   private StopSignals(WorkerGroup group, Console console, boolean savesCheckpoint) {
@@ -36,11 +36,11 @@ final class StopSignals implements AutoCloseable {
 
   /** What the job's exit status is if it stopped because of a signal; empty if none came. */
   Optional<ExitStatus> asked() {
-    return asked.get();
+    return Optional.ofNullable(asked.get());
   }
 
   private void ask(ExitStatus status) {
-    if (asked.compareAndSet(Optional.empty(), Optional.of(status))) {
+    if (asked.compareAndSet(null, status)) {
       console.line(
           "Stopping after this step"
               + (savesCheckpoint ? " and saving a checkpoint" : "")

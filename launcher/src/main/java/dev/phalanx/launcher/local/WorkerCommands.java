@@ -12,7 +12,10 @@ import java.util.Optional;
 import java.util.TreeMap;
 import java.util.stream.IntStream;
 
-/** The command line and environment of worker processes: the launcher's own JVM and class path, a worker's flags. */
+/**
+ * The command line and environment of worker processes: the launcher's own JVM and class path, a
+ * worker's flags.
+ */
 final class WorkerCommands {
   private static final int MEBIBYTES_OF_HEAP_PER_RANK = 1024;
   private static final String OWN_OPTIONS = "PHALANX_WORKER_JAVA_OPTIONS";
@@ -36,7 +39,8 @@ final class WorkerCommands {
   private List<String> command(int ranks) {
     List<String> command = new ArrayList<>();
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
-    // Two small heaps beside large native tensors: the serial collector starts fastest and keeps least.
+    // Two small heaps beside large native tensors: the serial collector starts fastest and keeps
+    // least.
     command.add("-XX:+UseSerialGC");
     command.add("-Xms16m");
     command.add("-Xmx" + (long) MEBIBYTES_OF_HEAP_PER_RANK * ranks + "m");
@@ -76,7 +80,10 @@ final class WorkerCommands {
     return flags;
   }
 
-  /** Classes as the JVM keeps them in memory, written when Phalanx was built: they make a worker start faster. */
+  /**
+   * Classes as the JVM keeps them in memory, written when Phalanx was built: they make a worker
+   * start faster.
+   */
   private static Optional<Path> classDataArchive() {
     return Optional.ofNullable(System.getProperty("phalanx.archive"))
         .map(Path::of)

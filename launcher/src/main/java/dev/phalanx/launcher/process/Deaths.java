@@ -53,8 +53,8 @@ final class Deaths {
     if (signal == KILL && isOutOfMemory) {
       return death(
           ExitStatus.OUT_OF_MEMORY,
-          "killed by the kernel, which ran out of memory. Lower batch.micro or model sizes, start fewer workers, or use a"
-              + " host with more memory.");
+          "killed by the kernel, which ran out of memory. Lower batch.micro or model sizes, start"
+              + " fewer workers, or use a host with more memory.");
     }
     String name = SIGNALS.containsKey(signal) ? " (" + SIGNALS.get(signal) + ")" : "";
     return death(
@@ -64,7 +64,8 @@ final class Deaths {
   private static String advice(int signal, long pid) {
     return switch (signal) {
       case KILL, 15 ->
-          "Somebody or a resource manager ended it; start again, with --resume to go on from the last checkpoint.";
+          "Somebody or a resource manager ended it; start again, with --resume to go on from the"
+              + " last checkpoint.";
       case 4, 6, 7, 8, 11 ->
           "Native code crashed; hs_err_pid"
               + pid

@@ -8,9 +8,9 @@ import java.nio.charset.StandardCharsets;
 import java.util.function.Consumer;
 
 /**
- * Cuts what a worker writes into lines of text and events. A line ends with LF, CR LF or CR; what has no end is passed on
- * when the stream ends, and a line that goes on for ever in pieces. Bytes that are no text become U+FFFD, so that a
- * worker cannot steer the user's terminal. One thread.
+ * Cuts what a worker writes into lines of text and events. A line ends with LF, CR LF or CR; what
+ * has no end is passed on when the stream ends, and a line that goes on for ever in pieces. Bytes
+ * that are no text become U+FFFD, so that a worker cannot steer the user's terminal. One thread.
  */
 final class LineSplitter {
   /** A longer line is passed on in pieces of this length. */
@@ -109,8 +109,7 @@ final class LineSplitter {
   private static String printable(String line) {
     StringBuilder clean = new StringBuilder(line.length());
     line.chars()
-        .forEach(
-            c -> clean.append(Character.isISOControl(c) && c != '\t' ? '\uFFFD' : (char) c));
+        .forEach(c -> clean.append(Character.isISOControl(c) && c != '\t' ? '\uFFFD' : (char) c));
     return clean.toString();
   }
 }

@@ -5,7 +5,10 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 
-/** How many processes the kernel has killed for want of memory, as far as it tells: on the host and in this group. */
+/**
+ * How many processes the kernel has killed for want of memory, as far as it tells: on the host and
+ * in this group.
+ */
 final class OutOfMemoryKills {
   private static final List<Path> COUNTERS =
       List.of(

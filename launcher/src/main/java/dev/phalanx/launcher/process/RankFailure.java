@@ -11,7 +11,9 @@ import dev.phalanx.launcher.Failure;
  */
 public record RankFailure(int rank, long pid, Failure failure, boolean isDeath) {
 
-  /** The failure in one sentence: {@code rank 3/8 (localhost pid 71): what happened. What to do.} */
+  /**
+   * The failure in one sentence: {@code rank 3/8 (localhost pid 71): what happened. What to do.}
+   */
   public String sentence(int worldSize) {
     String who = "rank " + rank + "/" + worldSize;
     String where = " (localhost pid " + pid + ")";

@@ -4,14 +4,16 @@ import java.lang.reflect.InvocationHandler;
 import java.lang.reflect.Proxy;
 
 /**
- * Signals of the operating system. The JDK has them in a class that is supported but not part of the platform's
- * interface, so it is reached by its name; on a JDK without it signals keep their default action.
+ * Signals of the operating system. The JDK has them in a class that is supported but not part of
+ * the platform's interface, so it is reached by its name; on a JDK without it signals keep their
+ * default action.
  */
 public final class Signals {
   private Signals() {}
 
   /**
-   * Runs {@code action} on a thread of its own each time the signal comes, instead of its default action.
+   * Runs {@code action} on a thread of its own each time the signal comes, instead of its default
+   * action.
    *
    * @param name {@code INT} or {@code TERM}
    * @return whether this JDK could do it

@@ -19,7 +19,8 @@ import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The worker processes of a job on this host, watched from start to end. The first failure ends all:
+ * The worker processes of a job on this host, watched from start to end. The first failure ends
+ * all:
  *
  * <pre>
  *   running --failure--> asking who is to blame (at most 1 s) --> ending (2 s) --> killing --> Failed
@@ -27,8 +28,8 @@ import org.jspecify.annotations.Nullable;
  *      +--all done--> Finished
  * </pre>
  *
- * <p>Threads: one calls {@link #await}, on which the listener is called; {@link #requestStop} and {@link #kill} may be
- * called from any. {@link #close} kills what is left.
+ * <p>Threads: one calls {@link #await}, on which the listener is called; {@link #requestStop} and
+ * {@link #kill} may be called from any. {@link #close} kills what is left.
  */
 public final class WorkerGroup implements AutoCloseable {
   /** Events wait here while the watching thread is busy; workers that write more have to wait. */
@@ -70,7 +71,8 @@ public final class WorkerGroup implements AutoCloseable {
                 + spec.label()
                 + " cannot be started: "
                 + e.getMessage()
-                + ". Start fewer workers, or look for what uses up memory or processes on this host.",
+                + ". Start fewer workers, or look for what uses up memory or processes on this"
+                + " host.",
             e);
       }
     }
@@ -126,16 +128,14 @@ public final class WorkerGroup implements AutoCloseable {
   }
 
   private @Nullable Notice poll(long deadlineNanos) throws InterruptedException {
-    return notices.poll(
-        Math.max(0, deadlineNanos - System.nanoTime()), TimeUnit.NANOSECONDS);
+    return notices.poll(Math.max(0, deadlineNanos - System.nanoTime()), TimeUnit.NANOSECONDS);
   }
 
   private void handle(Notice notice) {
     if (notice instanceof Notice.Heard heard) {
       WorkerEvent event = heard.event();
       if (event instanceof WorkerEvent.Failed failed) {
-        failures.add(
-            new RankFailure(failed.rank(), heard.worker().pid(), failed.failure(), false));
+        failures.add(new RankFailure(failed.rank(), heard.worker().pid(), failed.failure(), false));
       } else if (event instanceof WorkerEvent.Finished) {
         finishedRanks.add(event.rank());
       }
@@ -178,7 +178,10 @@ public final class WorkerGroup implements AutoCloseable {
             false));
   }
 
-  /** Waits for a better explanation than the first one: a lost peer is seen by all but the one who is lost. */
+  /**
+   * Waits for a better explanation than the first one: a lost peer is seen by all but the one who
+   * is lost.
+   */
   private void askForBlame() throws InterruptedException {
     long start = System.nanoTime();
     while (ended.size() < workers.size()) {
@@ -196,7 +199,10 @@ public final class WorkerGroup implements AutoCloseable {
     }
   }
 
-  /** Deaths tell most, then failures of a rank's own, then those between ranks; the earliest of its kind. */
+  /**
+   * Deaths tell most, then failures of a rank's own, then those between ranks; the earliest of its
+   * kind.
+   */
   private RankFailure rootCause() {
     return failures.stream()
         .min(

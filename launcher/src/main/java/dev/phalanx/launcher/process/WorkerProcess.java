@@ -9,12 +9,14 @@ import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.TimeUnit;
 
 /**
- * One worker process with its three threads: standard output carries events, standard error lines of log, and a waiter
- * reports the end after both have been read. Standard input is the control channel: its end tells the worker that the
- * launcher is gone.
+ * One worker process with its three threads: standard output carries events, standard error lines
+ * of log, and a waiter reports the end after both have been read. Standard input is the control
+ * channel: its end tells the worker that the launcher is gone.
  */
 final class WorkerProcess {
-  /** A grandchild may keep a pipe open; the worker's end is not held up by it for longer than this. */
+  /**
+   * A grandchild may keep a pipe open; the worker's end is not held up by it for longer than this.
+   */
   private static final long READERS_JOIN_MILLIS = 500;
 
   private final WorkerSpec spec;
@@ -51,7 +53,8 @@ final class WorkerProcess {
         daemon(
             "stderr",
             () ->
-                new LineSplitter(line -> logged(line, log, prefix), line -> logged(line, log, prefix))
+                new LineSplitter(
+                        line -> logged(line, log, prefix), line -> logged(line, log, prefix))
                     .readAll(process.getErrorStream()));
     output.start();
     error.start();
@@ -96,7 +99,10 @@ final class WorkerProcess {
     }
   }
 
-  /** Writes a line to the control channel. A worker that is gone does not read it: its end is noticed elsewhere. */
+  /**
+   * Writes a line to the control channel. A worker that is gone does not read it: its end is
+   * noticed elsewhere.
+   */
   void tell(String line) {
     synchronized (control) { // the watching thread and the one that handles signals both write
       try {

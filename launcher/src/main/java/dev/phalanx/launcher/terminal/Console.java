@@ -4,8 +4,9 @@ import java.io.PrintStream;
 import java.util.OptionalInt;
 
 /**
- * The launcher's standard output and error. Results go to standard output, everything else to standard error; on a
- * terminal the last line of standard error can be live, that is redrawn in place. Any thread.
+ * The launcher's standard output and error. Results go to standard output, everything else to
+ * standard error; on a terminal the last line of standard error can be live, that is redrawn in
+ * place. Any thread.
  */
 public final class Console {
   private static final String ERASE_LINE = "\r\u001b[K";

@@ -12,7 +12,8 @@ public final class Summary {
 
   /**
    * @param command how the user calls Phalanx, {@code ./phalanx} for instance
-   * @param prompt a beginning of a text that suits the data; empty where the model cannot be asked with text
+   * @param prompt a beginning of a text that suits the data; empty where the model cannot be asked
+   *     with text
    * @param baseDirectory paths inside it are shown relative to it
    */
   public static List<String> of(
@@ -20,14 +21,20 @@ public final class Summary {
     List<String> lines = new ArrayList<>();
     String verb = result.outcome() == JobResult.Outcome.COMPLETED ? "Done" : "Stopped";
     lines.add(
-        verb + ": " + result.steps() + " steps, " + Quantities.duration(result.seconds()) + " in this run");
+        verb
+            + ": "
+            + result.steps()
+            + " steps, "
+            + Quantities.duration(result.seconds())
+            + " in this run");
     String evaluation =
         Double.isNaN(result.evaluationLoss())
             ? ""
             : ", on held-out data " + Quantities.loss(result.evaluationLoss());
     lines.add("  loss         " + Quantities.loss(result.lastLoss()) + evaluation);
     lines.add("  speed        " + Quantities.count(result.tokensPerSecond()) + " tokens/s");
-    lines.add("  peak memory  " + Quantities.bytes(result.peakResidentBytes()) + " in the largest rank");
+    lines.add(
+        "  peak memory  " + Quantities.bytes(result.peakResidentBytes()) + " in the largest rank");
     result
         .lastCheckpoint()
         .ifPresent(path -> lines.add("  checkpoint   " + shown(path, baseDirectory)));

@@ -11,9 +11,10 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 
 /**
- * The launcher's end of a worker's standard input. The first line is the assignment; a line {@code stop} asks for a stop
- * after the step; the end of the stream means that the launcher is gone, whichever way it went. A thread of its own
- * listens, so that a worker whose other threads are busy in native code hears it too.
+ * The launcher's end of a worker's standard input. The first line is the assignment; a line {@code
+ * stop} asks for a stop after the step; the end of the stream means that the launcher is gone,
+ * whichever way it went. A thread of its own listens, so that a worker whose other threads are busy
+ * in native code hears it too.
  */
 final class ControlChannel {
   private final CompletableFuture<Assignment> assignment = new CompletableFuture<>();
@@ -38,7 +39,7 @@ final class ControlChannel {
     try {
       return assignment.get();
     } catch (ExecutionException e) {
-      throw new IllegalArgumentException(e.getCause().getMessage(), e);
+      throw new IllegalArgumentException("The launcher's first line is no assignment", e);
     }
   }
 

@@ -5,8 +5,8 @@ import dev.phalanx.tensor.EngineOptions;
 import dev.phalanx.tensor.Engines;
 
 /**
- * Loads an engine's native libraries while the worker waits for its assignment and the other ranks. What fails here fails
- * again, with a message, when the job opens its engine.
+ * Loads an engine's native libraries while the worker waits for its assignment and the other ranks.
+ * What fails here fails again, with a message, when the job opens its engine.
  */
 final class EngineWarmUp {
   private EngineWarmUp() {}

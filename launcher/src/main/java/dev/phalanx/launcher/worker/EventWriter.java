@@ -7,8 +7,8 @@ import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 
 /**
- * Writes events to the launcher, each in one piece. Any thread. A launcher that is gone is noticed by the control
- * channel, so a broken pipe is no error here.
+ * Writes events to the launcher, each in one piece. Any thread. A launcher that is gone is noticed
+ * by the control channel, so a broken pipe is no error here.
  */
 final class EventWriter {
   private final OutputStream output;

@@ -21,11 +21,13 @@ import java.util.function.BooleanSupplier;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Runs the ranks of an assignment: one on the calling thread, or several on threads of their own. Every rank's end is told
- * to the launcher.
+ * Runs the ranks of an assignment: one on the calling thread, or several on threads of their own.
+ * Every rank's end is told to the launcher.
  */
 final class Worker {
-  /** After a rank has failed the others of this JVM may still tell how they ended, for this long. */
+  /**
+   * After a rank has failed the others of this JVM may still tell how they ended, for this long.
+   */
   private static final long LAST_WORDS_MILLIS = 1000;
 
   private final Assignment assignment;

@@ -10,8 +10,9 @@ import java.io.FileDescriptor;
 import java.io.FileOutputStream;
 
 /**
- * A worker process. Arguments: the engine's name and the threads of a kernel, so that loading can begin at once; all else
- * comes through standard input (see {@link Assignment}). Standard output carries events, standard error the log.
+ * A worker process. Arguments: the engine's name and the threads of a kernel, so that loading can
+ * begin at once; all else comes through standard input (see {@link Assignment}). Standard output
+ * carries events, standard error the log.
  *
  * <p>The process ends at once when its standard input does: a worker never outlives its launcher.
  */
@@ -23,11 +24,9 @@ public final class WorkerMain {
     System.setOut(System.err);
     // Ctrl-C reaches every process of the terminal; the launcher decides what it means for workers.
     Signals.ignore("INT");
-    ControlChannel control =
-        ControlChannel.listen(System.in, () -> halt(ExitStatus.LAUNCHER_LOST));
+    ControlChannel control = ControlChannel.listen(System.in, () -> halt(ExitStatus.LAUNCHER_LOST));
     int rank = Integer.parseInt(System.getenv().getOrDefault("RANK", "0"));
-    Thread.setDefaultUncaughtExceptionHandler(
-        (thread, thrown) -> halt(fail(events, rank, thrown)));
+    Thread.setDefaultUncaughtExceptionHandler((thread, thrown) -> halt(fail(events, rank, thrown)));
     if (arguments.length == 2) {
       EngineWarmUp.start(arguments[0], Integer.parseInt(arguments[1]));
     }
@@ -44,7 +43,10 @@ public final class WorkerMain {
     return failure.status();
   }
 
-  /** Ends without shutdown hooks: a library's hook must not hold up a worker whose work is done or lost. */
+  /**
+   * Ends without shutdown hooks: a library's hook must not hold up a worker whose work is done or
+   * lost.
+   */
   private static void halt(ExitStatus status) {
     System.err.flush();
     Runtime.getRuntime().halt(status.code());

@@ -15,11 +15,15 @@ import dev.phalanx.launcher.event.Assignment;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
+import java.nio.charset.StandardCharsets;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
 import java.time.Duration;
+import java.util.HexFormat;
 
 /**
- * Brings a worker's ranks together with all others of the job: in this JVM where it runs all of them,
- * otherwise over TCP after a rendezvous.
+ * Brings a worker's ranks together with all others of the job: in this JVM where it runs all of
+ * them, otherwise over TCP after a rendezvous.
  */
 interface Worlds extends AutoCloseable {
   String GROUP_NAME = "world";
@@ -79,12 +83,23 @@ interface Worlds extends AutoCloseable {
       Members members =
           RendezvousClient.join(
               new InetSocketAddress(assignment.rendezvousHost(), assignment.rendezvousPort()),
-              new Membership(rank, assignment.worldSize(), assignment.fingerprint(), endpoint.address()),
+              new Membership(rank, assignment.worldSize(), fingerprint(), endpoint.address()),
               token,
               timeout);
-      Transport transport =
-          endpoint.connect(GroupId.WORLD, rank, members.addresses(), deadline);
+      Transport transport = endpoint.connect(GroupId.WORLD, rank, members.addresses(), deadline);
       return new QueuedCommunicator(GROUP_NAME, transport, timeout);
+    }
+
+    /** All ranks must run the same plan. */
+    private String fingerprint() {
+      try {
+        byte[] digest =
+            MessageDigest.getInstance("SHA-256")
+                .digest(assignment.plan().getBytes(StandardCharsets.UTF_8));
+        return HexFormat.of().formatHex(digest);
+      } catch (NoSuchAlgorithmException e) {
+        throw new IllegalStateException("Every Java has SHA-256", e);
+      }
     }
 
     @Override

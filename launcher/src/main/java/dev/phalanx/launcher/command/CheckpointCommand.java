@@ -1,0 +1,133 @@
+package dev.phalanx.launcher.command;
+
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.phalanx.checkpoint.CheckpointManifest;
+import dev.phalanx.checkpoint.LocalCheckpointStore;
+import dev.phalanx.checkpoint.SavedCheckpoint;
+import dev.phalanx.checkpoint.safetensors.SafetensorsFile;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.concurrent.Callable;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+
+/** {@code phalanx checkpoint}: looks at checkpoints. */
+@Command(
+    name = "checkpoint",
+    description = "Looks at checkpoints.",
+    subcommands = {CheckpointCommand.Inspect.class, CheckpointCommand.Verify.class})
+final class CheckpointCommand implements Runnable {
+  @Option(
+      names = {"-h", "--help"},
+      usageHelp = true,
+      description = "show this help")
+  private boolean isHelp;
+
+  @CommandLine.Spec
+  private CommandLine.Model.CommandSpec spec = CommandLine.Model.CommandSpec.create();
+
+  @Override
+  public void run() {
+    throw new CommandLine.ParameterException(
+        spec.commandLine(), "name what to do: phalanx checkpoint inspect or verify");
+  }
+
+  private static Path find(Path path) throws IOException {
+    if (Files.isRegularFile(path.resolve(CheckpointManifest.FILE))) {
+      return path;
+    }
+    return new LocalCheckpointStore(path)
+        .newest()
+        .orElseThrow(
+            () ->
+                new IOException(
+                    "There is no checkpoint in "
+                        + path
+                        + ". Name a step-... folder or the folder that holds them."));
+  }
+
+  /** {@code phalanx checkpoint inspect}. */
+  @Command(name = "inspect", description = "Shows what a checkpoint holds.")
+  static final class Inspect implements Callable<Integer> {
+    @Parameters(
+        paramLabel = "DIR",
+        description = "a checkpoint, or a folder whose newest one is taken")
+    private Path directory = Path.of("");
+
+    @Mixin private CommonOptions common = new CommonOptions();
+
+    @Override
+    public Integer call() throws IOException {
+      try (SavedCheckpoint checkpoint = SavedCheckpoint.open(find(directory))) {
+        CheckpointManifest manifest = checkpoint.manifest();
+        long parameters = 0;
+        SafetensorsFile model = checkpoint.model();
+        for (String name : model.names()) {
+          parameters += model.shape(name).elementCount();
+        }
+        if (common.isJson) {
+          ObjectNode json = new ObjectMapper().createObjectNode();
+          json.put("directory", checkpoint.directory().toString())
+              .put("step", manifest.step())
+              .put("samples", manifest.samples())
+              .put("seed", manifest.seed())
+              .put("world_size", manifest.worldSize())
+              .put("optimizer", manifest.optimizer())
+              .put("parameters", parameters)
+              .put("plan", manifest.plan());
+          ObjectNode tensors = json.putObject("tensors");
+          for (String name : model.names()) {
+            var shape = tensors.putArray(name);
+            for (long size : model.shape(name).toArray()) {
+              shape.add(size);
+            }
+          }
+          common.console().result(json.toString());
+        } else {
+          StringBuilder text = new StringBuilder();
+          text.append(checkpoint.directory()).append(": step ").append(manifest.step());
+          text.append(", ").append(manifest.samples()).append(" samples read, ");
+          text.append(parameters).append(" parameters, optimizer ").append(manifest.optimizer());
+          text.append(", written by ").append(manifest.worldSize()).append(" ranks");
+          for (String name : model.names()) {
+            text.append(System.lineSeparator()).append("  ").append(name).append(' ');
+            text.append(model.typeName(name)).append(' ').append(model.shape(name));
+          }
+          common.console().result(text.toString());
+        }
+        return 0;
+      }
+    }
+  }
+
+  /** {@code phalanx checkpoint verify}. */
+  @Command(name = "verify", description = "Reads every byte of a checkpoint and checks it.")
+  static final class Verify implements Callable<Integer> {
+    @Parameters(
+        paramLabel = "DIR",
+        description = "a checkpoint, or a folder whose newest one is taken")
+    private Path directory = Path.of("");
+
+    @Mixin private CommonOptions common = new CommonOptions();
+
+    @Override
+    public Integer call() throws IOException {
+      try (SavedCheckpoint checkpoint = SavedCheckpoint.open(find(directory))) {
+        checkpoint.verify();
+        if (common.isJson) {
+          ObjectNode json = new ObjectMapper().createObjectNode();
+          json.put("directory", checkpoint.directory().toString()).put("intact", true);
+          common.console().result(json.toString());
+        } else {
+          common.console().result(checkpoint.directory() + " is intact.");
+        }
+        return 0;
+      }
+    }
+  }
+}
