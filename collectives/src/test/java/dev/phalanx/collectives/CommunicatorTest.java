@@ -27,7 +27,7 @@ final class CommunicatorTest {
    * Several pieces in a chunk, pieces that end within an element's chunk, fewer elements than
    * ranks.
    */
-  private static final int[] COUNTS = {0, 1, 3, 7, 1000, 200_003};
+  private static final int[] COUNTS = {0, 1, 3, 7, 1000, 200_003, 900_001};
 
   static Stream<Arguments> groups() {
     return Stream.of(Network.values())

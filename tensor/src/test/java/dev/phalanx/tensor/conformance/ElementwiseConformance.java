@@ -187,7 +187,7 @@ public abstract class ElementwiseConformance extends KernelConformance {
     engine.dropout(tensor(DType.FLOAT32, x, 100), 0.3, 7, 5, whole);
     Tensor part = output(DType.FLOAT32, 40);
     engine.dropout(tensor(DType.FLOAT32, Arrays.copyOfRange(x, 60, 100), 40), 0.3, 7, 65, part);
-    assertThat(values(part)).containsExactly(Arrays.copyOfRange(values(whole), 60, 100));
+    assertThat(values(part)).isEqualTo(Arrays.copyOfRange(values(whole), 60, 100));
   }
 
   @ParameterizedTest

@@ -15,4 +15,10 @@ final class HostAddress extends Pointer {
     this.limit = byteCount;
     this.capacity = byteCount;
   }
+
+  /** Without this JavaCPP takes the elements of an unknown class for as large as an address. */
+  @Override
+  public int sizeof() {
+    return Byte.BYTES;
+  }
 }
