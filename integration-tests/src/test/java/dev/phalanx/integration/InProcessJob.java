@@ -1,0 +1,74 @@
+package dev.phalanx.integration;
+
+import static java.util.concurrent.TimeUnit.SECONDS;
+
+import dev.phalanx.collectives.Communicator;
+import dev.phalanx.collectives.QueuedCommunicator;
+import dev.phalanx.collectives.transport.InProcessNetwork;
+import dev.phalanx.trainer.JobListener;
+import dev.phalanx.trainer.JobResult;
+import dev.phalanx.trainer.RankContext;
+import dev.phalanx.trainer.StepRecord;
+import dev.phalanx.trainer.TrainingJob;
+import dev.phalanx.trainer.config.JobConfigParser;
+import dev.phalanx.trainer.config.JobConfigValidator;
+import dev.phalanx.trainer.config.ParsedPlan;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+
+/** A job whose ranks are threads of this JVM. */
+final class InProcessJob {
+  private static final long DEADLINE_SECONDS = 120;
+
+  /** What a job did. */
+  record Run(List<StepRecord> steps, JobResult result) {}
+
+  private InProcessJob() {}
+
+  static Run run(String yaml, int worldSize, Path folder, Optional<Path> resumeFrom)
+      throws Exception {
+    ParsedPlan plan = JobConfigParser.parse("plan.yaml", yaml);
+    JobConfigValidator.validate(plan, worldSize);
+    InProcessNetwork network = new InProcessNetwork(worldSize);
+    List<StepRecord> steps = new ArrayList<>();
+    JobListener listener =
+        new JobListener() {
+          @Override
+          public void stepFinished(StepRecord step) {
+            steps.add(step);
+          }
+        };
+    ExecutorService threads = Executors.newCachedThreadPool();
+    try {
+      List<Future<JobResult>> ranks = new ArrayList<>();
+      for (int rank = 0; rank < worldSize; rank++) {
+        int own = rank;
+        ranks.add(
+            threads.submit(
+                () -> {
+                  try (Communicator world =
+                      new QueuedCommunicator(
+                          "world", network.transport(own), Duration.ofSeconds(60))) {
+                    RankContext context =
+                        new RankContext(
+                            own, worldSize, own, worldSize, world, 1, folder, () -> false);
+                    return new TrainingJob(plan.config(), context, listener, resumeFrom).run();
+                  }
+                }));
+      }
+      List<JobResult> results = new ArrayList<>();
+      for (Future<JobResult> rank : ranks) {
+        results.add(rank.get(DEADLINE_SECONDS, SECONDS));
+      }
+      return new Run(List.copyOf(steps), results.get(0));
+    } finally {
+      threads.shutdownNow();
+    }
+  }
+}

@@ -1,0 +1,115 @@
+package dev.phalanx.integration;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import dev.phalanx.trainer.StepRecord;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+import java.util.stream.Stream;
+import org.assertj.core.data.Offset;
+import org.assertj.core.data.Percentage;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/**
+ * The layout never changes the answer: any number of ranks and micro-batches gives the reference's
+ * curves.
+ */
+@Timeout(300)
+final class ParityTest {
+  /**
+   * Equivalent computations of the reference differ by at most 1.4e-6; ours must stay close to
+   * that.
+   */
+  private static final Offset<Double> LOSS = Offset.offset(1e-5);
+
+  private static final Percentage NORM = Percentage.withPercentage(0.01);
+  private static final int STEPS = 50;
+
+  @TempDir private Path folder = Path.of("");
+
+  static Stream<Arguments> layouts() {
+    return Stream.of(Reference.Curve.values())
+        .flatMap(
+            curve ->
+                Stream.of(1, 2, 4)
+                    .flatMap(
+                        ranks ->
+                            Stream.of(1, 2, 4, 8)
+                                .filter(micro -> ranks * micro <= 8)
+                                .map(micro -> Arguments.of(curve, ranks, micro))));
+  }
+
+  @ParameterizedTest(name = "{0}, {1} ranks, micro-batches of {2}")
+  @MethodSource("layouts")
+  void ranksAsThreadsGiveTheReferenceCurve(Reference.Curve curve, int ranks, int microBatch)
+      throws Exception {
+    InProcessJob.Run run =
+        InProcessJob.run(
+            Reference.plan(curve, STEPS, microBatch, ""), ranks, folder, Optional.empty());
+    assertCurve(
+        curve,
+        run.steps().stream().mapToDouble(StepRecord::loss).toArray(),
+        run.steps().stream().mapToDouble(StepRecord::gradientNorm).toArray());
+  }
+
+  static Stream<Arguments> processLayouts() {
+    return Stream.of(
+        Arguments.of(Reference.Curve.PLAIN, 1, 8, false),
+        Arguments.of(Reference.Curve.CLIP, 2, 4, false),
+        Arguments.of(Reference.Curve.CLIP_COSINE, 2, 1, false),
+        Arguments.of(Reference.Curve.CLIP_COSINE, 4, 2, false),
+        Arguments.of(Reference.Curve.PLAIN, 4, 1, false),
+        Arguments.of(Reference.Curve.CLIP_COSINE, 4, 1, true));
+  }
+
+  @ParameterizedTest(name = "{0}, {1} processes, micro-batches of {2}, in one process: {3}")
+  @MethodSource("processLayouts")
+  void theCommandGivesTheReferenceCurve(
+      Reference.Curve curve, int ranks, int microBatch, boolean isInProcess) throws Exception {
+    // Small buckets: several all-reduces overlap with the backward pass.
+    Files.writeString(
+        folder.resolve("plan.yaml"),
+        Reference.plan(
+            curve,
+            STEPS,
+            microBatch,
+            "communication: {bucket_mb: 0.05}\nlog: {report: report.json}\n"));
+    Command.Outcome outcome =
+        Command.in(folder)
+            .run(
+                Stream.concat(
+                        Stream.of(
+                            "train", "plan.yaml", "--workers", Integer.toString(ranks), "--quiet"),
+                        isInProcess ? Stream.of("--in-process") : Stream.empty())
+                    .toArray(String[]::new));
+    assertThat(outcome.status()).as(outcome.error()).isEqualTo(0);
+    JsonNode report = new ObjectMapper().readTree(folder.resolve("report.json").toFile());
+    assertThat(report.path("world_size").intValue()).isEqualTo(ranks);
+    assertThat(report.path("result").asText()).isEqualTo("completed");
+    assertThat(report.path("ranks")).hasSize(ranks);
+    assertCurve(curve, numbers(report, "loss"), numbers(report, "grad_norm"));
+  }
+
+  private static double[] numbers(JsonNode report, String key) {
+    List<JsonNode> steps = report.path("steps").valueStream().toList();
+    return steps.stream().mapToDouble(step -> step.path(key).doubleValue()).toArray();
+  }
+
+  private static void assertCurve(Reference.Curve curve, double[] losses, double[] norms) {
+    assertThat(losses).hasSize(STEPS);
+    double[] expectedLosses = curve.losses();
+    double[] expectedNorms = curve.gradientNorms();
+    for (int step = 0; step < STEPS; step++) {
+      assertThat(losses[step]).as("loss of step %d", step).isCloseTo(expectedLosses[step], LOSS);
+      assertThat(norms[step]).as("norm of step %d", step).isCloseTo(expectedNorms[step], NORM);
+    }
+  }
+}
