@@ -86,9 +86,9 @@ public abstract class LossConformance extends KernelConformance {
     Tensor logits = tensor(DType.FLOAT32, new double[] {1e4, -1e4, 0, 1e4}, 2, 2);
     Tensor losses = output(DType.FLOAT32, 2);
     engine.crossEntropy(logits, ids(1, 1), losses);
-    assertThat(values(losses)).containsExactly(2e4, 0);
+    assertThat(withoutSignsOfZero(losses)).containsExactly(2e4, 0);
     engine.crossEntropyBackward(logits, ids(1, 1), 1);
-    assertThat(values(logits)).containsExactly(1, -1, 0, 0);
+    assertThat(withoutSignsOfZero(logits)).containsExactly(1, -1, 0, 0);
   }
 
   @Test
@@ -98,7 +98,7 @@ public abstract class LossConformance extends KernelConformance {
     engine.crossEntropy(logits, ids(-1, 0), losses);
     assertThat(values(losses)[0]).isZero();
     engine.crossEntropyBackward(logits, ids(-1, 0), 1);
-    assertThat(values(logits)).containsExactly(0, 0, -0.5, 0.5);
+    assertThat(withoutSignsOfZero(logits)).containsExactly(0, 0, -0.5, 0.5);
   }
 
   @Test
@@ -122,5 +122,10 @@ public abstract class LossConformance extends KernelConformance {
         "crossEntropy",
         () -> engine.crossEntropy(logits, ids(0, 1), arena.zeros(DType.FLOAT32, 3)));
     assertRefused("softmax", () -> engine.softmax(logits, losses));
+  }
+
+  /** The values, -0 as 0: which of the two a kernel gives is nobody's concern. */
+  private double[] withoutSignsOfZero(Tensor tensor) {
+    return ReferenceKernels.map(values(tensor), value -> value + 0.0);
   }
 }

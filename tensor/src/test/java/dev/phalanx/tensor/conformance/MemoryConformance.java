@@ -36,7 +36,7 @@ public abstract class MemoryConformance extends KernelConformance {
       Storage block = engine.allocate(Device.CPU, bytes);
       assertThat(block.address() % 64).isZero();
       assertThat(block.byteSize()).isGreaterThanOrEqualTo(bytes);
-      assertThat(block.byteBuffer(0, 8).remaining()).isEqualTo(8);
+      assertThat(block.byteBuffer(0, (int) bytes).remaining()).isEqualTo((int) bytes);
       block.byteBuffer(bytes - 1, 1).put((byte) 42);
       assertThat(block.byteBuffer(bytes - 1, 1).get()).isEqualTo((byte) 42);
       block.free();

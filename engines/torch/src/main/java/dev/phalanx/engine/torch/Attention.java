@@ -8,6 +8,9 @@ import org.bytedeco.pytorch.IValue;
  * Attention by LibTorch's flash-attention kernels for the CPU. They take [b, h, t, d] with any
  * strides but the innermost, so transposed views of our [b, t, h, d] go in without a copy, and know
  * grouped-query heads.
+ *
+ * <p>BFLOAT16 values are widened first: LibTorch's kernel for them takes twenty times as long as
+ * the one for FLOAT32 where it was built without the matrix library that it hopes for.
  */
 final class Attention {
   private final TorchContext context;
@@ -17,6 +20,11 @@ final class Attention {
   private final IValue noDropout;
   private final IValue yes;
   private final IValue no;
+  private final Scratch wideQuery;
+  private final Scratch wideKey;
+  private final Scratch wideValue;
+  private final Scratch wideOut;
+  private final Scratch wideSlope;
 
   Attention(TorchContext context) {
     this.context = context;
@@ -27,6 +35,11 @@ final class Attention {
     this.noDropout = context.own(new IValue(0.0));
     this.yes = context.own(new IValue(true));
     this.no = context.own(new IValue(false));
+    this.wideQuery = context.scratch();
+    this.wideKey = context.scratch();
+    this.wideValue = context.scratch();
+    this.wideOut = context.scratch();
+    this.wideSlope = context.scratch();
   }
 
   void forward(
@@ -46,9 +59,9 @@ final class Attention {
       context.of(logSumExp).fill_(context.scalar(Double.NEGATIVE_INFINITY));
       return;
     }
-    try (var q = new IValue(context.transposed(query));
-        var k = new IValue(context.transposed(key));
-        var v = new IValue(context.transposed(value));
+    try (var q = new IValue(wide(query, wideQuery));
+        var k = new IValue(wide(key, wideKey));
+        var v = new IValue(wide(value, wideValue));
         var factor = new IValue(scale)) {
       forward.call(q, k, v, noDropout, causal ? yes : no, none, factor);
       context.transposed(out).copy_(forward.result(0));
@@ -80,11 +93,11 @@ final class Attention {
       context.of(dValue).zero_();
       return;
     }
-    try (var dy = new IValue(context.transposed(dOut));
-        var q = new IValue(context.transposed(query));
-        var k = new IValue(context.transposed(key));
-        var v = new IValue(context.transposed(value));
-        var y = new IValue(context.transposed(out));
+    try (var dy = new IValue(wide(dOut, wideSlope));
+        var q = new IValue(wide(query, wideQuery));
+        var k = new IValue(wide(key, wideKey));
+        var v = new IValue(wide(value, wideValue));
+        var y = new IValue(wide(out, wideOut));
         var sums = new IValue(context.of(logSumExp));
         var factor = new IValue(scale)) {
       backward.call(dy, q, k, v, y, sums, noDropout, causal ? yes : no, none, factor);
@@ -93,6 +106,18 @@ final class Attention {
       context.transposed(dValue).copy_(backward.result(2));
       backward.forget();
     }
+  }
+
+  /** The tensor as the kernel wants it: [b, h, t, d], FLOAT32. */
+  private org.bytedeco.pytorch.Tensor wide(Tensor tensor, Scratch scratch) {
+    var transposed = context.transposed(tensor);
+    if (tensor.dtype() == DType.FLOAT32) {
+      return transposed;
+    }
+    var copy =
+        scratch.get(DType.FLOAT32, tensor.size(0), tensor.size(2), tensor.size(1), tensor.size(3));
+    copy.copy_(transposed);
+    return copy;
   }
 
   private static void check(

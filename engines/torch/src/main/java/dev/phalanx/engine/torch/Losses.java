@@ -51,7 +51,7 @@ final class Losses {
     }
     long rows = logits.size(0);
     long vocabulary = logits.size(1);
-    readTargets(targets, vocabulary, -1);
+    boolean allHaveTargets = readTargets(targets, vocabulary, -1);
     try (var lossColumn = context.of(losses).unsqueeze(1)) {
       if (logits.dtype() == DType.FLOAT32) {
         var boxed = context.handle(logits).value();
@@ -62,6 +62,23 @@ final class Losses {
         crossEntropyInFloat32(logits, lossColumn);
       }
       lossColumn.mul_(signs.get(DType.FLOAT32, rows, 1));
+      if (!allHaveTargets) {
+        zeroRowsWithoutTarget(lossColumn, targets, 0, rows);
+      }
+    }
+  }
+
+  /** A factor of 0 is not enough: such a row may hold infinities and what is no number. */
+  private static void zeroRowsWithoutTarget(
+      org.bytedeco.pytorch.Tensor some, Tensor targets, long start, long count) {
+    LongBuffer numbers =
+        targets.byteBuffer(Long.BYTES * start, Math.toIntExact(Long.BYTES * count)).asLongBuffer();
+    for (int i = 0; i < count; i++) {
+      if (numbers.get(i) < 0) {
+        try (var row = some.narrow(0, i, 1)) {
+          row.zero_();
+        }
+      }
     }
   }
 
@@ -116,6 +133,9 @@ final class Losses {
           gradient.mul_(someFactors);
         }
         gradient.scatter_add_(1, someColumns, minusFactors);
+        if (!allHaveTargets) {
+          zeroRowsWithoutTarget(gradient, targets, start, count);
+        }
         if (!inFloat32) {
           some.copy_(gradient);
         }
