@@ -118,7 +118,7 @@ public final class LocalCheckpointStore {
       throws IOException {
     SafetensorsWriter.Written written =
         SafetensorsWriter.write(directory.resolve(name), metadata, entries);
-    return new CheckpointManifest.StoredFile(name, written.bytes(), written.checksum());
+    return new CheckpointManifest.StoredFile(name, written.bytes(), written.crc32c());
   }
 
   private static void writeDurably(Path file, byte[] content) throws IOException {

@@ -1,8 +1,7 @@
 package dev.phalanx.checkpoint.safetensors;
 
-import com.fasterxml.jackson.core.JsonProcessingException;
-import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.core.JsonParser;
+import com.fasterxml.jackson.core.JsonToken;
 import dev.phalanx.checkpoint.BadCheckpointException;
 import dev.phalanx.tensor.Engine;
 import dev.phalanx.tensor.Shape;
@@ -67,28 +66,58 @@ public final class SafetensorsDirectory implements AutoCloseable {
 
   private void openIndex() throws IOException {
     Path index = directory.resolve(INDEX);
-    JsonNode map;
-    try {
-      map = new ObjectMapper().readTree(index.toFile()).path("weight_map");
-    } catch (JsonProcessingException e) {
-      throw Header.bad(index, "it is no valid JSON (" + e.getOriginalMessage() + ")", e);
-    }
-    if (!map.isObject() || map.isEmpty()) {
+    Map<String, String> map = weightMap(index);
+    if (map.isEmpty()) {
       throw Header.bad(index, "it has no weight_map", null);
     }
-    for (Map.Entry<String, JsonNode> item : map.properties()) {
-      String shard = item.getValue().asText();
+    for (Map.Entry<String, String> item : map.entrySet()) {
+      String shard = item.getValue();
       if (!shard.endsWith(".safetensors") || !isPlainName(shard)) {
-        throw Header.bad(index, "it names the file '" + shard + "' outside of its folder", null);
+        throw Header.bad(
+            index,
+            "it names the file '"
+                + Names.label(shard)
+                + "', which is no .safetensors file in its own folder",
+            null);
       }
       SafetensorsFile file = file(shard);
       if (!file.names().contains(item.getKey())) {
         throw Header.bad(
             index,
-            "it looks for " + item.getKey() + " in " + shard + ", which has no such tensor",
+            "it looks for "
+                + Names.label(item.getKey())
+                + " in "
+                + shard
+                + ", which has no such tensor",
             null);
       }
       fileOf.put(item.getKey(), file);
+    }
+  }
+
+  private static Map<String, String> weightMap(Path index) throws IOException {
+    long bytes = Files.size(index);
+    if (bytes > Header.MAXIMUM_BYTES) {
+      throw Header.bad(index, "it has " + bytes + " bytes, more than any index needs", null);
+    }
+    byte[] content = Files.readAllBytes(index);
+    try (JsonParser parser = StrictJson.parser(content)) {
+      Map<String, String> map = Map.of();
+      if (parser.nextToken() != JsonToken.START_OBJECT) {
+        throw Header.bad(index, "it is no JSON object", null);
+      }
+      while (parser.nextToken() == JsonToken.FIELD_NAME) {
+        boolean isMap = parser.currentName().equals("weight_map");
+        parser.nextToken();
+        if (isMap) {
+          map = StrictJson.texts(parser, "weight_map");
+        } else {
+          parser.skipChildren();
+        }
+      }
+      return map;
+    } catch (IOException e) {
+      throw Header.bad(index, "it is no valid JSON (" + StrictJson.reason(e) + ")", e);
     }
   }
 
@@ -131,12 +160,14 @@ public final class SafetensorsDirectory implements AutoCloseable {
     if (found == null) {
       throw new BadCheckpointException(
           "There is no tensor "
-              + tensor
+              + Names.label(tensor)
               + " among the "
               + fileOf.size()
               + " in "
               + directory
-              + ". Is it of another model?");
+              + "."
+              + Names.nearest(tensor, fileOf.keySet())
+              + " Is it of another model?");
     }
     return found;
   }

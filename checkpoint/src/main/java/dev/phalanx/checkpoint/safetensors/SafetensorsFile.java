@@ -118,10 +118,12 @@ public final class SafetensorsFile implements AutoCloseable {
       throw new BadCheckpointException(
           file
               + " has no tensor "
-              + name
+              + Names.label(name)
               + " among its "
               + header.entries().size()
-              + ". Is it of another model?");
+              + "."
+              + Names.nearest(name, names())
+              + " Is it of another model?");
     }
     return entry;
   }
@@ -180,32 +182,50 @@ public final class SafetensorsFile implements AutoCloseable {
   }
 
   /**
-   * Reads rows of the outermost dimension into a staging tensor and lets the engine convert them.
+   * Reads parts of at most {@link #CHUNK_BYTES} into a staging tensor and lets the engine convert
+   * them.
    */
   private void readThrough(Header.Entry entry, DType dtype, Tensor destination, Engine engine)
       throws IOException {
     if (destination.elementCount() == 0) {
       return;
     }
-    Shape shape = destination.shape();
-    long rows = shape.rank() == 0 ? 1 : shape.size(0);
-    long rowBytes = entry.byteSize() / rows;
-    long rowsAtOnce = Math.max(1, Math.min(rows, CHUNK_BYTES / Math.max(1, rowBytes)));
     try (Arena staging = new Arena(engine, Device.CPU)) {
-      for (long row = 0; row < rows; row += rowsAtOnce) {
-        long count = Math.min(rowsAtOnce, rows - row);
-        Shape part = shape.rank() == 0 ? shape : shape.with(0, count);
-        try (Tensor staged = staging.allocate(dtype, part)) {
-          readBytes(entry, row * rowBytes, staged);
-          if (shape.rank() == 0) {
-            engine.copy(staged, destination);
-          } else {
-            try (Tensor target = destination.slice(0, row, count)) {
-              engine.copy(staged, target);
-            }
-          }
-          engine.synchronize(destination.device());
-        }
+      readPart(entry, dtype, 0, 0, destination, staging);
+    }
+  }
+
+  /**
+   * Reads a part of the tensor that lies in one run in the file.
+   *
+   * @param offset of the run, from the tensor's first byte
+   * @param dimension the outermost one that may be divided; all before it have the size 1 here
+   */
+  private void readPart(
+      Header.Entry entry,
+      DType dtype,
+      long offset,
+      int dimension,
+      Tensor destination,
+      Arena staging)
+      throws IOException {
+    long bytes = dtype.bytes(destination.elementCount());
+    if (bytes <= CHUNK_BYTES || dimension == destination.shape().rank()) {
+      Engine engine = staging.engine();
+      try (Tensor staged = staging.allocate(dtype, destination.shape())) {
+        readBytes(entry, offset, staged);
+        engine.copy(staged, destination);
+        engine.synchronize(destination.device());
+      }
+      return;
+    }
+    long rows = destination.size(dimension);
+    long rowBytes = bytes / rows;
+    long rowsAtOnce = Math.max(1, CHUNK_BYTES / rowBytes);
+    for (long row = 0; row < rows; row += rowsAtOnce) {
+      long count = Math.min(rowsAtOnce, rows - row);
+      try (Tensor part = destination.slice(dimension, row, count)) {
+        readPart(entry, dtype, offset + row * rowBytes, dimension + 1, part, staging);
       }
     }
   }

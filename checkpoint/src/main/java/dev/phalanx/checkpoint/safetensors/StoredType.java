@@ -20,7 +20,9 @@ enum StoredType {
   U16(2, null),
   BOOL(1, null),
   F8_E4M3(1, null),
-  F8_E5M2(1, null);
+  F8_E5M2(1, null),
+  F8_E8M0(1, null),
+  C64(8, null);
 
   private final int byteSize;
   private final @Nullable DType dtype;

@@ -29,12 +29,17 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /** A rank's side of the rendezvous. */
 public final class RendezvousClient {
+  private static final Logger LOG = LoggerFactory.getLogger(RendezvousClient.class);
   private static final long SHUTDOWN_MILLIS = 1000;
+  private static final long LEAVE_MILLIS = 1000;
 
   private final Membership self;
   private final JobToken token;
@@ -43,6 +48,8 @@ public final class RendezvousClient {
   private final ManagedChannel channel;
   private final byte[] challenge = Challenges.random();
   private final CompletableFuture<List<RankAddress>> gathered = new CompletableFuture<>();
+  private final CompletableFuture<@Nullable Void> ended = new CompletableFuture<>();
+  private final AtomicBoolean isClosed = new AtomicBoolean();
   private final List<Members.LostRank> lost = new ArrayList<>();
   private @Nullable Consumer<Members.LostRank> lossListener;
   private final StreamObserver<FromRank> toServer;
@@ -219,19 +226,34 @@ public final class RendezvousClient {
     before.forEach(listener);
   }
 
+  /** Ends the connection as a process that is killed does. */
   void breakOff() {
+    isClosed.set(true);
     channel.shutdownNow();
     eventLoop.shutdownGracefully(0, SHUTDOWN_MILLIS, TimeUnit.MILLISECONDS);
   }
 
+  /** Leaves where the rank has joined; a second call does nothing. */
   void close() {
+    if (isClosed.getAndSet(true)) {
+      return;
+    }
     if (gathered.isDone() && !gathered.isCompletedExceptionally()) {
+      leave();
+    }
+    breakOff();
+  }
+
+  /** Waits until the server has heard it: a connection that ends before would be a loss. */
+  private void leave() {
+    try {
       toServer.onNext(FromRank.newBuilder().setLeave(Leave.getDefaultInstance()).build());
       toServer.onCompleted();
-      channel.shutdown();
-      eventLoop.shutdownGracefully(0, SHUTDOWN_MILLIS, TimeUnit.MILLISECONDS);
-    } else {
-      breakOff();
+      ended.get(LEAVE_MILLIS, TimeUnit.MILLISECONDS);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    } catch (ExecutionException | TimeoutException e) {
+      LOG.debug("{}: the rendezvous has not heard that the rank leaves", who(), e);
     }
   }
 
@@ -253,6 +275,8 @@ public final class RendezvousClient {
 
     @Override
     public void onError(Throwable thrown) {
+      LOG.debug("{}: the connection to the rendezvous has ended", who(), thrown);
+      ended.complete(null);
       fail(
           new RendezvousException(
               who()
@@ -265,6 +289,7 @@ public final class RendezvousClient {
 
     @Override
     public void onCompleted() {
+      ended.complete(null);
       fail(new RendezvousException(who() + ": the rendezvous at " + server + " has closed."));
     }
   }

@@ -18,6 +18,7 @@ import java.util.stream.IntStream;
  */
 final class WorkerCommands {
   private static final int MEBIBYTES_OF_HEAP_PER_RANK = 1024;
+  private static final String KEPT_BYTES = Long.toString(256L << 20);
   private static final String OWN_OPTIONS = "PHALANX_WORKER_JAVA_OPTIONS";
 
   private final JobOptions job;
@@ -100,10 +101,19 @@ final class WorkerCommands {
       environment.put("LOCAL_RANK", ranks.get(0).toString());
     }
     environment.put("OMP_NUM_THREADS", threads);
-    // Each thread of glibc's allocator may otherwise keep free memory of its own.
-    if (System.getenv("MALLOC_ARENA_MAX") == null) {
-      environment.put("MALLOC_ARENA_MAX", Integer.toString(Math.max(2, ranks.size())));
-    }
+    // LibTorch's and OpenBLAS' threads take turns on the same cores: whoever waits must not spin.
+    environment.put("OMP_WAIT_POLICY", "PASSIVE");
+    keepUnlessSet(environment, "MALLOC_ARENA_MAX", Integer.toString(Math.max(2, ranks.size())));
+    // A step asks for the same blocks as the one before: giving them back costs a page fault for
+    // each page.
+    keepUnlessSet(environment, "MALLOC_TRIM_THRESHOLD_", KEPT_BYTES);
+    keepUnlessSet(environment, "MALLOC_MMAP_THRESHOLD_", KEPT_BYTES);
     return environment;
+  }
+
+  private static void keepUnlessSet(Map<String, String> environment, String name, String value) {
+    if (System.getenv(name) == null) {
+      environment.put(name, value);
+    }
   }
 }
