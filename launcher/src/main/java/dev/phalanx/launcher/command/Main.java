@@ -3,6 +3,7 @@ package dev.phalanx.launcher.command;
 import dev.phalanx.launcher.ExitStatus;
 import dev.phalanx.launcher.Failure;
 import dev.phalanx.launcher.Failures;
+import dev.phalanx.launcher.LibraryLogs;
 import java.io.PrintStream;
 import java.util.Arrays;
 import picocli.CommandLine;
@@ -66,6 +67,7 @@ public final class Main implements Runnable {
   }
 
   public static void main(String[] arguments) {
+    LibraryLogs.keepWarningsOnly();
     int code = execute(arguments, System.err);
     System.out.flush();
     System.err.flush();

@@ -3,6 +3,7 @@ package dev.phalanx.launcher.worker;
 import dev.phalanx.launcher.ExitStatus;
 import dev.phalanx.launcher.Failure;
 import dev.phalanx.launcher.Failures;
+import dev.phalanx.launcher.LibraryLogs;
 import dev.phalanx.launcher.event.Assignment;
 import dev.phalanx.launcher.event.WorkerEvent;
 import dev.phalanx.launcher.process.Signals;
@@ -22,6 +23,7 @@ public final class WorkerMain {
   public static void main(String[] arguments) {
     EventWriter events = new EventWriter(new FileOutputStream(FileDescriptor.out));
     System.setOut(System.err);
+    LibraryLogs.keepWarningsOnly();
     // Ctrl-C reaches every process of the terminal; the launcher decides what it means for workers.
     Signals.ignore("INT");
     ControlChannel control = ControlChannel.listen(System.in, () -> halt(ExitStatus.LAUNCHER_LOST));

@@ -11,6 +11,7 @@ import dev.phalanx.tensor.autograd.Parameter;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 
 /**
  * A model in Hugging Face's layout: {@code config.json} beside {@code model.safetensors}, or beside
@@ -96,13 +97,13 @@ public final class HuggingFaceDirectory {
       throw unsupported(
           "hidden_act is '" + json.path("hidden_act").asText() + "'; silu is supported");
     }
-    JsonNode scaling = json.path("rope_scaling");
-    if (scaling.isObject()
-        && !scaling
-            .path("rope_type")
-            .asText(scaling.path("type").asText("default"))
-            .equals("default")) {
-      throw unsupported("rope_scaling is set; plain rotary positions are supported");
+    // Transformers 5 writes rope_parameters, earlier versions rope_scaling.
+    for (String key : List.of("rope_scaling", "rope_parameters")) {
+      JsonNode scaling = json.path(key);
+      String kind = scaling.path("rope_type").asText(scaling.path("type").asText("default"));
+      if (!kind.equals("default")) {
+        throw unsupported(key + " is of type '" + kind + "'; plain rotary positions are supported");
+      }
     }
     if (json.path("attention_bias").asBoolean(false) || json.path("mlp_bias").asBoolean(false)) {
       throw unsupported("its projections have biases");
