@@ -12,6 +12,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.regex.Pattern;
 
 /**
  * What {@code checkpoint.json} holds: what the checkpoint is and which files belong to it. The
@@ -41,12 +42,17 @@ public record CheckpointManifest(
   /** Readers refuse other versions. */
   public static final int FORMAT_VERSION = 1;
 
+  /** Neither another folder's file nor a name that a terminal cannot show. */
+  private static final Pattern PLAIN_NAME = Pattern.compile("[A-Za-z0-9_][A-Za-z0-9._-]{0,254}");
+
+  private static final int LONGEST_SHOWN = 120;
   private static final ObjectMapper MAPPER =
       new ObjectMapper().enable(SerializationFeature.INDENT_OUTPUT);
 
   /**
    * A file of the checkpoint.
    *
+   * @param name in the checkpoint's own folder
    * @param checksum CRC-32C of its bytes
    */
   public record StoredFile(String name, long bytes, int checksum) {}
@@ -99,12 +105,12 @@ public record CheckpointManifest(
     try {
       root = MAPPER.readTree(Files.readAllBytes(file));
     } catch (JsonProcessingException e) {
-      throw bad(file, "it is no valid JSON (" + e.getOriginalMessage() + ")");
+      throw bad(file, "it is no valid JSON (" + oneLine(e.getOriginalMessage()) + ")");
     }
     if (!root.path("format").asText().equals("phalanx-checkpoint")) {
       throw bad(file, "it does not say that it is a checkpoint");
     }
-    long version = number(file, root, "format_version");
+    long version = number(file, root, "format_version", Long.MIN_VALUE, Long.MAX_VALUE);
     if (version != FORMAT_VERSION) {
       throw new BadCheckpointException(
           file
@@ -118,31 +124,43 @@ public record CheckpointManifest(
     for (JsonNode item : root.path("files")) {
       files.add(
           new StoredFile(
-              text(file, item, "name"), number(file, item, "bytes"), checksum(file, item)));
+              fileName(file, item),
+              number(file, item, "bytes", 0, Long.MAX_VALUE),
+              checksum(file, item)));
     }
     return new CheckpointManifest(
-        number(file, root, "step"),
-        number(file, root, "samples"),
-        number(file, root, "seed"),
-        Math.toIntExact(Math.min(Integer.MAX_VALUE, number(file, root, "world_size"))),
+        number(file, root, "step", 0, Long.MAX_VALUE),
+        number(file, root, "samples", 0, Long.MAX_VALUE),
+        number(file, root, "seed", Long.MIN_VALUE, Long.MAX_VALUE),
+        (int) number(file, root, "world_size", 1, Integer.MAX_VALUE),
         text(file, root, "optimizer"),
         root.has("tokenizer") ? Optional.of(text(file, root, "tokenizer")) : Optional.empty(),
         text(file, root, "plan"),
         files);
   }
 
+  private static String fileName(Path file, JsonNode item) {
+    String name = text(file, item, "name");
+    if (!PLAIN_NAME.matcher(name).matches()) {
+      throw bad(
+          file, "it names " + shown(item.path("name")) + ", which is no file in its own folder");
+    }
+    return name;
+  }
+
   private static int checksum(Path file, JsonNode item) {
     try {
       return Integer.parseUnsignedInt(text(file, item, "crc32c"), 16);
     } catch (NumberFormatException e) {
-      throw bad(file, "a file's crc32c is " + item.path("crc32c"));
+      throw bad(file, "a file's crc32c is " + shown(item.path("crc32c")));
     }
   }
 
-  private static long number(Path file, JsonNode node, String key) {
+  private static long number(Path file, JsonNode node, String key, long least, long most) {
     JsonNode value = node.path(key);
-    if (!value.isIntegralNumber() || !value.canConvertToLong()) {
-      throw bad(file, "its " + key + " is " + (value.isMissingNode() ? "missing" : value));
+    boolean isLong = value.isIntegralNumber() && value.canConvertToLong();
+    if (!isLong || value.longValue() < least || value.longValue() > most) {
+      throw bad(file, "its " + key + " is " + shown(value));
     }
     return value.longValue();
   }
@@ -150,9 +168,23 @@ public record CheckpointManifest(
   private static String text(Path file, JsonNode node, String key) {
     JsonNode value = node.path(key);
     if (!value.isTextual()) {
-      throw bad(file, "its " + key + " is " + (value.isMissingNode() ? "missing" : value));
+      throw bad(file, "its " + key + " is " + shown(value));
     }
     return value.textValue();
+  }
+
+  private static String shown(JsonNode value) {
+    if (value.isMissingNode()) {
+      return "missing";
+    }
+    String json = value.toString();
+    return json.length() <= LONGEST_SHOWN
+        ? oneLine(json)
+        : oneLine(json.substring(0, LONGEST_SHOWN)) + "...";
+  }
+
+  private static String oneLine(String text) {
+    return text.replaceAll("[^ -~]", "?");
   }
 
   private static BadCheckpointException bad(Path file, String what) {

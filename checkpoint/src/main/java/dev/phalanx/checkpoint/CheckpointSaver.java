@@ -12,6 +12,7 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
@@ -113,10 +114,11 @@ public final class CheckpointSaver implements AutoCloseable {
     if (waiting == null) {
       return;
     }
-    underWay = null;
     try {
       newest = Optional.of(waiting.get());
+      underWay = null; // not where the wait is interrupted: the write goes on
     } catch (ExecutionException e) {
+      underWay = null;
       if (e.getCause() instanceof CheckpointWriteException failure) {
         throw failure;
       }
@@ -130,19 +132,24 @@ public final class CheckpointSaver implements AutoCloseable {
     return newest;
   }
 
-  /** Waits for a save under way, whose failure is lost; call {@link #finish} before. */
+  /**
+   * Waits for a save under way, whose failure is lost; call {@link #finish} before. An interrupt
+   * does not end the wait, for the caller frees next what is being written.
+   */
   @Override
   public void close() {
     writer.shutdown();
-    try {
-      Future<Path> waiting = underWay;
-      if (waiting != null) {
-        waiting.get();
+    boolean isInterrupted = false;
+    boolean isDone = false;
+    while (!isDone) {
+      try {
+        isDone = writer.awaitTermination(1, TimeUnit.MINUTES);
+      } catch (InterruptedException e) {
+        isInterrupted = true;
       }
-    } catch (InterruptedException e) {
+    }
+    if (isInterrupted) {
       Thread.currentThread().interrupt();
-    } catch (ExecutionException e) {
-      // The job has another failure already, or finish would have been called.
     }
   }
 }

@@ -2,8 +2,10 @@ package dev.phalanx.checkpoint;
 
 import dev.phalanx.checkpoint.safetensors.SafetensorsWriter;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.channels.FileChannel;
 import java.nio.file.AtomicMoveNotSupportedException;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
@@ -12,6 +14,7 @@ import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.UUID;
@@ -34,14 +37,29 @@ public final class LocalCheckpointStore {
   private static final Pattern NAME = Pattern.compile("step-(\\d{6,18})");
   private static final String PARTIAL = ".partial-";
   private static final String OLD = ".old-";
+  private static final Pattern OLD_NAME = Pattern.compile("\\.old-(\\d{6,18})-.+");
+
+  /** Puts a file of tensors on the disk; tests have one that fails. */
+  @FunctionalInterface
+  interface TensorFileWriter {
+    SafetensorsWriter.Written write(
+        Path file, Map<String, String> metadata, List<SafetensorsWriter.Entry> entries)
+        throws IOException;
+  }
 
   private final Path root;
+  private final TensorFileWriter tensorFileWriter;
 
   /**
    * @param root need not exist yet
    */
   public LocalCheckpointStore(Path root) {
+    this(root, SafetensorsWriter::write);
+  }
+
+  LocalCheckpointStore(Path root, TensorFileWriter tensorFileWriter) {
     this.root = root;
+    this.tensorFileWriter = tensorFileWriter;
   }
 
   public Path root() {
@@ -86,12 +104,14 @@ public final class LocalCheckpointStore {
    * @param manifest without files
    * @return its directory
    * @throws CheckpointWriteException where it could not be written; nothing of it is left
+   * @throws IllegalArgumentException where the tensors are none that a file can hold; nothing is
+   *     left either
    */
   public Path save(
       CheckpointManifest manifest,
       List<SafetensorsWriter.Entry> model,
       List<SafetensorsWriter.Entry> optimizer) {
-    String number = String.format("%06d", manifest.step());
+    String number = String.format(Locale.ROOT, "%06d", manifest.step());
     Path target = root.resolve("step-" + number);
     Path partial = root.resolve(PARTIAL + number + "-" + UUID.randomUUID());
     try {
@@ -107,17 +127,20 @@ public final class LocalCheckpointStore {
     } catch (IOException e) {
       deleteQuietly(partial);
       throw failure(target, model, optimizer, e);
+    } catch (RuntimeException e) {
+      deleteQuietly(partial);
+      throw e;
     }
   }
 
-  private static CheckpointManifest.StoredFile write(
+  private CheckpointManifest.StoredFile write(
       Path directory,
       String name,
       Map<String, String> metadata,
       List<SafetensorsWriter.Entry> entries)
       throws IOException {
     SafetensorsWriter.Written written =
-        SafetensorsWriter.write(directory.resolve(name), metadata, entries);
+        tensorFileWriter.write(directory.resolve(name), metadata, entries);
     return new CheckpointManifest.StoredFile(name, written.bytes(), written.crc32c());
   }
 
@@ -176,7 +199,7 @@ public final class LocalCheckpointStore {
         "The checkpoint "
             + target
             + " could not be written: "
-            + cause.getMessage()
+            + reason(cause)
             + " ("
             + needed
             + " bytes were needed, "
@@ -184,6 +207,14 @@ public final class LocalCheckpointStore {
             + " are free). Earlier checkpoints are as they were. Make room or name another"
             + " checkpoint.dir, and go on with --resume.",
         cause);
+  }
+
+  /** The messages of {@link FileSystemException} may be no more than the file's name. */
+  private static String reason(IOException e) {
+    String message = e.getMessage();
+    return message != null && !(e instanceof FileSystemException)
+        ? message
+        : e.getClass().getSimpleName() + (message == null ? "" : " " + message);
   }
 
   private String free() {
@@ -219,9 +250,9 @@ public final class LocalCheckpointStore {
   public void cleanUp() throws IOException {
     for (Path path : children()) {
       String name = path.getFileName().toString();
-      if (name.startsWith(OLD)) {
-        String number = name.substring(OLD.length(), name.indexOf('-', OLD.length()));
-        restoreOrDelete(path, root.resolve("step-" + number));
+      Matcher old = OLD_NAME.matcher(name);
+      if (old.matches()) {
+        restoreOrDelete(path, root.resolve("step-" + old.group(1)));
       } else if (name.startsWith(PARTIAL)) {
         deleteQuietly(path);
       }
@@ -252,7 +283,7 @@ public final class LocalCheckpointStore {
           Files.deleteIfExists(path);
         }
       }
-    } catch (IOException e) {
+    } catch (IOException | UncheckedIOException e) {
       // It is never read, and the next run tries again.
     }
   }

@@ -49,11 +49,6 @@ public final class SavedCheckpoint implements AutoCloseable {
     }
     for (CheckpointManifest.StoredFile file : manifest.files()) {
       Path path = directory.resolve(file.name());
-      if (!path.normalize().startsWith(directory.normalize())) {
-        throw damaged(
-            directory.resolve(CheckpointManifest.FILE),
-            "it names the file '" + file.name() + "' outside of its folder");
-      }
       if (!Files.isRegularFile(path)) {
         throw damaged(path, "it is missing");
       }

@@ -24,6 +24,7 @@ import org.jspecify.annotations.Nullable;
 public final class SafetensorsDirectory implements AutoCloseable {
   private static final String SINGLE = "model.safetensors";
   private static final String INDEX = "model.safetensors.index.json";
+  private static final int LONGEST_FILE_NAME = 255;
 
   private final Path directory;
   private final Map<String, SafetensorsFile> fileOf = new LinkedHashMap<>();
@@ -121,8 +122,11 @@ public final class SafetensorsDirectory implements AutoCloseable {
     }
   }
 
+  /** What every file system takes as a name in a folder, and every terminal shows in one line. */
   private static boolean isPlainName(String name) {
-    return name.chars().allMatch(c -> c > ' ' && c != '/' && c != '\\') && !name.startsWith(".");
+    return name.length() <= LONGEST_FILE_NAME
+        && !name.startsWith(".")
+        && name.chars().allMatch(c -> c > ' ' && c <= '~' && c != '/' && c != '\\');
   }
 
   private SafetensorsFile file(String name) throws IOException {

@@ -139,7 +139,7 @@ public final class SafetensorsFile implements AutoCloseable {
     if (!entry.shape().equals(destination.shape())) {
       throw new BadCheckpointException(
           "Tensor "
-              + name
+              + Names.label(name)
               + " in "
               + file
               + " has the shape "
@@ -156,7 +156,7 @@ public final class SafetensorsFile implements AutoCloseable {
                 () ->
                     new BadCheckpointException(
                         "Tensor "
-                            + name
+                            + Names.label(name)
                             + " in "
                             + file
                             + " has the type "

@@ -1,0 +1,4 @@
+@NullMarked
+package dev.phalanx.checkpoint;
+
+import org.jspecify.annotations.NullMarked;

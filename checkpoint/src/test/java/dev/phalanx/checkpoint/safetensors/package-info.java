@@ -1,0 +1,4 @@
+@NullMarked
+package dev.phalanx.checkpoint.safetensors;
+
+import org.jspecify.annotations.NullMarked;
