@@ -54,10 +54,24 @@ final class ParityTest {
     InProcessJob.Run run =
         InProcessJob.run(
             Reference.plan(curve, STEPS, microBatch, ""), ranks, folder, Optional.empty());
-    assertCurve(
-        curve,
-        run.steps().stream().mapToDouble(StepRecord::loss).toArray(),
-        run.steps().stream().mapToDouble(StepRecord::gradientNorm).toArray());
+    assertCurve(run, curve.losses(), curve.gradientNorms());
+  }
+
+  static Stream<Arguments> otherSizes() {
+    return OtherSizes.read().stream()
+        .flatMap(
+            sizes ->
+                sizes.layouts().stream()
+                    .map(layout -> Arguments.of(sizes, layout.ranks(), layout.microBatch())));
+  }
+
+  @ParameterizedTest(name = "{0}, {1} ranks, micro-batches of {2}")
+  @MethodSource("otherSizes")
+  void otherSizesAndSeedsGiveTheirCurves(OtherSizes sizes, int ranks, int microBatch)
+      throws Exception {
+    InProcessJob.Run run =
+        InProcessJob.run(sizes.plan(microBatch), ranks, folder, Optional.empty());
+    assertCurve(run, sizes.losses(), sizes.gradientNorms());
   }
 
   static Stream<Arguments> processLayouts() {
@@ -95,7 +109,11 @@ final class ParityTest {
     assertThat(report.path("world_size").intValue()).isEqualTo(ranks);
     assertThat(report.path("result").asText()).isEqualTo("completed");
     assertThat(report.path("ranks")).hasSize(ranks);
-    assertCurve(curve, numbers(report, "loss"), numbers(report, "grad_norm"));
+    assertCurve(
+        numbers(report, "loss"),
+        numbers(report, "grad_norm"),
+        curve.losses(),
+        curve.gradientNorms());
   }
 
   private static double[] numbers(JsonNode report, String key) {
@@ -103,11 +121,19 @@ final class ParityTest {
     return steps.stream().mapToDouble(step -> step.path(key).doubleValue()).toArray();
   }
 
-  private static void assertCurve(Reference.Curve curve, double[] losses, double[] norms) {
-    assertThat(losses).hasSize(STEPS);
-    double[] expectedLosses = curve.losses();
-    double[] expectedNorms = curve.gradientNorms();
-    for (int step = 0; step < STEPS; step++) {
+  private static void assertCurve(
+      InProcessJob.Run run, double[] expectedLosses, double[] expectedNorms) {
+    assertCurve(
+        run.steps().stream().mapToDouble(StepRecord::loss).toArray(),
+        run.steps().stream().mapToDouble(StepRecord::gradientNorm).toArray(),
+        expectedLosses,
+        expectedNorms);
+  }
+
+  private static void assertCurve(
+      double[] losses, double[] norms, double[] expectedLosses, double[] expectedNorms) {
+    assertThat(losses).hasSameSizeAs(expectedLosses);
+    for (int step = 0; step < losses.length; step++) {
       assertThat(losses[step]).as("loss of step %d", step).isCloseTo(expectedLosses[step], LOSS);
       assertThat(norms[step]).as("norm of step %d", step).isCloseTo(expectedNorms[step], NORM);
     }

@@ -110,7 +110,11 @@ record ModelSetup(
     requireEqual(path, "kv_heads", plan.kvHeads(), found.keyValueHeads());
     requireEqual(path, "ffn_hidden", plan.ffnHidden(), found.feedForward());
     requireEqual(path, "vocab", plan.vocab(), found.vocabulary());
-    requireEqual(path, "sequence", plan.sequence(), found.sequence());
+    if (plan.sequence() > found.sequence()) {
+      throw new BadCheckpointException(
+          "model.sequence is %d in the plan, but the model in %s knows %d positions. Write at most %d."
+              .formatted(plan.sequence(), path, found.sequence(), found.sequence()));
+    }
     return new TransformerConfig(
         found.family(),
         found.layers(),
@@ -118,7 +122,7 @@ record ModelSetup(
         found.heads(),
         found.keyValueHeads(),
         found.feedForward(),
-        found.sequence(),
+        plan.sequence() > 0 ? plan.sequence() : found.sequence(),
         found.vocabulary(),
         plan.dropout(),
         found.isTied(),

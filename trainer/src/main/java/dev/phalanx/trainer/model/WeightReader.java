@@ -1,6 +1,7 @@
 package dev.phalanx.trainer.model;
 
 import dev.phalanx.checkpoint.safetensors.SafetensorsDirectory;
+import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.Engine;
 import dev.phalanx.tensor.Tensor;
 import dev.phalanx.tensor.autograd.Parameter;
@@ -37,6 +38,10 @@ final class WeightReader {
     Tensor shaped = destination.reshape(shape);
     switch (config.family()) {
       case GPT2 -> {
+        if (name.equals("wpe")) {
+          readPositions(gpt2Name(name), shaped);
+          return;
+        }
         boolean isTransposed = name.startsWith("h.") && shape.length == 2;
         files.read(gpt2Name(name), isTransposed ? shaped.transpose(0, 1) : shaped, engine);
       }
@@ -47,6 +52,17 @@ final class WeightReader {
           start += part.rows();
         }
       }
+    }
+  }
+
+  /** A model may be trained on shorter sequences than it knows positions for. */
+  private void readPositions(String name, Tensor destination) throws IOException {
+    try (Arena staging = new Arena(engine, destination.device());
+        Tensor all = staging.allocate(destination.dtype(), files.shape(name));
+        Tensor used = all.slice(0, 0, Math.min(all.size(0), destination.size(0)))) {
+      files.read(name, all, engine);
+      engine.copy(used, destination);
+      engine.synchronize(destination.device());
     }
   }
 

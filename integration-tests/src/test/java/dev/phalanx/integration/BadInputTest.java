@@ -1,0 +1,264 @@
+package dev.phalanx.integration;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.IOException;
+import java.io.RandomAccessFile;
+import java.net.InetAddress;
+import java.net.ServerSocket;
+import java.net.URISyntaxException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.Paths;
+import java.util.List;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/** What is wrong gets one clear message and the right exit status; nothing is lost. */
+@Timeout(120)
+final class BadInputTest {
+  private static final String PLAN =
+      """
+      model: {family: gpt2, layers: 1, hidden: 16, heads: 2, sequence: 8, vocab: 256}
+      data: {kind: text, path: text.txt, tokenizer: bytes}
+      batch: {global: 4, micro: 2}
+      optimizer:
+        kind: adamw
+        lr: 1.0e-3
+        schedule: {kind: constant}
+      steps: 2
+      threads: 1
+      checkpoint: {dir: checkpoints, every: 1}
+      """;
+
+  @TempDir private Path folder = Path.of("");
+
+  @BeforeEach
+  void writeText() throws IOException {
+    Files.writeString(folder.resolve("text.txt"), "All happy families are alike. ".repeat(40));
+  }
+
+  /** What is replaced in the plan, by what, and what the message must hold. */
+  static Stream<Arguments> wrongPlans() {
+    return Stream.of(
+        wrong("steps: 2", "stepz: 2", "plan.yaml:8:1", "stepz", "steps"),
+        wrong("layers: 1", "layer: 1", "plan.yaml:1:23", "layer", "layers"),
+        wrong("kind: constant", "knd: constant", "plan.yaml:7:14", "knd", "kind"),
+        wrong("steps: 2", "steps: two", "plan.yaml:8:8", "steps", "two"),
+        wrong("hidden: 16", "hidden: [16]", "model.hidden"),
+        wrong("text.txt", "nowhere.txt", "nowhere.txt"),
+        wrong("global: 4", "global: 5", "batch"),
+        wrong("vocab: 256", "vocab: 100", "vocab", "100"),
+        wrong("steps: 2", "steps: 2\nsteps: 3", "plan.yaml:9:1", "steps", "8"),
+        wrong("steps: 2", "steps: 2\nengine: cobol", "cobol", "torch"),
+        wrong("heads: 2", "heads: 3", "heads"),
+        wrong("steps: 2", "steps: 2\n  x: [", "plan.yaml:"),
+        wrong("threads: 1", "threads: 1\nsharding: {zero: 3}", "sharding.zero", "not available"),
+        wrong("bytes", "missing/tokenizer.json", "missing/tokenizer.json"));
+  }
+
+  private static Arguments wrong(String right, String wrong, String... message) {
+    return Arguments.of(right, wrong, List.of(message));
+  }
+
+  @ParameterizedTest(name = "{1}")
+  @MethodSource("wrongPlans")
+  void aWrongPlanIsRefusedBeforeAProcessStarts(String right, String wrong, List<String> message)
+      throws Exception {
+    Command.Outcome outcome = train(PLAN.replace(right, wrong));
+    assertThat(outcome.status()).as(outcome.error()).isIn(64, 74);
+    assertThat(outcome.status() == 74)
+        .as("only what cannot be read is no matter of the plan")
+        .isEqualTo(wrong.contains("nowhere") || wrong.contains("missing"));
+    assertThat(outcome.error()).contains(message);
+    assertOneMessage(outcome);
+    assertThat(folder.resolve("checkpoints")).doesNotExist();
+  }
+
+  @Test
+  void allErrorsComeAtOnce() throws Exception {
+    Command.Outcome outcome =
+        train(PLAN.replace("layers", "layer").replace("steps: 2", "steps: x").replace("lr", "rl"));
+    assertThat(outcome.status()).isEqualTo(64);
+    assertThat(outcome.error().lines().filter(line -> line.contains("plan.yaml:")))
+        .hasSizeGreaterThanOrEqualTo(3);
+  }
+
+  @Test
+  void aMissingPlanFileIsNamed() throws Exception {
+    Command.Outcome outcome = Command.in(folder).run("train", "nothing.yaml");
+    assertThat(outcome.status()).isEqualTo(64);
+    assertThat(outcome.error()).contains("nothing.yaml");
+    assertOneMessage(outcome);
+  }
+
+  @Test
+  void anUnknownOptionIsWrongUsage() throws Exception {
+    Command.Outcome outcome = Command.in(folder).run("train", "plan.yaml", "--worker", "2");
+    assertThat(outcome.status()).isEqualTo(64);
+    assertThat(outcome.error()).contains("--worker");
+  }
+
+  @Test
+  void aPortInUseIsBusy() throws Exception {
+    try (ServerSocket taken = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
+      Files.writeString(folder.resolve("plan.yaml"), PLAN);
+      Command.Outcome outcome =
+          Command.in(folder)
+              .run("train", "plan.yaml", "--workers", "2", "--port", port(taken), "--quiet");
+      assertThat(outcome.status()).as(outcome.error()).isEqualTo(75);
+      assertThat(outcome.error()).contains(port(taken));
+      assertOneMessage(outcome);
+    }
+  }
+
+  private static String port(ServerSocket socket) {
+    return Integer.toString(socket.getLocalPort());
+  }
+
+  @Test
+  void aVerboseRunShowsTheStackTrace() throws Exception {
+    Files.createDirectories(folder.resolve("bad"));
+    Files.writeString(folder.resolve("bad/config.json"), "{");
+    String[] arguments = {"generate", "--hf", "bad", "--tokens", "1"};
+    assertThat(Command.in(folder).run(arguments).error()).doesNotContain("\tat ");
+    String[] verbose =
+        Stream.concat(Stream.of(arguments), Stream.of("--verbose")).toArray(String[]::new);
+    assertThat(Command.in(folder).run(verbose).error()).contains("\tat dev.phalanx.");
+  }
+
+  static Stream<Arguments> damages() {
+    return Stream.of(
+        Arguments.of("cut off", (Damage) file -> file.setLength(file.length() - 100)),
+        Arguments.of("cut in the header", (Damage) file -> file.setLength(60)),
+        Arguments.of("empty", (Damage) file -> file.setLength(0)),
+        Arguments.of("longer", (Damage) file -> file.setLength(file.length() + 4)),
+        Arguments.of("header of 2^62 bytes", (Damage) file -> write(file, 7, 0x40)),
+        Arguments.of("header without its brace", (Damage) file -> write(file, 8, 'x')));
+  }
+
+  /** Something that happens to a file. */
+  interface Damage {
+    void to(RandomAccessFile file) throws IOException;
+  }
+
+  private static void write(RandomAccessFile file, long position, int value) throws IOException {
+    file.seek(position);
+    file.write(value);
+  }
+
+  @ParameterizedTest(name = "{0}")
+  @MethodSource("damages")
+  void aDamagedWeightsFileIsRefused(String kind, Damage damage) throws Exception {
+    copyModel("hf-tiny-gpt2", folder.resolve("model"));
+    Path weights = folder.resolve("model/model.safetensors");
+    try (RandomAccessFile file = new RandomAccessFile(weights.toFile(), "rw")) {
+      damage.to(file);
+    }
+    Command.Outcome outcome =
+        Command.in(folder)
+            .run("generate", "--hf", "model", "--tokens", "1,2", "--max-tokens", "1", "--json");
+    assertThat(outcome.status()).as(outcome.error()).isEqualTo(76);
+    assertThat(outcome.error()).contains("model.safetensors");
+    assertThat(outcome.output()).isEmpty();
+    assertOneMessage(outcome);
+  }
+
+  @Test
+  void aTamperedCheckpointIsRefusedOnResumeAndByVerify() throws Exception {
+    assertThat(train(PLAN).status()).isEqualTo(0);
+    Path weights = folder.resolve("checkpoints/step-000002/model.safetensors");
+    try (RandomAccessFile file = new RandomAccessFile(weights.toFile(), "rw")) {
+      file.seek(file.length() - 5);
+      int old = file.read();
+      write(file, file.length() - 5, old ^ 1);
+    }
+    for (List<String> arguments :
+        List.of(
+            List.of("train", "plan.yaml", "--quiet", "--resume", "--set", "steps=4"),
+            List.of("checkpoint", "verify", "checkpoints/step-000002"))) {
+      Command.Outcome outcome = Command.in(folder).run(arguments.toArray(String[]::new));
+      assertThat(outcome.status()).as(outcome.error()).isEqualTo(76);
+      assertThat(outcome.error()).contains("model.safetensors");
+      assertOneMessage(outcome);
+    }
+    Command.Outcome earlier =
+        Command.in(folder)
+            .run(
+                "train",
+                "plan.yaml",
+                "--quiet",
+                "--resume",
+                "checkpoints/step-000001",
+                "--set",
+                "steps=4");
+    assertThat(earlier.status()).as(earlier.error()).isEqualTo(0);
+  }
+
+  @Test
+  void aPlanThatDoesNotFitTheCheckpointIsRefused() throws Exception {
+    assertThat(train(PLAN).status()).isEqualTo(0);
+    Command.Outcome outcome =
+        Command.in(folder)
+            .run("train", "plan.yaml", "--resume", "--quiet", "--set", "model.hidden=32");
+    assertThat(outcome.status()).as(outcome.error()).isEqualTo(76);
+    assertThat(outcome.error()).contains("model.hidden", "16", "32");
+    assertOneMessage(outcome);
+  }
+
+  @Test
+  void aCheckpointFolderThatCannotBeWrittenLosesNothing() throws Exception {
+    Files.writeString(folder.resolve("file"), "not a folder");
+    Command.Outcome outcome = train(PLAN.replace("dir: checkpoints", "dir: file/checkpoints"));
+    assertThat(outcome.status()).as(outcome.error()).isEqualTo(74);
+    assertThat(outcome.error()).contains("file/checkpoints");
+    assertOneMessage(outcome);
+    assertThat(folder.resolve("file")).hasContent("not a folder");
+  }
+
+  @Test
+  void aFullDiskEndsTheJobAndLosesNothing() throws Exception {
+    String plan = PLAN.replace("hidden: 16", "hidden: 64").replace("steps: 2", "steps: 1");
+    assertThat(train(plan).status()).isEqualTo(0);
+    String[] resume = {"train", "plan.yaml", "--quiet", "--resume", "--set", "steps=3"};
+
+    // No file may grow beyond 64 KiB: writing fails half way through the weights, as on a full
+    // disk.
+    Command.Outcome outcome = Command.in(folder).withFilesUpTo(64).run(resume);
+
+    assertThat(outcome.status()).as(outcome.error()).isEqualTo(74);
+    assertThat(outcome.error()).contains("step-000002", "--resume");
+    assertOneMessage(outcome);
+    try (Stream<Path> left = Files.list(folder.resolve("checkpoints"))) {
+      assertThat(left.map(path -> path.getFileName().toString())).containsExactly("step-000001");
+    }
+    Command.Outcome again = Command.in(folder).run(resume);
+    assertThat(again.status()).as(again.error()).isEqualTo(0);
+    assertThat(folder.resolve("checkpoints/step-000003")).isDirectory();
+  }
+
+  private Command.Outcome train(String plan) throws Exception {
+    Files.writeString(folder.resolve("plan.yaml"), plan);
+    return Command.in(folder).run("train", "plan.yaml", "--quiet");
+  }
+
+  private static void assertOneMessage(Command.Outcome outcome) {
+    assertThat(outcome.error()).doesNotContain("\tat ").doesNotContain("Exception");
+    assertThat(outcome.error().lines().filter(line -> line.startsWith("phalanx: "))).hasSize(1);
+  }
+
+  private static void copyModel(String resource, Path target)
+      throws IOException, URISyntaxException {
+    Files.createDirectories(target);
+    Path source = Paths.get(BadInputTest.class.getResource("/" + resource).toURI());
+    for (String file : List.of("config.json", "model.safetensors")) {
+      Files.write(target.resolve(file), Files.readAllBytes(source.resolve(file)));
+    }
+  }
+}

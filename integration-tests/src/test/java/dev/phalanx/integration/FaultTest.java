@@ -1,0 +1,192 @@
+package dev.phalanx.integration;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** Whatever dies, the job ends, says why, and leaves no process behind. */
+@Timeout(180)
+final class FaultTest {
+  /** Longer than any test lets it run. */
+  private static final String ENDLESS =
+      """
+      model: {family: gpt2, layers: 1, hidden: 32, heads: 2, sequence: 32, vocab: 256}
+      data: {kind: reference}
+      batch: {global: 12, micro: 1}
+      optimizer: {kind: adamw, lr: %s}
+      steps: 100000000
+      threads: 1
+      checkpoint: {dir: checkpoints, every: 0}
+      log: {every: 1, report: report.json}
+      """;
+
+  @TempDir private Path folder = Path.of("");
+
+  @ParameterizedTest
+  @CsvSource({"2, 0", "2, 1", "3, 1"})
+  void theRankThatIsKilledIsNamed(int ranks, int victim) throws Exception {
+    try (Command.Started job = start("1.0e-3", "--workers", Integer.toString(ranks))) {
+      List<ProcessHandle> workers = workers(job, ranks);
+      long pid = workers.get(victim).pid();
+      assertThat(workers.get(victim).destroyForcibly()).isTrue();
+      Command.Outcome outcome = job.await();
+      assertThat(outcome.status()).as(outcome.error()).isEqualTo(70);
+      assertThat(outcome.error()).contains("rank " + victim + "/" + ranks, "pid " + pid);
+      assertThat(outcome.error()).doesNotContain("\tat ");
+      assertThat(workers).noneMatch(ProcessHandle::isAlive);
+    }
+    JsonNode report = new ObjectMapper().readTree(folder.resolve("report.json").toFile());
+    assertThat(report.path("result").asText()).isEqualTo("failed");
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"processes", "threads"})
+  void workersNoticeWithinTwoSecondsThatTheLauncherIsKilled(String ranksAre) throws Exception {
+    boolean isInProcess = ranksAre.equals("threads");
+    try (Command.Started job =
+        start("1.0e-3", isInProcess ? "--in-process" : "--json", "--workers", "2")) {
+      List<ProcessHandle> workers = workers(job, isInProcess ? 1 : 2);
+      assertThat(job.handle().destroyForcibly()).isTrue();
+      long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(2);
+      for (ProcessHandle worker : workers) {
+        while (runs(worker)) {
+          assertThat(System.nanoTime()).as("worker %d still runs", worker.pid()).isLessThan(end);
+          LockSupport.parkNanos(TimeUnit.MILLISECONDS.toNanos(10));
+        }
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource({"INT, 130", "TERM, 80"})
+  void aSignalStopsAfterTheStepAndTheJobCanGoOn(String signal, int status) throws Exception {
+    try (Command.Started job = start("1.0e-3", "--workers", "2")) {
+      List<ProcessHandle> workers = workers(job, 2);
+      signal(job.handle(), signal);
+      Command.Outcome outcome = job.await();
+      assertThat(outcome.status()).as(outcome.error()).isEqualTo(status);
+      assertThat(workers).noneMatch(ProcessHandle::isAlive);
+    }
+    JsonNode report = new ObjectMapper().readTree(folder.resolve("report.json").toFile());
+    assertThat(report.path("result").asText()).isEqualTo("stopped");
+    int done = report.path("steps").size();
+    Command.Outcome rest =
+        Command.in(folder)
+            .run(
+                "train",
+                "plan.yaml",
+                "--quiet",
+                "--workers",
+                "2",
+                "--resume",
+                "--set",
+                "steps=" + (done + 2));
+    assertThat(rest.status()).as(rest.error()).isEqualTo(0);
+    JsonNode more = new ObjectMapper().readTree(folder.resolve("report.json").toFile());
+    assertThat(more.path("steps").path(0).path("step").intValue()).isEqualTo(done + 1);
+  }
+
+  @Test
+  void aSecondSignalEndsAtOnceAndLeavesNothing() throws Exception {
+    // A step of this plan takes minutes: the first signal alone would wait for it.
+    try (Command.Started job =
+        Command.in(folder)
+            .start(
+                "train",
+                writePlan("1.0e-3"),
+                "--workers",
+                "2",
+                "--set",
+                "batch.global=2000000",
+                "--set",
+                "batch.micro=1000")) {
+      job.awaitErrorLine(line -> line.contains("2 ranks"));
+      List<ProcessHandle> workers = job.handle().children().toList();
+      assertThat(workers).hasSize(2);
+      signal(job.handle(), "INT");
+      job.awaitErrorLine(line -> line.contains("Ctrl-C again"));
+      signal(job.handle(), "INT");
+      Command.Outcome outcome = job.await();
+      assertThat(outcome.status()).as(outcome.error()).isEqualTo(130);
+      assertThat(workers).noneMatch(ProcessHandle::isAlive);
+    }
+  }
+
+  @Test
+  void aLossThatIsNoNumberStopsTheJob() throws Exception {
+    try (Command.Started job = start("1.0e30", "--workers", "2")) {
+      Command.Outcome outcome = job.await();
+      assertThat(outcome.status()).as(outcome.error()).isEqualTo(78);
+      assertThat(outcome.error()).contains("step").doesNotContain("\tat ");
+    }
+  }
+
+  @Test
+  void aStoppedPeerIsNamedWhenTheDeadlinePasses() throws Exception {
+    try (Command.Started job =
+        start("1.0e-3", "--workers", "2", "--set", "communication.timeout_s=3")) {
+      List<ProcessHandle> workers = workers(job, 2);
+      signal(workers.get(1), "STOP");
+      Command.Outcome outcome = job.await();
+      assertThat(outcome.status()).as(outcome.error()).isEqualTo(72);
+      assertThat(outcome.error()).contains("rank 1");
+      assertThat(workers).noneMatch(ProcessHandle::isAlive);
+    }
+  }
+
+  private Command.Started start(String learningRate, String... options) throws IOException {
+    String[] arguments = new String[options.length + 2];
+    arguments[0] = "train";
+    arguments[1] = writePlan(learningRate);
+    System.arraycopy(options, 0, arguments, 2, options.length);
+    return Command.in(folder).start(arguments);
+  }
+
+  private String writePlan(String learningRate) throws IOException {
+    Files.writeString(folder.resolve("plan.yaml"), ENDLESS.formatted(learningRate));
+    return "plan.yaml";
+  }
+
+  /** The worker processes by rank, once steps are done. */
+  private static List<ProcessHandle> workers(Command.Started job, int count)
+      throws InterruptedException {
+    job.awaitErrorLine(line -> line.contains("step 3/"));
+    // The launcher starts ranks in their order; process identifiers follow it.
+    List<ProcessHandle> workers = job.handle().children().sorted().toList();
+    assertThat(workers).hasSize(count);
+    return workers;
+  }
+
+  /**
+   * Whether a process that is nobody's child any more runs. The dead may stay in the table of
+   * processes for a while, with an empty memory; nothing tells of their end but asking again.
+   */
+  private static boolean runs(ProcessHandle process) throws IOException {
+    Path commandLine = Path.of("/proc", Long.toString(process.pid()), "cmdline");
+    try {
+      return Files.readAllBytes(commandLine).length > 0;
+    } catch (NoSuchFileException e) {
+      return false;
+    }
+  }
+
+  private static void signal(ProcessHandle process, String signal)
+      throws IOException, InterruptedException {
+    Process kill = new ProcessBuilder("kill", "-" + signal, Long.toString(process.pid())).start();
+    assertThat(kill.waitFor()).isZero();
+  }
+}

@@ -1,0 +1,157 @@
+package dev.phalanx.integration;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.Paths;
+import java.util.List;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
+import org.assertj.core.data.Offset;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/** Hugging Face's checkpoints give the logits that its own library gives. */
+@Timeout(120)
+final class HuggingFaceTest {
+  private static final Offset<Double> LOGIT = Offset.offset(1e-4);
+
+  @TempDir private Path folder = Path.of("");
+
+  /** GPT-2 in one file; Llama in one fp32 file, and in three bf16 files with an index. */
+  static Stream<Arguments> models() throws IOException {
+    JsonNode gpt2 = json("hf-tiny-gpt2/expected.json");
+    JsonNode llama = json("hf-tiny-llama/expected.json");
+    return IntStream.range(0, 2)
+        .boxed()
+        .flatMap(
+            row ->
+                Stream.of(
+                    Arguments.of("hf-tiny-gpt2", row, gpt2.path("input_ids"), last(gpt2, row)),
+                    Arguments.of(
+                        "hf-tiny-llama",
+                        row,
+                        llama.path("input_ids"),
+                        llama.path("last_logits").path(row)),
+                    Arguments.of(
+                        "hf-tiny-llama-shards",
+                        row,
+                        llama.path("input_ids"),
+                        llama.path("last_logits").path(row))));
+  }
+
+  private static JsonNode last(JsonNode expected, int row) {
+    JsonNode positions = expected.path("logits").path(row);
+    return positions.path(positions.size() - 1);
+  }
+
+  @ParameterizedTest(name = "{0}, row {1}")
+  @MethodSource("models")
+  void logitsAreTheirLibrarys(String model, int row, JsonNode inputs, JsonNode expected)
+      throws Exception {
+    JsonNode answer = generate(model, tokens(inputs.path(row)), 1);
+    assertThat(answer.path("logits")).hasSameSizeAs(expected);
+    int best = 0;
+    for (int token = 0; token < expected.size(); token++) {
+      assertThat(answer.path("logits").path(token).doubleValue())
+          .as("token %d", token)
+          .isCloseTo(expected.path(token).doubleValue(), LOGIT);
+      best = expected.path(token).doubleValue() > expected.path(best).doubleValue() ? token : best;
+    }
+    assertThat(answer.path("tokens").path(0).intValue()).isEqualTo(best);
+  }
+
+  @Test
+  void greedyTokensAreTheirLibrarys() throws Exception {
+    JsonNode llama = json("hf-tiny-llama/expected.json");
+    String tokens = tokens(llama.path("input_ids").path(0));
+    JsonNode expected = llama.path("greedy");
+    assertThat(generate("hf-tiny-llama", tokens, expected.size()).path("tokens"))
+        .isEqualTo(expected);
+  }
+
+  @Test
+  void aFineTuningRunBeginsWithTheirWeights() throws Exception {
+    Path plan =
+        Files.writeString(
+            folder.resolve("plan.yaml"),
+            """
+            model: {family: llama, layers: 2, hidden: 32, heads: 4, kv_heads: 2, ffn_hidden: 48,
+                    sequence: 16, vocab: 96, tied_embeddings: false, init: {kind: hf, path: %s}}
+            data: {kind: reference}
+            batch: {global: 4, micro: 2}
+            optimizer: {kind: sgd, lr: 1.0e-9}
+            steps: 1
+            checkpoint: {dir: checkpoints, every: 1}
+            """
+                .formatted(directory("hf-tiny-llama-shards")));
+    Command.Outcome outcome =
+        Command.in(folder).run("train", plan.toString(), "--workers", "2", "--quiet");
+    assertThat(outcome.status()).as(outcome.error()).isEqualTo(0);
+    JsonNode llama = json("hf-tiny-llama/expected.json");
+    Command.Outcome generated =
+        Command.in(folder)
+            .run(
+                "generate",
+                "--checkpoint",
+                "checkpoints",
+                "--max-tokens",
+                "1",
+                "--greedy",
+                "--json",
+                "--logits",
+                "--tokens",
+                tokens(llama.path("input_ids").path(0)));
+    assertThat(generated.status()).as(generated.error()).isEqualTo(0);
+    JsonNode logits = new ObjectMapper().readTree(generated.output()).path("logits");
+    JsonNode expected = llama.path("last_logits").path(0);
+    assertThat(logits).hasSameSizeAs(expected);
+    for (int token = 0; token < expected.size(); token++) {
+      assertThat(logits.path(token).doubleValue())
+          .isCloseTo(expected.path(token).doubleValue(), LOGIT);
+    }
+  }
+
+  private JsonNode generate(String model, String tokens, int count) throws Exception {
+    Command.Outcome outcome =
+        Command.in(folder)
+            .run(
+                "generate",
+                "--hf",
+                directory(model).toString(),
+                "--tokens",
+                tokens,
+                "--max-tokens",
+                Integer.toString(count),
+                "--greedy",
+                "--json",
+                "--logits");
+    assertThat(outcome.status()).as(outcome.error()).isEqualTo(0);
+    return new ObjectMapper().readTree(outcome.output());
+  }
+
+  private static String tokens(JsonNode row) {
+    List<String> ids = row.valueStream().map(JsonNode::asText).toList();
+    return ids.stream().collect(Collectors.joining(","));
+  }
+
+  private static Path directory(String resource) throws Exception {
+    return Paths.get(HuggingFaceTest.class.getResource("/" + resource).toURI());
+  }
+
+  private static JsonNode json(String resource) throws IOException {
+    try (InputStream stream = HuggingFaceTest.class.getResourceAsStream("/" + resource)) {
+      return new ObjectMapper().readTree(stream);
+    }
+  }
+}
