@@ -75,19 +75,24 @@ final class LineSplitter {
       finish();
       isEvent = true;
     } else {
-      makeRoom(next);
+      if (isEvent && pending.size() >= LONGEST_EVENT_BYTES) {
+        readAgainAsText();
+      }
+      if (!isEvent) {
+        makeRoom(next);
+      }
       pending.write(next);
     }
   }
 
+  private void readAgainAsText() {
+    byte[] tooLong = pending.toByteArray();
+    pending.reset();
+    isEvent = false;
+    accept(tooLong, tooLong.length);
+  }
+
   private void makeRoom(byte next) {
-    if (isEvent) {
-      if (pending.size() >= LONGEST_EVENT_BYTES) {
-        isEvent = false;
-        emit();
-      }
-      return;
-    }
     boolean continuesCharacter = (next & 0xC0) == 0x80;
     if (pending.size() >= LONGEST_LINE_BYTES + (continuesCharacter ? 3 : 0)) {
       emit();
@@ -106,7 +111,8 @@ final class LineSplitter {
     }
   }
 
-  private static String printable(String line) {
+  /** The line with U+FFFD for what a terminal would obey. */
+  static String printable(String line) {
     StringBuilder clean = new StringBuilder(line.length());
     line.chars()
         .forEach(c -> clean.append(Character.isISOControl(c) && c != '\t' ? '\uFFFD' : (char) c));

@@ -54,7 +54,8 @@ final class WorkerProcess {
             "stderr",
             () ->
                 new LineSplitter(
-                        line -> logged(line, log, prefix), line -> logged(line, log, prefix))
+                        line -> logged(line, log, prefix),
+                        line -> logged(LineSplitter.printable(line), log, prefix))
                     .readAll(process.getErrorStream()));
     output.start();
     error.start();
@@ -77,7 +78,8 @@ final class WorkerProcess {
   private void heard(String json, WorkerLog log, String prefix) {
     EventCodec.decode(json)
         .ifPresentOrElse(
-            event -> put(new Notice.Heard(this, event)), () -> log.line(prefix + json));
+            event -> put(new Notice.Heard(this, event)),
+            () -> log.line(prefix + LineSplitter.printable(json)));
   }
 
   private void awaitEnd(Thread output, Thread error) {

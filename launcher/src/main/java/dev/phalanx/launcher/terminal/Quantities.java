@@ -20,13 +20,13 @@ public final class Quantities {
 
   /** {@code 987}, {@code 12.3k}, {@code 4.56M}, {@code 7.00B}. */
   public static String count(double number) {
-    if (number < 1e3) {
+    if (number < 999.5) { // what would round to 1000 is written in the next unit
       return String.format(Locale.ROOT, "%.0f", number);
     }
-    if (number < 1e6) {
+    if (number < 999.95e3) {
       return String.format(Locale.ROOT, "%.1fk", number / 1e3);
     }
-    return number < 1e9
+    return number < 999.995e6
         ? String.format(Locale.ROOT, "%.2fM", number / 1e6)
         : String.format(Locale.ROOT, "%.2fB", number / 1e9);
   }
@@ -34,7 +34,7 @@ public final class Quantities {
   /** {@code 512 MiB}, {@code 2.5 GiB}. */
   public static String bytes(long bytes) {
     double mebibytes = (double) bytes / MEBIBYTE;
-    return mebibytes < 1024
+    return mebibytes < 1023.5
         ? String.format(Locale.ROOT, "%.0f MiB", mebibytes)
         : String.format(Locale.ROOT, "%.1f GiB", mebibytes / 1024);
   }

@@ -1,0 +1,125 @@
+package dev.phalanx.launcher.event;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatCode;
+
+import dev.phalanx.launcher.ExitStatus;
+import dev.phalanx.launcher.Failure;
+import dev.phalanx.trainer.JobResult;
+import dev.phalanx.trainer.JobSummary;
+import dev.phalanx.trainer.StepRecord;
+import java.nio.file.Path;
+import java.util.Optional;
+import net.jqwik.api.Arbitraries;
+import net.jqwik.api.Arbitrary;
+import net.jqwik.api.Combinators;
+import net.jqwik.api.Example;
+import net.jqwik.api.ForAll;
+import net.jqwik.api.Property;
+import net.jqwik.api.Provide;
+import net.jqwik.api.constraints.IntRange;
+
+final class EventCodecTest {
+  private static final Arbitrary<Integer> RANKS = Arbitraries.integers().greaterOrEqual(0);
+  private static final Arbitrary<Long> WHOLE = Arbitraries.longs();
+  private static final Arbitrary<String> TEXTS = Arbitraries.strings().ofMaxLength(40);
+  private static final Arbitrary<Double> REALS =
+      Arbitraries.oneOf(
+          Arbitraries.longs().map(Double::longBitsToDouble),
+          Arbitraries.of(
+              0.0, -0.0, Double.NaN, Double.POSITIVE_INFINITY, Double.NEGATIVE_INFINITY, 1e10));
+  private static final Arbitrary<Path> PATHS =
+      Arbitraries.strings().alpha().numeric().withChars("/ ._-\"\\").ofMaxLength(40).map(Path::of);
+
+  @Provide
+  Arbitrary<WorkerEvent> events() {
+    return Arbitraries.oneOf(
+        Combinators.combine(RANKS, summaries()).as(WorkerEvent.Started::new),
+        Combinators.combine(RANKS, steps()).as(WorkerEvent.StepFinished::new),
+        Combinators.combine(RANKS, WHOLE, REALS, WHOLE).as(WorkerEvent.Evaluated::new),
+        Combinators.combine(RANKS, WHOLE, PATHS).as(WorkerEvent.CheckpointSaved::new),
+        Combinators.combine(RANKS, WHOLE, PATHS).as(WorkerEvent.Resumed::new),
+        Combinators.combine(RANKS, results()).as(WorkerEvent.Finished::new),
+        Combinators.combine(RANKS, failures()).as(WorkerEvent.Failed::new));
+  }
+
+  private static Arbitrary<JobSummary> summaries() {
+    return Combinators.combine(TEXTS, RANKS, TEXTS, WHOLE, TEXTS, TEXTS, WHOLE, WHOLE)
+        .as(
+            (name, worldSize, model, parameters, engine, precision, tokens, step) ->
+                new JobSummary(
+                    name, worldSize, model, parameters, engine, precision, tokens, step, ~step));
+  }
+
+  private static Arbitrary<StepRecord> steps() {
+    return Combinators.combine(WHOLE, REALS, REALS, REALS, WHOLE, REALS).as(StepRecord::new);
+  }
+
+  private static Arbitrary<JobResult> results() {
+    return Combinators.combine(
+            Arbitraries.of(JobResult.Outcome.class), WHOLE, REALS, PATHS.optional(), REALS)
+        .as(
+            (outcome, whole, real, path, other) ->
+                new JobResult(
+                    outcome,
+                    whole,
+                    real,
+                    other,
+                    -real,
+                    -other,
+                    ~whole,
+                    path,
+                    path.isPresent() ? Optional.empty() : Optional.of(Path.of("report.json"))));
+  }
+
+  private static Arbitrary<Failure> failures() {
+    return Combinators.combine(
+            Arbitraries.of(ExitStatus.class), Arbitraries.of(Failure.Blame.class), TEXTS, TEXTS)
+        .as(Failure::new);
+  }
+
+  @Property
+  void everyEventReadsBackExactlyAsItWas(@ForAll("events") WorkerEvent event) {
+    assertThat(EventCodec.decode(EventCodec.encode(event))).contains(event);
+  }
+
+  @Property
+  void anEventIsOneLineWhateverItsTextsHold(@ForAll("events") WorkerEvent event) {
+    assertThat(EventCodec.encode(event))
+        .doesNotContain("\n", "\r", String.valueOf(EventCodec.RECORD_SEPARATOR));
+  }
+
+  @Property
+  void anEventThatWasCutOffIsNone(
+      @ForAll("events") WorkerEvent event, @ForAll @IntRange(max = 10_000) int cut) {
+    String json = EventCodec.encode(event);
+
+    assertThat(EventCodec.decode(json.substring(0, cut % json.length()))).isEmpty();
+  }
+
+  @Property
+  void noTextBreaksTheReader(@ForAll String text) {
+    assertThatCode(() -> EventCodec.decode(text)).doesNotThrowAnyException();
+  }
+
+  @Example
+  void otherTextsAreNoEvents() {
+    assertThat(
+            new String[] {
+              "",
+              "null",
+              "7",
+              "[]",
+              "{}",
+              "OMP: Warning #190: forking a process",
+              "{\"event\":\"step\",\"step\":1}",
+              "{\"rank\":-1,\"event\":\"step\",\"step\":1}",
+              "{\"rank\":0}",
+              "{\"rank\":0,\"event\":\"unheard-of\"}",
+              "{\"rank\":0,\"event\":\"step\",\"step\":1,\"loss\":\"little\"}",
+              "{\"rank\":0,\"event\":\"finished\",\"outcome\":\"PERHAPS\"}",
+              "{\"rank\":0,\"event\":\"failed\",\"status\":\"DONE\",\"blame\":\"NOBODY\"}"
+            })
+        .allSatisfy(text -> assertThat(EventCodec.decode(text)).as(text).isEmpty());
+  }
+}

@@ -1,0 +1,4 @@
+@NullMarked
+package dev.phalanx.launcher.event;
+
+import org.jspecify.annotations.NullMarked;

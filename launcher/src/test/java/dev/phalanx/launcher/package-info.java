@@ -1,0 +1,4 @@
+@NullMarked
+package dev.phalanx.launcher;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,4 @@
+@NullMarked
+package dev.phalanx.launcher.process;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,76 @@
+package dev.phalanx.launcher.terminal;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.phalanx.trainer.JobResult;
+import java.nio.file.Path;
+import java.util.Optional;
+import org.junit.jupiter.api.Test;
+
+final class SummaryTest {
+  private static final Path FOLDER = Path.of("/home/me/job");
+
+  private static JobResult result(
+      JobResult.Outcome outcome, double evaluation, Optional<Path> checkpoint) {
+    return new JobResult(
+        outcome,
+        600,
+        1.23456,
+        evaluation,
+        75,
+        12_345,
+        512L << 20,
+        checkpoint,
+        Optional.of(Path.of("runs/report.json")));
+  }
+
+  @Test
+  void aDoneJobTellsWhatCameOutAndWhatToTry() {
+    Path checkpoint = FOLDER.resolve("runs/step-600");
+
+    assertThat(
+            Summary.of(
+                result(JobResult.Outcome.COMPLETED, 1.5, Optional.of(checkpoint)),
+                "./phalanx",
+                Optional.of("It was "),
+                FOLDER))
+        .containsExactly(
+            "Done: 600 steps, 1:15 in this run",
+            "  loss         1.2346, on held-out data 1.5000",
+            "  speed        12.3k tokens/s",
+            "  peak memory  512 MiB in the largest rank",
+            "  checkpoint   runs/step-600",
+            "  report       runs/report.json",
+            "Try it:",
+            "  ./phalanx generate --checkpoint runs/step-600 --prompt \"It was \" --max-tokens"
+                + " 200");
+  }
+
+  @Test
+  void aStoppedJobWithoutCheckpointOrEvaluationSaysNoMoreThanItKnows() {
+    assertThat(
+            Summary.of(
+                result(JobResult.Outcome.STOPPED, Double.NaN, Optional.empty()),
+                "phalanx",
+                Optional.of("It was "),
+                FOLDER))
+        .containsExactly(
+            "Stopped: 600 steps, 1:15 in this run",
+            "  loss         1.2346",
+            "  speed        12.3k tokens/s",
+            "  peak memory  512 MiB in the largest rank",
+            "  report       runs/report.json");
+  }
+
+  @Test
+  void whatLiesElsewhereIsShownInFull() {
+    assertThat(
+            Summary.of(
+                result(JobResult.Outcome.COMPLETED, 1, Optional.of(Path.of("/data/step-600"))),
+                "phalanx",
+                Optional.empty(),
+                FOLDER))
+        .contains("  checkpoint   /data/step-600")
+        .doesNotContain("Try it:");
+  }
+}

@@ -1,0 +1,4 @@
+@NullMarked
+package dev.phalanx.launcher.terminal;
+
+import org.jspecify.annotations.NullMarked;
