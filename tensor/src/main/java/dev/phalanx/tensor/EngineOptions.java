@@ -3,8 +3,8 @@ package dev.phalanx.tensor;
 /**
  * How a rank opens its engine.
  *
- * @param threads threads that one kernel may use on a CPU, at least 1. Native libraries keep this
- *     once for a process, so ranks that are threads of one JVM must ask for the same number.
+ * @param threads threads that one kernel may use on a CPU, the calling one among them; at least 1.
+ *     Each engine has its own.
  */
 public record EngineOptions(int threads) {
   public EngineOptions {

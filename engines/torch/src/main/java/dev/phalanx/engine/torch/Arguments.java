@@ -65,6 +65,23 @@ final class Arguments {
     }
   }
 
+  /** Elements of the innermost dimension lie side by side; rows may be apart. */
+  static void denseRows(String kernel, Tensor... tensors) {
+    for (Tensor tensor : tensors) {
+      if (tensor.shape().rank() > 0
+          && tensor.elementCount() > 0
+          && tensor.size(-1) > 1
+          && tensor.stride(-1) != 1) {
+        throw new IllegalArgumentException(
+            kernel
+                + " wants an innermost stride of 1, not the "
+                + tensor
+                + " with strides "
+                + Arrays.toString(tensor.strides()));
+      }
+    }
+  }
+
   static void sameShape(String kernel, Tensor first, Tensor... others) {
     for (Tensor other : others) {
       if (!first.shape().equals(other.shape())) {

@@ -28,7 +28,7 @@ final class MatrixProducts {
       boolean accumulate) {
     Arguments.floating("matmul", a, b);
     Arguments.sameOrWider("matmul", a, out);
-    Arguments.contiguous("matmul", a, b, out);
+    Arguments.denseRows("matmul", a, b, out);
     if (a.shape().rank() != 2
         || b.shape().rank() != 2
         || out.shape().rank() != 2
@@ -121,7 +121,7 @@ final class MatrixProducts {
   void linear(
       Tensor x, Tensor weight, @Nullable Tensor bias, @Nullable Tensor residual, Tensor out) {
     Arguments.floating("linear", x, weight, out);
-    Arguments.contiguous("linear", x, weight, out);
+    Arguments.denseRows("linear", x, weight, out);
     if (x.shape().rank() != 2
         || weight.shape().rank() != 2
         || x.size(1) != weight.size(1)
@@ -136,7 +136,7 @@ final class MatrixProducts {
     }
     if (residual != null) {
       Arguments.floating("linear", x, residual);
-      Arguments.contiguous("linear", residual);
+      Arguments.denseRows("linear", residual);
       Arguments.sameShape("linear", residual, out);
     }
     if (out.elementCount() == 0) {

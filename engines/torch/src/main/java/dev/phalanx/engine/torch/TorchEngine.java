@@ -18,10 +18,11 @@ import org.jspecify.annotations.Nullable;
  * Kernels on LibTorch, for the CPU. Each group of kernels has a class of its own; this one hands
  * calls on.
  *
- * <p>All kernels are done when they return. LibTorch's and OpenBLAS's numbers of threads belong to
- * the process: the engine opened last sets them.
+ * <p>All kernels are done when they return. They run in the thread that calls; several threads are
+ * the matter of {@link TeamEngine}.
  */
 final class TorchEngine implements Engine {
+  private final int threads;
   private final TorchContext context;
   private final Elementwise elementwise;
   private final Reductions reductions;
@@ -37,9 +38,10 @@ final class TorchEngine implements Engine {
   private final Optimizers optimizers;
 
   TorchEngine(EngineOptions options) {
-    torch.set_num_threads(options.threads());
-    // OpenBLAS has threads of its own and does not listen to LibTorch.
-    openblas.blas_set_num_threads(options.threads());
+    // Kernels are divided among threads by TeamEngine, not inside of the libraries.
+    torch.set_num_threads(1);
+    openblas.blas_set_num_threads(1);
+    this.threads = options.threads();
     this.context = new TorchContext();
     this.elementwise = new Elementwise(context);
     this.reductions = new Reductions(context);
@@ -66,7 +68,7 @@ final class TorchEngine implements Engine {
         + Objects.requireNonNullElse(
             torch.class.getPackage().getImplementationVersion(), "(version unknown)")
         + " on the CPU, threads: "
-        + torch.get_num_threads();
+        + threads;
   }
 
   /** This engine computes on the CPU; LibTorch's CUDA build is not used yet. */

@@ -19,7 +19,7 @@ public final class TorchEngineProvider implements EngineProvider {
   @Override
   public Engine open(EngineOptions options) {
     try {
-      return new TorchEngine(options);
+      return options.threads() == 1 ? new TorchEngine(options) : new TeamEngine(options);
     } catch (LinkageError e) {
       throw new IllegalStateException(
           "The engine 'torch' cannot load LibTorch on "

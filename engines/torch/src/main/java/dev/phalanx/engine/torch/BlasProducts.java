@@ -1,0 +1,45 @@
+package dev.phalanx.engine.torch;
+
+import org.bytedeco.openblas.global.openblas;
+
+/** FLOAT32 products of matrices that lie anywhere in memory with any distance between rows. */
+final class BlasProducts {
+  private final FloatAddress left = new FloatAddress();
+  private final FloatAddress right = new FloatAddress();
+  private final FloatAddress result = new FloatAddress();
+
+  /**
+   * C [m, n] = alpha A [m, k] B [k, n] + beta C, by rows; a transposed factor lies as its
+   * transpose. Distances between rows are in elements.
+   */
+  void multiply(
+      boolean transposeA,
+      boolean transposeB,
+      long m,
+      long n,
+      long k,
+      double alpha,
+      long a,
+      long rowsOfA,
+      long b,
+      long rowsOfB,
+      double beta,
+      long c,
+      long rowsOfC) {
+    openblas.cblas_sgemm(
+        openblas.CblasRowMajor,
+        transposeA ? openblas.CblasTrans : openblas.CblasNoTrans,
+        transposeB ? openblas.CblasTrans : openblas.CblasNoTrans,
+        Math.toIntExact(m),
+        Math.toIntExact(n),
+        Math.toIntExact(k),
+        (float) alpha,
+        left.moveTo(a),
+        Math.toIntExact(rowsOfA),
+        right.moveTo(b),
+        Math.toIntExact(rowsOfB),
+        (float) beta,
+        result.moveTo(c),
+        Math.toIntExact(rowsOfC));
+  }
+}
