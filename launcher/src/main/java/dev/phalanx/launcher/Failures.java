@@ -22,6 +22,9 @@ import java.net.BindException;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
 import java.util.Optional;
 import java.util.concurrent.TimeoutException;
 
@@ -36,22 +39,34 @@ public final class Failures {
 
   /** What a failure is. */
   public static Failure describe(Throwable thrown) {
-    Throwable telling = thrown;
-    Optional<ExitStatus> status = Optional.empty();
-    Throwable next = thrown;
-    for (int depth = 0; next != null && depth < LONGEST_CAUSE_CHAIN; depth++) {
-      status = ownStatus(next);
-      if (status.isPresent()) {
-        telling = next;
-        break;
-      }
-      next = next.getCause();
-    }
+    Throwable telling = telling(thrown);
     return new Failure(
-        status.orElse(ExitStatus.RANK_FAILED),
+        ownStatus(telling).orElse(ExitStatus.RANK_FAILED),
         blame(telling),
         sentence(telling),
         stackTrace(thrown));
+  }
+
+  /**
+   * The exception of the chain that tells most: what ran out of memory, whoever reported it, or the
+   * first one that has a status of its own.
+   */
+  private static Throwable telling(Throwable thrown) {
+    List<Throwable> chain = new ArrayList<>();
+    for (Throwable next = thrown;
+        next != null && chain.size() < LONGEST_CAUSE_CHAIN;
+        next = next.getCause()) {
+      chain.add(next);
+    }
+    return chain.stream()
+        .filter(Failures::isOutOfMemory)
+        .findFirst()
+        .or(() -> chain.stream().filter(next -> ownStatus(next).isPresent()).findFirst())
+        .orElse(thrown);
+  }
+
+  private static boolean isOutOfMemory(Throwable thrown) {
+    return thrown instanceof OutOfMemoryError || thrown instanceof OutOfNativeMemoryException;
   }
 
   private static Optional<ExitStatus> ownStatus(Throwable thrown) {
@@ -71,7 +86,7 @@ public final class Failures {
     if (thrown instanceof NotFiniteException) {
       return Optional.of(ExitStatus.NOT_FINITE);
     }
-    if (thrown instanceof OutOfMemoryError || thrown instanceof OutOfNativeMemoryException) {
+    if (isOutOfMemory(thrown)) {
       return Optional.of(ExitStatus.OUT_OF_MEMORY);
     }
     if (thrown instanceof RendezvousRefusedException) {
@@ -95,9 +110,10 @@ public final class Failures {
     if (thrown instanceof BindException || thrown instanceof PortInUseException) {
       return Optional.of(ExitStatus.BUSY);
     }
-    if (thrown instanceof IOException
-        || thrown instanceof UncheckedIOException
-        || thrown instanceof TokenizerException) {
+    if (thrown instanceof UncheckedIOException && thrown.getCause() != null) {
+      return ownStatus(thrown.getCause());
+    }
+    if (thrown instanceof IOException || thrown instanceof TokenizerException) {
       return Optional.of(ExitStatus.INPUT_OUTPUT);
     }
     return Optional.empty();
@@ -136,7 +152,13 @@ public final class Failures {
   }
 
   private static String outOfMemory(String message) {
-    if (message.contains("Direct buffer") || message.contains("direct buffer")) {
+    if (message.contains("Physical memory") || message.contains("memory within limits")) {
+      return "out of native memory ("
+          + message
+          + "). Lower batch.micro, model.sequence or the model's size, or use more ranks.";
+    }
+    String lower = message.toLowerCase(Locale.ROOT);
+    if (lower.contains("direct buffer") || lower.contains("direct memory")) {
       return "out of direct memory ("
           + message
           + "). Lower communication.bucket_mb, or raise -XX:MaxDirectMemorySize in"

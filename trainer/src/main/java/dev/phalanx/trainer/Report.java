@@ -25,6 +25,9 @@ public final class Report {
   private final int worldSize;
   private final DeviceMesh mesh;
   private final String engine;
+  private static final List<Axis> COMMUNICATING_AXES =
+      List.of(Axis.DATA, Axis.TENSOR, Axis.PIPELINE);
+
   private final List<StepRecord> steps = new ArrayList<>();
   private final List<Evaluation> evaluations = new ArrayList<>();
 
@@ -102,8 +105,12 @@ public final class Report {
         .put("gradient_bytes", rank.gradientBytes())
         .put("optimizer_bytes", rank.optimizerBytes())
         .put("peak_activation_bytes", rank.peakActivationBytes());
-    node.putObject("bytes_sent").put(Axis.DATA.label(), rank.dataBytesSent());
-    node.putObject("messages_sent").put(Axis.DATA.label(), rank.dataMessagesSent());
+    ObjectNode bytes = node.putObject("bytes_sent");
+    ObjectNode messages = node.putObject("messages_sent");
+    for (Axis axis : COMMUNICATING_AXES) {
+      bytes.put(axis.label(), axis == Axis.DATA ? rank.dataBytesSent() : 0);
+      messages.put(axis.label(), axis == Axis.DATA ? rank.dataMessagesSent() : 0);
+    }
     node.put("compute_ms", rank.computeMillis())
         .put("exposed_communication_ms", rank.exposedCommunicationMillis())
         .put("idle_ms", rank.idleMillis());
