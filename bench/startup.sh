@@ -18,7 +18,7 @@ seconds_since() { "$PYTHON" -c "import sys, time; print(round(time.time() - floa
 ours() {
   local begin
   begin=$(date +%s.%N)
-  ./phalanx train bench/plans/S.yaml --set parallel.data=2 --set batch.global=16 --set threads=1 --set steps=2 --set log.every=1 \
+  ./phalanx train bench/plans/S.yaml --set parallel.data=2 --set batch.micro=4 --set threads=1 --set steps=2 --set log.every=1 \
     --set log.report=runs/bench/startup.json 2>&1 >/dev/null | while read -r line; do
     case "$line" in *"step 1/"*) seconds_since "$begin"; cat >/dev/null; break ;; esac
   done

@@ -21,6 +21,9 @@ final class WorkerCommands {
   private static final String KEPT_BYTES = Long.toString(256L << 20);
   private static final String OWN_OPTIONS = "PHALANX_WORKER_JAVA_OPTIONS";
 
+  /** Stands for a worker's first rank, so that each can write a file of its own. */
+  private static final String RANK_IN_OPTIONS = "{rank}";
+
   private final JobOptions job;
 
   WorkerCommands(JobOptions job) {
@@ -33,18 +36,22 @@ final class WorkerCommands {
     List<List<Integer>> workers =
         job.isInProcess() ? List.of(all) : all.stream().map(Collections::singletonList).toList();
     return workers.stream()
-        .map(ranks -> new WorkerSpec(ranks, command(ranks.size()), environment(ranks)))
+        .map(ranks -> new WorkerSpec(ranks, command(ranks), environment(ranks)))
         .toList();
   }
 
-  private List<String> command(int ranks) {
+  private List<String> command(List<Integer> ranks) {
     List<String> command = new ArrayList<>();
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
     // Two small heaps beside large native tensors: the serial collector starts fastest and keeps
     // least.
     command.add("-XX:+UseSerialGC");
     command.add("-Xms16m");
-    command.add("-Xmx" + (long) MEBIBYTES_OF_HEAP_PER_RANK * ranks + "m");
+    command.add("-Xmx" + (long) MEBIBYTES_OF_HEAP_PER_RANK * ranks.size() + "m");
+    // The optimizing compiler would spend a third of the start on code that runs for a moment only.
+    command.add("-XX:CompileThresholdScaling=5");
+    // Netty's flight-recorder events load the recorder in every process, whether it records or not.
+    command.add("-Dio.netty.jfr.enabled=false");
     command.addAll(commonFlags());
     // Tensors are freed by their arena, never by the garbage collector.
     command.add("-Dorg.bytedeco.javacpp.nopointergc=true");
@@ -53,7 +60,8 @@ final class WorkerCommands {
     command.add("-Dorg.slf4j.simpleLogger.defaultLogLevel=" + (job.isVerbose() ? "info" : "warn"));
     String options = System.getenv(OWN_OPTIONS);
     if (options != null && !options.isBlank()) {
-      command.addAll(List.of(options.trim().split("\\s+")));
+      String firstRank = ranks.get(0).toString();
+      command.addAll(List.of(options.trim().replace(RANK_IN_OPTIONS, firstRank).split("\\s+")));
     }
     command.add("-cp");
     command.add(System.getProperty("java.class.path"));

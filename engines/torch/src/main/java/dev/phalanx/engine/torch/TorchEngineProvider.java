@@ -19,6 +19,7 @@ public final class TorchEngineProvider implements EngineProvider {
   @Override
   public Engine open(EngineOptions options) {
     try {
+      NativeLibraries.locate();
       return options.threads() == 1 ? new TorchEngine(options) : new TeamEngine(options);
     } catch (LinkageError e) {
       throw new IllegalStateException(
