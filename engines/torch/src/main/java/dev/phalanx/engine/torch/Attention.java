@@ -23,7 +23,9 @@ import org.bytedeco.pytorch.global.torch;
  * <p>BFLOAT16 sequences are widened to FLOAT32 one at a time, so that only the results are rounded.
  */
 final class Attention {
-  private static final long MOST_ROWS = 128;
+  /** Fewer rows leave out more of the square above the diagonal, but make slower products. */
+  private static final long MOST_ROWS = 64;
+
   private static final long FEWEST_ROWS = 32;
 
   /** Scores at once: two tensors of so many FLOAT32 lie in the second-level cache. */
