@@ -5,6 +5,7 @@ import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.Tensor;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -13,6 +14,7 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
@@ -63,9 +65,26 @@ public final class CheckpointSaver implements AutoCloseable {
       List<SafetensorsWriter.Entry> model,
       List<SafetensorsWriter.Entry> optimizer)
       throws InterruptedException {
+    start(manifest, model, optimizer);
+    if (snapshots == null) {
+      finish();
+    }
+  }
+
+  /**
+   * Begins to save the tensors. Without snapshots they must stay as they are until {@link
+   * #awaitDone} or {@link #finish} says that it is done.
+   *
+   * @throws CheckpointWriteException where the save before failed
+   */
+  public void start(
+      CheckpointManifest manifest,
+      List<SafetensorsWriter.Entry> model,
+      List<SafetensorsWriter.Entry> optimizer)
+      throws InterruptedException {
     finish();
     if (snapshots == null) {
-      newest = Optional.of(write(manifest, model, optimizer));
+      underWay = writer.submit(() -> write(manifest, model, optimizer));
       return;
     }
     List<SafetensorsWriter.Entry> modelCopy = copy(snapshots, model, 0);
@@ -110,13 +129,28 @@ public final class CheckpointSaver implements AutoCloseable {
    * @throws CheckpointWriteException where it could not be
    */
   public void finish() throws InterruptedException {
+    while (!awaitDone(Duration.ofDays(1))) {
+      // It goes on for as long as the disk needs.
+    }
+  }
+
+  /**
+   * Waits until everything is written, but no longer than this.
+   *
+   * @return whether it is
+   * @throws CheckpointWriteException where it could not be
+   */
+  public boolean awaitDone(Duration longest) throws InterruptedException {
     Future<Path> waiting = underWay;
     if (waiting == null) {
-      return;
+      return true;
     }
     try {
-      newest = Optional.of(waiting.get());
+      newest = Optional.of(waiting.get(longest.toNanos(), TimeUnit.NANOSECONDS));
       underWay = null; // not where the wait is interrupted: the write goes on
+      return true;
+    } catch (TimeoutException e) {
+      return false;
     } catch (ExecutionException e) {
       underWay = null;
       if (e.getCause() instanceof CheckpointWriteException failure) {

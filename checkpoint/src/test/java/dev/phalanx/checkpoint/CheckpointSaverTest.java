@@ -13,6 +13,7 @@ import java.io.IOException;
 import java.io.InterruptedIOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
@@ -157,6 +158,19 @@ final class CheckpointSaverTest {
       assertThat(published).startsWith(step(100));
       assertThat(saver.newest()).contains(step(100));
       opener.get(30, TimeUnit.SECONDS);
+    }
+  }
+
+  @Test
+  void whoeverWaitsWithALimitHearsWhetherItIsDone() throws Exception {
+    Gate gate = new Gate();
+    try (CheckpointSaver saver = atOnce(gate, 3)) {
+      assertThat(saver.awaitDone(Duration.ZERO)).isTrue();
+      saver.start(Checkpoints.manifest(100), model, optimizer);
+      assertThat(saver.awaitDone(Duration.ofMillis(1))).isFalse();
+      gate.open();
+      assertThat(saver.awaitDone(Duration.ofSeconds(30))).isTrue();
+      assertThat(saver.newest()).contains(step(100));
     }
   }
 

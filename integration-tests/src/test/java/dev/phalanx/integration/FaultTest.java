@@ -100,6 +100,23 @@ final class FaultTest {
     assertThat(more.path("steps").path(0).path("step").intValue()).isEqualTo(done + 1);
   }
 
+  /** As schedulers and service managers do. */
+  @Test
+  void aSignalToEveryProcessStopsTheJobAsOneToTheLauncherDoes() throws Exception {
+    try (Command.Started job = start("1.0e-3", "--workers", "2")) {
+      List<ProcessHandle> workers = workers(job, 2);
+      for (ProcessHandle worker : workers) {
+        signal(worker, "TERM");
+      }
+      signal(job.handle(), "TERM");
+      Command.Outcome outcome = job.await();
+      assertThat(outcome.status()).as(outcome.error()).isEqualTo(80);
+      assertThat(workers).noneMatch(ProcessHandle::isAlive);
+    }
+    JsonNode report = new ObjectMapper().readTree(folder.resolve("report.json").toFile());
+    assertThat(report.path("result").asText()).isEqualTo("stopped");
+  }
+
   @Test
   void aSecondSignalEndsAtOnceAndLeavesNothing() throws Exception {
     // A step of this plan takes minutes: the first signal alone would wait for it.

@@ -7,15 +7,19 @@ import dev.phalanx.checkpoint.LocalCheckpointStore;
 import dev.phalanx.checkpoint.SavedCheckpoint;
 import dev.phalanx.checkpoint.safetensors.SafetensorsFile;
 import dev.phalanx.checkpoint.safetensors.SafetensorsWriter;
+import dev.phalanx.collectives.ReduceOperation;
 import dev.phalanx.tensor.Arena;
+import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Device;
 import dev.phalanx.tensor.Engine;
+import dev.phalanx.tensor.Tensor;
 import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.config.JobConfigWriter;
 import dev.phalanx.trainer.model.TransformerConfig;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
@@ -33,6 +37,7 @@ final class Checkpointing implements AutoCloseable {
   private final JobConfig config;
   private final RankContext context;
   private final Engine engine;
+  private final Arena arena;
   private final TrainingState state;
   private final Optional<String> tokenizer;
   private final JobListener listener;
@@ -45,12 +50,14 @@ final class Checkpointing implements AutoCloseable {
       JobConfig config,
       RankContext context,
       Engine engine,
+      Arena arena,
       TrainingState state,
       Optional<String> tokenizer,
       JobListener listener) {
     this.config = config;
     this.context = context;
     this.engine = engine;
+    this.arena = arena;
     this.state = state;
     this.tokenizer = tokenizer;
     this.listener = listener;
@@ -68,15 +75,17 @@ final class Checkpointing implements AutoCloseable {
 
   /**
    * @param config with a complete model section, which is what checkpoints keep
+   * @param arena on the host; for what ranks tell each other
    */
   static Checkpointing open(
       JobConfig config,
       RankContext context,
       Engine engine,
+      Arena arena,
       TrainingState state,
       Optional<String> tokenizer,
       JobListener listener) {
-    return new Checkpointing(config, context, engine, state, tokenizer, listener);
+    return new Checkpointing(config, context, engine, arena, state, tokenizer, listener);
   }
 
   private void published(Path directory) {
@@ -92,10 +101,17 @@ final class Checkpointing implements AutoCloseable {
    *     yet, the job begins anew
    * @return the steps that are done
    */
-  long restore(Optional<Path> from) throws IOException {
+  long restore(Optional<Path> from) throws IOException, InterruptedException {
     if (store != null) {
       store.cleanUp();
     }
+    context.world().barrier().await(); // nobody looks before rank 0 has tidied up
+    long step = restoreOwn(from);
+    requireSameOnAllRanks(step);
+    return step;
+  }
+
+  private long restoreOwn(Optional<Path> from) throws IOException {
     if (from.isEmpty()) {
       setAsideEarlierRun();
       return 0;
@@ -108,6 +124,31 @@ final class Checkpointing implements AutoCloseable {
     restored = directory;
     listener.resumed(step, directory.get());
     return step;
+  }
+
+  private void requireSameOnAllRanks(long step) throws InterruptedException {
+    long least = (long) agree(step, ReduceOperation.MINIMUM);
+    long most = (long) agree(step, ReduceOperation.MAXIMUM);
+    if (least != most) {
+      throw new BadCheckpointException(
+          "Rank "
+              + context.rank()
+              + " found the checkpoint of step "
+              + step
+              + ", but ranks found those of steps "
+              + least
+              + " to "
+              + most
+              + ". Name one checkpoint that every rank sees: --resume DIR/step-...");
+    }
+  }
+
+  private double agree(double own, ReduceOperation operation) throws InterruptedException {
+    try (Tensor value = arena.allocate(DType.FLOAT64, 1)) {
+      value.byteBuffer(0, Double.BYTES).putDouble(0, own);
+      context.world().allReduce(value, operation).await();
+      return value.byteBuffer(0, Double.BYTES).getDouble(0);
+    }
   }
 
   private void setAsideEarlierRun() throws IOException {
@@ -211,15 +252,36 @@ final class Checkpointing implements AutoCloseable {
   /** Saves where the plan says so, and always after the last step. */
   void afterStep(long done, boolean isLast) throws InterruptedException {
     JobConfig.Checkpoint settings = config.checkpoint().orElse(null);
-    CheckpointSaver saving = saver;
-    if (saving == null || settings == null) {
+    if (settings == null) {
       return;
     }
     boolean isDue = settings.every() > 0 && done % settings.every() == 0;
-    if (isDue || isLast) {
-      engine.synchronize(state.flat().master().device());
-      saving.save(manifest(done), entries(state.parameters()), entries(state.optimizerState()));
+    if (!isDue && !isLast) {
+      return;
     }
+    awaitSaved(); // the one before
+    CheckpointSaver saving = saver;
+    if (saving != null) {
+      engine.synchronize(state.flat().master().device());
+      saving.start(manifest(done), entries(state.parameters()), entries(state.optimizerState()));
+    }
+    if (!settings.async()) {
+      awaitSaved();
+    }
+  }
+
+  /**
+   * Waits until rank 0 has written what is under way. A large checkpoint may take longer than ranks
+   * wait for each other, so meanwhile they hear from each other.
+   */
+  private void awaitSaved() throws InterruptedException {
+    Duration pause = config.communication().timeout().dividedBy(4);
+    boolean isSaved;
+    do {
+      CheckpointSaver saving = saver;
+      boolean isDone = saving == null || saving.awaitDone(pause);
+      isSaved = agree(isDone ? 1 : 0, ReduceOperation.MINIMUM) == 1;
+    } while (!isSaved);
   }
 
   private CheckpointManifest manifest(long done) {
@@ -242,8 +304,8 @@ final class Checkpointing implements AutoCloseable {
 
   /** Waits until everything is on disk. */
   void finish() throws InterruptedException {
-    if (saver != null) {
-      saver.finish();
+    if (config.checkpoint().isPresent()) {
+      awaitSaved();
     }
   }
 

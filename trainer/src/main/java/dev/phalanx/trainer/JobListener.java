@@ -21,6 +21,12 @@ public interface JobListener {
   /** A checkpoint of this step is published. */
   default void checkpointSaved(long step, Path directory) {}
 
+  /**
+   * The job ends because of this; called on every rank, before its memory and connections are
+   * closed, which may take a while and which other ranks notice.
+   */
+  default void failed(Throwable failure) {}
+
   /** The job went on from a checkpoint of this step. */
   default void resumed(long step, Path directory) {}
 }

@@ -32,6 +32,7 @@ public final class TrainingJob {
   private final JobConfig config;
   private final RankContext context;
   private final JobListener listener;
+  private final JobListener everyRanksListener;
   private final Optional<Path> resumeFrom;
 
   /**
@@ -43,6 +44,7 @@ public final class TrainingJob {
     this.config = config;
     this.context = context;
     this.listener = context.rank() == 0 ? listener : JobListener.NONE;
+    this.everyRanksListener = listener;
     this.resumeFrom = resumeFrom;
   }
 
@@ -125,9 +127,8 @@ public final class TrainingJob {
             DeviceMesh.dataParallel(context.worldSize()),
             engine.name());
     try (Checkpointing checkpoints =
-        Checkpointing.open(resolved, context, engine, state, tokenizer, listener)) {
+        Checkpointing.open(resolved, context, engine, stateArena, state, tokenizer, listener)) {
       long firstStep = checkpoints.restore(resumeFrom);
-      dataGroup.barrier().await();
       listener.started(summary(engine, state, firstStep));
       return new Run(steps, evaluator, checkpoints, report, stepArena, stateArena, state)
           .from(firstStep);
@@ -195,7 +196,10 @@ public final class TrainingJob {
         return result(
             stopped ? JobResult.Outcome.STOPPED : JobResult.Outcome.COMPLETED, done, firstStep);
       } catch (RuntimeException | Error | InterruptedException | IOException e) {
+        everyRanksListener.failed(e);
         reportFailure(e);
+        // Buckets may be under way: nobody may read or write their memory when it is freed.
+        context.world().close();
         throw e;
       }
     }

@@ -69,7 +69,10 @@ public final class Main implements Runnable {
   public static void main(String[] arguments) {
     LibraryLogs.keepWarningsOnly();
     int code = execute(arguments, System.err);
-    System.out.flush();
+    if (System.out.checkError() && code == ExitStatus.DONE.code()) { // flushes
+      System.err.println("phalanx: the result could not be written to standard output");
+      code = ExitStatus.INPUT_OUTPUT.code();
+    }
     System.err.flush();
     // Threads of libraries may still run; all work of the command is done.
     Runtime.getRuntime().exit(code);

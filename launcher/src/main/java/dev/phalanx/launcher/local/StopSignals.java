@@ -41,11 +41,11 @@ final class StopSignals implements AutoCloseable {
 
   private void ask(ExitStatus status) {
     if (asked.compareAndSet(null, status)) {
+      group.requestStop(); // first: a terminal that is held up must not hold up the stop
       console.line(
           "Stopping after this step"
               + (savesCheckpoint ? " and saving a checkpoint" : "")
               + "; press Ctrl-C again to end at once.");
-      group.requestStop();
     } else {
       group.kill();
     }

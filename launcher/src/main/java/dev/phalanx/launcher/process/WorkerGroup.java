@@ -81,7 +81,7 @@ public final class WorkerGroup implements AutoCloseable {
 
   /** Gives a worker its first line of standard input. */
   public void assign(int worker, String line) {
-    workers.get(worker).tell(line);
+    workers.get(worker).assign(line);
   }
 
   /** The process identifiers, in the order of the specs. */
@@ -91,7 +91,7 @@ public final class WorkerGroup implements AutoCloseable {
 
   /** Asks every worker to stop after the step that it is in. */
   public void requestStop() {
-    workers.forEach(worker -> worker.tell("stop"));
+    workers.forEach(WorkerProcess::requestStop);
   }
 
   /** Kills every worker now. */

@@ -19,11 +19,19 @@ final class WorkerProcess {
    */
   private static final long READERS_JOIN_MILLIS = 500;
 
+  /**
+   * A worker that ended well has told its results: they are read to the end, even where this host
+   * is so busy that it takes a while.
+   */
+  private static final long RESULTS_JOIN_MILLIS = 30_000;
+
   private final WorkerSpec spec;
   private final Process process;
   private final BlockingQueue<Notice> notices;
   private final OutputStream control;
   private volatile String lastLine = "";
+  private boolean isAssigned;
+  private boolean isStopAsked;
 
   private WorkerProcess(WorkerSpec spec, Process process, BlockingQueue<Notice> notices) {
     this.spec = spec;
@@ -85,7 +93,7 @@ final class WorkerProcess {
   private void awaitEnd(Thread output, Thread error) {
     try {
       int code = process.waitFor();
-      output.join(READERS_JOIN_MILLIS);
+      output.join(code == 0 ? RESULTS_JOIN_MILLIS : READERS_JOIN_MILLIS);
       error.join(READERS_JOIN_MILLIS);
       notices.put(new Notice.Ended(this, code));
     } catch (InterruptedException e) {
@@ -101,18 +109,34 @@ final class WorkerProcess {
     }
   }
 
-  /**
-   * Writes a line to the control channel. A worker that is gone does not read it: its end is
-   * noticed elsewhere.
-   */
-  void tell(String line) {
+  /** Gives the worker the first line of its standard input. */
+  void assign(String line) {
     synchronized (control) { // the watching thread and the one that handles signals both write
-      try {
-        control.write((line + "\n").getBytes(StandardCharsets.UTF_8));
-        control.flush();
-      } catch (IOException e) {
-        // The pipe's reader is gone, and so is the worker.
+      tell(line);
+      isAssigned = true;
+      if (isStopAsked) {
+        tell("stop");
       }
+    }
+  }
+
+  /** Asks for a stop after the step; before the assignment it is kept until after it. */
+  void requestStop() {
+    synchronized (control) { // see assign
+      isStopAsked = true;
+      if (isAssigned) {
+        tell("stop");
+      }
+    }
+  }
+
+  /** A worker that is gone does not read the line: its end is noticed elsewhere. */
+  private void tell(String line) {
+    try {
+      control.write((line + "\n").getBytes(StandardCharsets.UTF_8));
+      control.flush();
+    } catch (IOException e) {
+      // The pipe's reader is gone, and so is the worker.
     }
   }
 

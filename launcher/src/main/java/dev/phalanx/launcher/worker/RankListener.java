@@ -1,5 +1,6 @@
 package dev.phalanx.launcher.worker;
 
+import dev.phalanx.launcher.Failures;
 import dev.phalanx.launcher.event.WorkerEvent;
 import dev.phalanx.trainer.JobListener;
 import dev.phalanx.trainer.JobSummary;
@@ -10,6 +11,7 @@ import java.nio.file.Path;
 final class RankListener implements JobListener {
   private final int rank;
   private final EventWriter events;
+  private volatile boolean hasToldFailure;
 
   RankListener(int rank, EventWriter events) {
     this.rank = rank;
@@ -34,6 +36,17 @@ final class RankListener implements JobListener {
   @Override
   public void checkpointSaved(long step, Path directory) {
     events.write(new WorkerEvent.CheckpointSaved(rank, step, directory));
+  }
+
+  @Override
+  public void failed(Throwable failure) {
+    events.write(new WorkerEvent.Failed(rank, Failures.describe(failure)));
+    hasToldFailure = true;
+  }
+
+  /** Whether the launcher knows already. */
+  boolean hasToldFailure() {
+    return hasToldFailure;
   }
 
   @Override

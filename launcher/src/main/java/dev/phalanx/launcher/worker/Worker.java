@@ -85,20 +85,16 @@ final class Worker {
   }
 
   private void runRank(int rank, JobConfig config, Worlds worlds) {
+    RankListener listener = new RankListener(rank, events);
     try (Communicator world = worlds.join(rank)) {
       JobResult result =
-          new TrainingJob(
-                  config,
-                  context(rank, world),
-                  new RankListener(rank, events),
-                  assignment.resumeFrom())
-              .run();
+          new TrainingJob(config, context(rank, world), listener, assignment.resumeFrom()).run();
       events.write(new WorkerEvent.Finished(rank, result));
     } catch (RuntimeException | IOException | Error e) {
-      failed(rank, Failures.describe(e));
+      failed(rank, listener, Failures.describe(e));
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
-      failed(rank, Failures.describe(e));
+      failed(rank, listener, Failures.describe(e));
     }
   }
 
@@ -114,8 +110,10 @@ final class Worker {
         stopRequested);
   }
 
-  private void failed(int rank, Failure failure) {
+  private void failed(int rank, RankListener listener, Failure failure) {
     firstFailure.compareAndSet(null, failure.status());
-    events.write(new WorkerEvent.Failed(rank, failure));
+    if (!listener.hasToldFailure()) {
+      events.write(new WorkerEvent.Failed(rank, failure));
+    }
   }
 }

@@ -24,8 +24,11 @@ public final class WorkerMain {
     EventWriter events = new EventWriter(new FileOutputStream(FileDescriptor.out));
     System.setOut(System.err);
     LibraryLogs.keepWarningsOnly();
-    // Ctrl-C reaches every process of the terminal; the launcher decides what it means for workers.
+    // Ctrl-C and a scheduler's SIGTERM reach every process of the job; the launcher decides what
+    // they
+    // mean for workers, and ends them by closing their standard input.
     Signals.ignore("INT");
+    Signals.ignore("TERM");
     ControlChannel control = ControlChannel.listen(System.in, () -> halt(ExitStatus.LAUNCHER_LOST));
     int rank = Integer.parseInt(System.getenv().getOrDefault("RANK", "0"));
     Thread.setDefaultUncaughtExceptionHandler((thread, thrown) -> halt(fail(events, rank, thrown)));

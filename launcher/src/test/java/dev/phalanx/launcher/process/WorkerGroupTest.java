@@ -91,6 +91,24 @@ final class WorkerGroupTest {
     threads.shutdownNow();
   }
 
+  @Test
+  void aStopThatIsAskedForBeforeTheAssignmentComesAfterIt() throws Exception {
+    WorkerGroup started =
+        WorkerGroup.start(
+            specs(
+                "read -r first\nread -r second\n[ \"$first $second\" = 'plan stop' ] || exit 9\n"
+                    + tell(finished(0))),
+            log::add,
+            heard::add,
+            PATIENT);
+    group = started;
+    started.requestStop();
+    started.assign(0, "plan");
+    GroupOutcome outcome = threads.submit(started::await).get(PATIENCE_SECONDS, SECONDS);
+    assertThat(outcome).isInstanceOf(GroupOutcome.Finished.class);
+    assertNoProcessIsLeft();
+  }
+
   private GroupOutcome run(Timing timing, Reaction reaction, String... scripts) throws Exception {
     WorkerGroup started =
         WorkerGroup.start(specs(scripts), log::add, event -> react(event, reaction), timing);
@@ -312,13 +330,15 @@ final class WorkerGroupTest {
 
   @Test
   void aStopIsToldToEveryWorker() throws Exception {
-    String stops = "read -r line\n[ \"$line\" = stop ] || exit 3\n";
+    String stops = "read -r plan\nread -r line\n[ \"$line\" = stop ] || exit 3\n";
 
     GroupOutcome outcome =
         run(
             PATIENT,
             (event, workers) -> {
               if (event.equals(ready(0))) {
+                workers.assign(0, "plan");
+                workers.assign(1, "plan");
                 workers.requestStop();
               }
             },
