@@ -7,6 +7,7 @@ import java.io.RandomAccessFile;
 import java.net.InetAddress;
 import java.net.ServerSocket;
 import java.net.URISyntaxException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.Paths;
@@ -88,6 +89,43 @@ final class BadInputTest {
     assertThat(outcome.status()).isEqualTo(64);
     assertThat(outcome.error().lines().filter(line -> line.contains("plan.yaml:")))
         .hasSizeGreaterThanOrEqualTo(3);
+  }
+
+  /** A misspelt key does not hide that the batch does not divide or a feature is not there. */
+  @Test
+  void mistakesInWritingAndInMeaningComeAtOnce() throws Exception {
+    Command.Outcome outcome =
+        train(PLAN.replace("layers", "layer") + "precision: fp16\nsharding: {zero: 2}\n");
+    assertThat(outcome.status()).isEqualTo(64);
+    assertThat(outcome.error()).contains("'layers'", "fp16", "sharding.zero");
+  }
+
+  @Test
+  void weightsThatCallThemselvesWholeNumbersAreRefused() throws Exception {
+    copyModel("hf-tiny-gpt2", folder.resolve("model"));
+    Path weights = folder.resolve("model/model.safetensors");
+    byte[] bytes = Files.readAllBytes(weights);
+    String header = new String(bytes, StandardCharsets.ISO_8859_1);
+    Files.write(
+        weights, header.replaceFirst("\"F32\"", "\"I32\"").getBytes(StandardCharsets.ISO_8859_1));
+    Command.Outcome outcome =
+        Command.in(folder).run("generate", "--hf", "model", "--tokens", "1,2", "--json");
+    assertThat(outcome.status()).as(outcome.error()).isEqualTo(76);
+    assertThat(outcome.error()).contains("whole numbers");
+    assertOneMessage(outcome);
+  }
+
+  @Test
+  void aModelThatCannotBeIsABadWeightsFile() throws Exception {
+    copyModel("hf-tiny-gpt2", folder.resolve("model"));
+    Path config = folder.resolve("model/config.json");
+    Files.writeString(
+        config, Files.readString(config).replaceFirst("\"n_head\": *[0-9]+", "\"n_head\": 7"));
+    Command.Outcome outcome =
+        Command.in(folder).run("generate", "--hf", "model", "--tokens", "1,2", "--json");
+    assertThat(outcome.status()).as(outcome.error()).isEqualTo(76);
+    assertThat(outcome.error()).contains("config.json");
+    assertOneMessage(outcome);
   }
 
   @Test

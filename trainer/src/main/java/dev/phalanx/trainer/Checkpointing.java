@@ -204,6 +204,18 @@ final class Checkpointing implements AutoCloseable {
   private void requireFit(SavedCheckpoint checkpoint) {
     CheckpointManifest manifest = checkpoint.manifest();
     JobConfig saved = SavedModels.plan(checkpoint);
+    if (manifest.samples() != manifest.step() * saved.batch().global()) {
+      throw new BadCheckpointException(
+          "The checkpoint "
+              + checkpoint.directory()
+              + " is damaged: after step "
+              + manifest.step()
+              + " of "
+              + saved.batch().global()
+              + " samples each it names "
+              + manifest.samples()
+              + " samples. Take an older checkpoint or copy it again.");
+    }
     TransformerConfig here = ModelSetup.sizes(config.model(), config.model().vocab());
     TransformerConfig there = SavedModels.config(checkpoint);
     requireSame(checkpoint, "model.family", there.family(), here.family());
@@ -216,6 +228,7 @@ final class Checkpointing implements AutoCloseable {
     requireSame(checkpoint, "model.vocab", there.vocabulary(), here.vocabulary());
     requireSame(checkpoint, "model.tied_embeddings", there.isTied(), here.isTied());
     requireSame(checkpoint, "optimizer.kind", manifest.optimizer(), optimizerKind());
+    requireSame(checkpoint, "seed", manifest.seed(), config.seed());
     requireSame(checkpoint, "batch.global", saved.batch().global(), config.batch().global());
   }
 

@@ -20,11 +20,19 @@ final class DataSetup implements AutoCloseable {
   private static final Path CACHE = Path.of("runs", ".token-cache");
 
   private final JobConfig.Data data;
+  private final Optional<String> tokenizer;
   private @Nullable TokenSource source;
 
   private DataSetup(JobConfig.Data data, @Nullable TokenSource source) {
     this.data = data;
     this.source = source;
+    this.tokenizer =
+        data.tokenizerName()
+            .or(
+                () ->
+                    source instanceof TokenFile file
+                        ? Optional.of(file.tokenizerName())
+                        : Optional.empty());
   }
 
   /**
@@ -57,12 +65,7 @@ final class DataSetup implements AutoCloseable {
    * names it.
    */
   Optional<String> tokenizer() {
-    return data.tokenizerName()
-        .or(
-            () ->
-                source instanceof TokenFile file
-                    ? Optional.of(file.tokenizerName())
-                    : Optional.empty());
+    return tokenizer;
   }
 
   /** Cuts the tokens into samples; the result owns the source. */

@@ -31,7 +31,8 @@ final class Evaluator {
   private final Tensor part; // [1] FLOAT64
 
   /**
-   * @param batches micro-batches that each data-parallel rank takes at most
+   * @param samplesAtMost how many of the held-out samples are taken, from the first on: the same
+   *     ones in every layout
    */
   Evaluator(
       Arena stateArena,
@@ -40,14 +41,14 @@ final class Evaluator {
       Communicator dataGroup,
       BatchSource samples,
       int microBatch,
-      long batches) {
+      long samplesAtMost) {
     this.engine = stepArena.engine();
     this.stepArena = stepArena;
     this.model = model;
     this.dataGroup = dataGroup;
     this.samples = samples;
     this.microBatch = microBatch;
-    this.sampleLimit = Math.min(samples.samplesPerEpoch(), batches * microBatch * dataGroup.size());
+    this.sampleLimit = Math.min(samples.samplesPerEpoch(), samplesAtMost);
     this.sums = stateArena.allocate(DType.FLOAT64, 2);
     this.part = stateArena.allocate(DType.FLOAT64, 1);
   }

@@ -7,6 +7,7 @@ package dev.phalanx.trainer;
  * @param firstStep the step that comes first, from 1; more than 1 after a resume
  * @param lastStep the step that comes last
  * @param parameters of the whole model
+ * @param engineName as plan files and reports name it
  * @param engine the engine's description
  */
 public record JobSummary(
@@ -14,6 +15,7 @@ public record JobSummary(
     int worldSize,
     String model,
     long parameters,
+    String engineName,
     String engine,
     String precision,
     long tokensPerStep,

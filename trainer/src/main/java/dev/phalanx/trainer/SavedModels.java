@@ -1,7 +1,9 @@
 package dev.phalanx.trainer;
 
+import dev.phalanx.checkpoint.BadCheckpointException;
 import dev.phalanx.checkpoint.CheckpointManifest;
 import dev.phalanx.checkpoint.SavedCheckpoint;
+import dev.phalanx.trainer.config.ConfigurationException;
 import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.config.JobConfigParser;
 import dev.phalanx.trainer.model.TransformerConfig;
@@ -12,10 +14,16 @@ public final class SavedModels {
 
   /** The plan that the checkpoint was written with, every size filled in. */
   public static JobConfig plan(SavedCheckpoint checkpoint) {
-    return JobConfigParser.parse(
-            checkpoint.directory().resolve(CheckpointManifest.FILE).toString(),
-            checkpoint.manifest().plan())
-        .config();
+    String file = checkpoint.directory().resolve(CheckpointManifest.FILE).toString();
+    try {
+      return JobConfigParser.parse(file, checkpoint.manifest().plan()).config();
+    } catch (ConfigurationException e) {
+      throw new BadCheckpointException(
+          file
+              + " is damaged: its plan cannot be read. Take an older checkpoint or copy it again. "
+              + e.getMessage(),
+          e);
+    }
   }
 
   /** The model's sizes. */

@@ -118,7 +118,7 @@ public final class TrainingJob {
                         dataGroup,
                         heldOut,
                         Math.toIntExact(config.batch().micro()),
-                        config.evaluation().batches()))
+                        config.evaluation().batches() * config.batch().global()))
             .orElse(null);
     Report report =
         new Report(
@@ -141,6 +141,7 @@ public final class TrainingJob {
         context.worldSize(),
         state.model().config().family().name().toLowerCase(Locale.ROOT),
         state.flat().elementCount(),
+        engine.name(),
         engine.description(),
         config.precision().label(),
         tokensPerStep(state),

@@ -155,6 +155,11 @@ public final class SafetensorsDirectory implements AutoCloseable {
     return file(name, fileOf.get(name)).shape(name);
   }
 
+  /** As {@link SafetensorsFile#isFloatingPoint}. */
+  public boolean isFloatingPoint(String name) {
+    return file(name, fileOf.get(name)).isFloatingPoint(name);
+  }
+
   /** See {@link SafetensorsFile#read}. */
   public void read(String name, Tensor destination, Engine engine) throws IOException {
     file(name, fileOf.get(name)).read(name, destination, engine);

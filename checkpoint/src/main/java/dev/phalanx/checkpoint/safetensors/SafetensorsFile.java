@@ -107,6 +107,14 @@ public final class SafetensorsFile implements AutoCloseable {
     return entry(name).shape();
   }
 
+  /**
+   * Whether a tensor holds numbers with a fraction, as weights do; true also for a type that cannot
+   * be read, which {@link #read} refuses.
+   */
+  public boolean isFloatingPoint(String name) {
+    return entry(name).type().dtype().map(DType::isFloatingPoint).orElse(true);
+  }
+
   /** The type's name in the format: {@code F32}, {@code BF16} and so on. */
   public String typeName(String name) {
     return entry(name).type().name();

@@ -117,7 +117,7 @@ final class GenerateCommand implements Callable<Integer> {
     try (Engine engine = Engines.open("auto", new EngineOptions(threads));
         GenerationModel model = open(engine)) {
       int[] given = given(model);
-      Generator generator = model.generator();
+      Generator generator = model.generator((long) given.length + maximumTokens);
       OptionalInt end = model.tokenizer().map(Tokenizer::endOfText).orElse(OptionalInt.empty());
       List<Integer> tokens = generator.generate(given, maximumTokens, sampling, end, token -> {});
       Optional<String> text =

@@ -80,7 +80,8 @@ public final class Main implements Runnable {
 
   /** Runs a command line and gives its exit status. */
   static int execute(String[] arguments, PrintStream error) {
-    boolean isVerbose = Arrays.asList(arguments).contains("--verbose");
+    boolean isVerbose =
+        Arrays.stream(arguments).anyMatch(word -> word.equals("--verbose") || word.equals("-v"));
     CommandLine line = new CommandLine(new Main());
     line.setExecutionExceptionHandler(
         (exception, failed, parsed) -> report(exception, isVerbose, error));

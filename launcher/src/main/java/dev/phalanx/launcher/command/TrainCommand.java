@@ -14,8 +14,6 @@ import dev.phalanx.trainer.JobResult;
 import dev.phalanx.trainer.Preflight;
 import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.config.JobConfigParser;
-import dev.phalanx.trainer.config.JobConfigValidator;
-import dev.phalanx.trainer.config.ParsedPlan;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -71,14 +69,18 @@ final class TrainCommand implements Callable<Integer> {
   @Override
   public Integer call() throws Exception {
     Path baseDirectory = Path.of("").toAbsolutePath();
-    ParsedPlan parsed = JobConfigParser.read(plan, overrides);
-    int worldSize = worldSize(parsed.config());
-    JobConfigValidator.validate(parsed, worldSize);
-    JobConfig config = parsed.config();
+    JobConfig config = JobConfigParser.readAndValidate(plan, overrides, this::worldSize).config();
+    int worldSize = worldSize(config);
+    requireTransport(config, worldSize);
     Optional<Path> resumeFrom = resumeFrom(config, baseDirectory);
     Preflight.check(config, baseDirectory);
 
     Console console = common.console();
+    if (config.log().tensorboard().isPresent()) {
+      console.line(
+          "log.tensorboard: this version does not write TensorBoard's files; log.report has the"
+              + " same numbers.");
+    }
     JobOptions options =
         new JobOptions(
             config, worldSize, isInProcess, common.isVerbose, resumeFrom, port(), baseDirectory);
@@ -87,6 +89,22 @@ final class TrainCommand implements Callable<Integer> {
     JobOutcome outcome = LocalJob.run(options, console, progress);
     show(outcome, config, console, baseDirectory);
     return outcome.status().code();
+  }
+
+  /** A plan that names a transport gets that one, or a refusal. */
+  private void requireTransport(JobConfig config, int worldSize) {
+    JobConfig.Transport transport = config.communication().transport();
+    if (transport == JobConfig.Transport.TCP && isInProcess) {
+      throw CommandException.usage(
+          "communication.transport is tcp, but the ranks of --in-process are threads that share"
+              + " memory; leave --in-process out, or write 'transport: auto'");
+    }
+    if (transport == JobConfig.Transport.INPROCESS && !isInProcess && worldSize > 1) {
+      throw CommandException.usage(
+          "communication.transport is inprocess, but "
+              + worldSize
+              + " ranks are to run as processes; add --in-process, or write 'transport: auto'");
+    }
   }
 
   private int worldSize(JobConfig config) {

@@ -94,6 +94,7 @@ public final class EventCodec {
         .put("world_size", summary.worldSize())
         .put("model", summary.model())
         .put("parameters", summary.parameters())
+        .put("engine_name", summary.engineName())
         .put("engine", summary.engine())
         .put("precision", summary.precision())
         .put("tokens_per_step", summary.tokensPerStep())
@@ -107,6 +108,7 @@ public final class EventCodec {
         node.path("world_size").intValue(),
         node.path("model").asText(),
         node.path("parameters").longValue(),
+        node.path("engine_name").asText(),
         node.path("engine").asText(),
         node.path("precision").asText(),
         node.path("tokens_per_step").longValue(),

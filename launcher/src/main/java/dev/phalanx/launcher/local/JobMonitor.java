@@ -68,7 +68,7 @@ final class JobMonitor {
     if (file.isEmpty()) {
       return;
     }
-    String engine = summary.map(JobSummary::engine).orElse(job.config().engine().label());
+    String engine = summary.map(JobSummary::engineName).orElse(job.config().engine().label());
     Report report =
         new Report(
             job.config().name(), job.worldSize(), DeviceMesh.dataParallel(job.worldSize()), engine);

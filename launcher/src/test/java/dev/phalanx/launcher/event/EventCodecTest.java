@@ -48,7 +48,16 @@ final class EventCodecTest {
         .as(
             (name, worldSize, model, parameters, engine, precision, tokens, step) ->
                 new JobSummary(
-                    name, worldSize, model, parameters, engine, precision, tokens, step, ~step));
+                    name,
+                    worldSize,
+                    model,
+                    parameters,
+                    name + engine,
+                    engine,
+                    precision,
+                    tokens,
+                    step,
+                    ~step));
   }
 
   private static Arbitrary<StepRecord> steps() {

@@ -25,7 +25,9 @@ final class ProgressTest {
 
   private static WorkerEvent started(long firstStep, long lastStep) {
     return new WorkerEvent.Started(
-        0, new JobSummary("tiny", 2, "gpt2", 12_345, "torch", "fp32", TOKENS, firstStep, lastStep));
+        0,
+        new JobSummary(
+            "tiny", 2, "gpt2", 12_345, "torch", "torch", "fp32", TOKENS, firstStep, lastStep));
   }
 
   private static WorkerEvent step(long step, double loss, double millis) {

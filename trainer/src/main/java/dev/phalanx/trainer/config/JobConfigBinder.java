@@ -38,9 +38,7 @@ final class JobConfigBinder {
     this.problems = problems;
   }
 
-  /**
-   * @throws ConfigurationException with every mistake found so far and here
-   */
+  /** Where {@link Problems} has found something, other values stand in for what is wrong. */
   ParsedPlan bind(PlanNode.Mapping plan) {
     Section top = new Section(plan, problems, positions);
     String name = top.text("name", "quickstart").orElse(stem());
@@ -68,7 +66,6 @@ final class JobConfigBinder {
     Log log = log(top.section("log"));
     Evaluation evaluation = evaluation(top.section("evaluation"));
     top.end();
-    problems.throwIfAny();
     JobConfig config =
         new JobConfig(
             name,

@@ -5,6 +5,10 @@ import java.nio.charset.CharacterCodingException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.function.ToIntFunction;
+import java.util.stream.Collectors;
 
 /**
  * Reads plan files. A plan is either complete and well-formed, or every mistake in it is reported
@@ -14,6 +18,13 @@ import java.util.List;
 public final class JobConfigParser {
   /** A plan is a page of text; a file of another kind is refused before it is read. */
   private static final long LARGEST_FILE_BYTES = 1 << 20;
+
+  /** Sections whose values follow from others, or are compared with them. */
+  private static final Map<String, List<String>> SECTIONS_LOOKED_INTO =
+      Map.of(
+          "batch", List.of("parallel"),
+          "model", List.of("data"),
+          "optimizer", List.of("steps"));
 
   private JobConfigParser() {}
 
@@ -37,6 +48,47 @@ public final class JobConfigParser {
    */
   public static ParsedPlan parse(String source, String yaml, List<String> overrides) {
     Problems problems = new Problems();
+    ParsedPlan plan = bind(source, yaml, overrides, problems);
+    problems.throwIfAny();
+    return plan;
+  }
+
+  /**
+   * Reads a plan file and checks it as {@link JobConfigValidator} does, so that a user sees the
+   * mistakes of both at once. Sections with mistakes in the file are not checked further: what is
+   * wrong in them would be found wrong again.
+   *
+   * @param overrides as for {@link #read}
+   * @param worldSize the ranks that will run the plan
+   * @throws ConfigurationException with every mistake
+   */
+  public static ParsedPlan readAndValidate(
+      Path file, List<String> overrides, ToIntFunction<JobConfig> worldSize) {
+    Problems problems = new Problems();
+    ParsedPlan plan = bind(file.toString(), textOf(file), overrides, problems);
+    Set<String> damaged =
+        problems.inOrder().stream()
+            .map(problem -> sectionOf(problem.keyPath()))
+            .collect(Collectors.toSet());
+    JobConfigValidator.problemsOf(plan, worldSize.applyAsInt(plan.config())).stream()
+        .filter(problem -> isIndependentOf(damaged, sectionOf(problem.keyPath())))
+        .forEach(problems::add);
+    problems.throwIfAny();
+    return plan;
+  }
+
+  private static String sectionOf(String keyPath) {
+    return keyPath.contains(".") ? keyPath.substring(0, keyPath.indexOf('.')) : keyPath;
+  }
+
+  private static boolean isIndependentOf(Set<String> damaged, String section) {
+    return !damaged.contains(section)
+        && SECTIONS_LOOKED_INTO.getOrDefault(section, List.of()).stream()
+            .noneMatch(damaged::contains);
+  }
+
+  private static ParsedPlan bind(
+      String source, String yaml, List<String> overrides, Problems problems) {
     PlanNode.Mapping written = new PlanReader(source, problems).readPlan(yaml);
     PlanNode.Mapping effective = new Overrides(problems).apply(written, overrides);
     if (!problems.isEmpty() && written.entries().isEmpty()) {

@@ -43,8 +43,17 @@ final class ModelBinder {
             hidden,
             Math.toIntExact(heads),
             Math.toIntExact(
-                section.count("kv_heads").from(1).to(LARGEST_COUNT).optional().orElse(heads)),
-            section.count("ffn_hidden").from(1).optional().orElse(4 * hidden),
+                section
+                    .count("kv_heads")
+                    .from(1)
+                    .to(LARGEST_COUNT)
+                    .optional()
+                    .orElse(isFromDirectory ? OPEN : heads)),
+            section
+                .count("ffn_hidden")
+                .from(1)
+                .optional()
+                .orElse(isFromDirectory ? OPEN : 4 * hidden),
             size(section, "sequence", 128, isFromDirectory),
             section.count("vocab").from(1).optional().orElse(vocabOf(data, isFromDirectory)),
             section.real("dropout").from(0).below(1).orElse(0.0),

@@ -12,6 +12,10 @@ final class Problems {
     found.add(Problem.at(position, keyPath, message, suggestion));
   }
 
+  void add(Problem problem) {
+    found.add(problem);
+  }
+
   /** In the order of the sources: overrides first, then the file from top to bottom. */
   List<Problem> inOrder() {
     return found.stream()

@@ -55,6 +55,7 @@ public final class GenerationModel implements AutoCloseable {
   public static GenerationModel ofCheckpoint(Path path, Path baseDirectory, Engine engine)
       throws IOException {
     try (SavedCheckpoint checkpoint = SavedCheckpoint.open(find(path))) {
+      checkpoint.verify();
       CheckpointManifest manifest = checkpoint.manifest();
       TransformerConfig config = SavedModels.config(checkpoint);
       return load(
@@ -69,7 +70,10 @@ public final class GenerationModel implements AutoCloseable {
             engine.synchronize(flat.master().device());
             flat.refreshValues();
           },
-          manifest.tokenizer().map(name -> Tokenizers.open(name, baseDirectory)));
+          manifest
+              .tokenizer()
+              .filter(name -> !Tokenizers.isDigest(name))
+              .map(name -> Tokenizers.open(name, baseDirectory)));
     }
   }
 
@@ -127,9 +131,13 @@ public final class GenerationModel implements AutoCloseable {
     return tokenizer;
   }
 
-  /** A generator over this model; usable until the model is closed. */
-  public Generator generator() {
-    return new Generator(arena, model, DType.FLOAT32);
+  /**
+   * A generator over this model; usable until the model is closed.
+   *
+   * @param most tokens of the longest text, prompt and answer together
+   */
+  public Generator generator(long most) {
+    return new Generator(arena, model, DType.FLOAT32, most);
   }
 
   @Override

@@ -31,12 +31,14 @@ public final class Generator {
    * @param arena owns the cache and what a pass needs
    * @param model with its values in memory
    * @param dtype of the model's values
+   * @param most tokens that are read or written in one text, as far as is known: no more memory is
+   *     taken than they need
    */
-  public Generator(Arena arena, Transformer model, DType dtype) {
+  public Generator(Arena arena, Transformer model, DType dtype, long most) {
     this.arena = arena;
     this.model = model;
-    this.cache = new KeyValueCache(arena, model.config(), dtype);
-    this.longest = Math.toIntExact(model.config().sequence());
+    this.longest = Math.toIntExact(Math.min(model.config().sequence(), most));
+    this.cache = new KeyValueCache(arena, model.config(), dtype, longest);
   }
 
   /**
@@ -51,13 +53,16 @@ public final class Generator {
   public List<Integer> generate(
       int[] prompt, int maximum, Sampling sampling, OptionalInt end, IntConsumer listener) {
     List<Integer> chosen = new ArrayList<>();
-    int[] all = Arrays.copyOf(prompt, prompt.length + maximum);
+    int[] all = prompt.clone();
     int length = prompt.length;
     float[] logits = maximum > 0 ? read(window(all, length)) : new float[0];
     while (chosen.size() < maximum) {
       int token = sampling.choose(logits, chosen.size());
       chosen.add(token);
       listener.accept(token);
+      if (length == all.length) {
+        all = Arrays.copyOf(all, 2 * length);
+      }
       all[length++] = token;
       if ((end.isPresent() && token == end.getAsInt()) || chosen.size() == maximum) {
         break;

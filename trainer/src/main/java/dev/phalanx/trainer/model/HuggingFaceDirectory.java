@@ -49,7 +49,13 @@ public final class HuggingFaceDirectory {
       throw new BadCheckpointException(
           file + " is no valid JSON: " + e.getOriginalMessage() + ". Download it again.", e);
     }
-    return new HuggingFaceDirectory(directory, json);
+    try {
+      return new HuggingFaceDirectory(directory, json);
+    } catch (IllegalArgumentException | ArithmeticException e) {
+      throw new BadCheckpointException(
+          file + " describes a model that cannot be: " + e.getMessage() + ". Download it again.",
+          e);
+    }
   }
 
   public TransformerConfig config() {

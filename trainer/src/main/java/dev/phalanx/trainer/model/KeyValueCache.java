@@ -17,13 +17,16 @@ import java.util.List;
  */
 public final class KeyValueCache {
   private final TransformerConfig config;
-  private final List<Tensor> keys = new ArrayList<>(); // [1, sequence, g, c] for each layer
+  private final List<Tensor> keys = new ArrayList<>(); // [1, capacity, g, c] for each layer
   private final List<Tensor> values = new ArrayList<>();
   private long length;
 
-  public KeyValueCache(Arena arena, TransformerConfig config, DType dtype) {
+  /**
+   * @param capacity tokens, at most the model's sequence
+   */
+  public KeyValueCache(Arena arena, TransformerConfig config, DType dtype, long capacity) {
     this.config = config;
-    Shape shape = Shape.of(1, config.sequence(), config.keyValueHeads(), config.headSize());
+    Shape shape = Shape.of(1, capacity, config.keyValueHeads(), config.headSize());
     for (int layer = 0; layer < config.layers(); layer++) {
       keys.add(arena.allocate(dtype, shape));
       values.add(arena.allocate(dtype, shape));

@@ -1,8 +1,10 @@
 package dev.phalanx.trainer.model;
 
+import dev.phalanx.checkpoint.BadCheckpointException;
 import dev.phalanx.checkpoint.safetensors.SafetensorsDirectory;
 import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.Engine;
+import dev.phalanx.tensor.Shape;
 import dev.phalanx.tensor.Tensor;
 import dev.phalanx.tensor.autograd.Parameter;
 import java.io.IOException;
@@ -43,12 +45,12 @@ final class WeightReader {
           return;
         }
         boolean isTransposed = name.startsWith("h.") && shape.length == 2;
-        files.read(gpt2Name(name), isTransposed ? shaped.transpose(0, 1) : shaped, engine);
+        read(gpt2Name(name), isTransposed ? shaped.transpose(0, 1) : shaped);
       }
       case LLAMA -> {
         long start = 0;
         for (Part part : llamaParts(name, shape[0])) {
-          files.read(part.name(), shaped.slice(0, start, part.rows()), engine);
+          read(part.name(), shaped.slice(0, start, part.rows()));
           start += part.rows();
         }
       }
@@ -57,13 +59,37 @@ final class WeightReader {
 
   /** A model may be trained on shorter sequences than it knows positions for. */
   private void readPositions(String name, Tensor destination) throws IOException {
+    Shape found = files.shape(name);
+    Shape expected = Shape.of(config.sequence(), config.hidden());
+    if (!found.equals(expected)) {
+      throw new BadCheckpointException(
+          "Tensor "
+              + name
+              + " has the shape "
+              + found
+              + " and config.json says "
+              + expected
+              + ". They belong to different models.");
+    }
     try (Arena staging = new Arena(engine, destination.device());
-        Tensor all = staging.allocate(destination.dtype(), files.shape(name));
-        Tensor used = all.slice(0, 0, Math.min(all.size(0), destination.size(0)))) {
-      files.read(name, all, engine);
+        Tensor all = staging.allocate(destination.dtype(), found);
+        Tensor used = all.slice(0, 0, destination.size(0))) {
+      read(name, all);
       engine.copy(used, destination);
       engine.synchronize(destination.device());
     }
+  }
+
+  /** A header that was tampered with may call the bytes of a weight whole numbers. */
+  private void read(String name, Tensor destination) throws IOException {
+    if (!files.isFloatingPoint(name)) {
+      throw new BadCheckpointException(
+          "Tensor "
+              + name
+              + " holds whole numbers where the model wants weights. The file is damaged or of"
+              + " another model; copy it again.");
+    }
+    files.read(name, destination, engine);
   }
 
   private record Part(String name, long rows) {}

@@ -59,7 +59,7 @@ record TokenizerJson(String name, int vocabularySize, OptionalInt endOfText) {
               + "; check that the file is complete");
     }
     return new TokenizerJson(
-        "tokenizer.json sha256:" + digest(content), (int) largest + 1, endOfText(added));
+        Tokenizers.DIGEST_PREFIX + digest(content), (int) largest + 1, endOfText(added));
   }
 
   private static long largestOf(JsonNode vocabulary) {

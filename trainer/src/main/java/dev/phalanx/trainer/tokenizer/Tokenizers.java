@@ -6,7 +6,17 @@ import java.nio.file.Path;
 
 /** Opens the tokenizer that a plan file or a command names. */
 public final class Tokenizers {
+  static final String DIGEST_PREFIX = "tokenizer.json sha256:";
+
   private Tokenizers() {}
+
+  /**
+   * Whether a specification is the name of a tokenizer that only says which file it was read from:
+   * it tells two apart, but cannot be opened.
+   */
+  public static boolean isDigest(String specification) {
+    return specification.startsWith(DIGEST_PREFIX);
+  }
 
   /**
    * Opens {@code bytes}, {@code gpt2} or a {@code tokenizer.json}. The caller closes the tokenizer.
