@@ -297,11 +297,39 @@ public final class LocalCheckpointStore {
     if (all().isEmpty()) {
       return Optional.empty();
     }
+    Path aside = freeSibling();
+    move(root, aside);
+    return Optional.of(aside);
+  }
+
+  /**
+   * Moves the checkpoints of later steps to a folder beside this one: a run that goes on from an
+   * earlier step would otherwise count its own as the older ones.
+   *
+   * @return where they are; empty if there was none
+   */
+  public Optional<Path> setAsideAfter(long step) throws IOException {
+    List<Path> later = all().stream().filter(directory -> stepOf(directory) > step).toList();
+    if (later.isEmpty()) {
+      return Optional.empty();
+    }
+    Path aside = freeSibling();
+    Files.createDirectory(aside);
+    for (Path directory : later) {
+      move(directory, aside.resolve(directory.getFileName()));
+    }
+    return Optional.of(aside);
+  }
+
+  private static long stepOf(Path directory) {
+    return Long.parseLong(directory.getFileName().toString().substring("step-".length()));
+  }
+
+  private Path freeSibling() {
     for (int number = 1; ; number++) {
       Path aside = root.resolveSibling(root.getFileName() + ".old-" + number);
       if (!Files.exists(aside)) {
-        move(root, aside);
-        return Optional.of(aside);
+        return aside;
       }
     }
   }

@@ -205,6 +205,19 @@ final class LocalCheckpointStoreTest {
   }
 
   @Test
+  void checkpointsOfLaterStepsAreSetAside() throws IOException {
+    for (long step : new long[] {100, 200, 300, 1_000_000}) {
+      save(step);
+    }
+
+    assertThat(store.setAsideAfter(1_000_000)).isEmpty();
+    Path aside = root.resolveSibling("checkpoints.old-1");
+    assertThat(store.setAsideAfter(200)).contains(aside);
+    assertThat(Checkpoints.names(root)).containsExactly("step-000100", "step-000200");
+    assertThat(Checkpoints.names(aside)).containsExactly("step-000300", "step-1000000");
+  }
+
+  @Test
   void checkpointsAreSetAsideUnderTheFirstFreeName() throws IOException {
     assertThat(store.setAside()).isEmpty();
     save(100);

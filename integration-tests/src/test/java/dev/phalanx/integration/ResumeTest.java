@@ -87,6 +87,28 @@ final class ResumeTest {
   }
 
   @Test
+  void goingOnFromAnEarlierStepKeepsWhatItSaves() throws Exception {
+    writeText();
+    String plan = DROPOUT_TEXT.formatted("fp32", "gpt2", 4, "0.1", "adamw");
+    Files.writeString(
+        folder.resolve("plan.yaml"), plan + "checkpoint: {dir: saved, every: 4, keep: 1}\n");
+    run("train", "plan.yaml", "--quiet", "--set", "checkpoint.keep=4");
+    run(
+        "train",
+        "plan.yaml",
+        "--quiet",
+        "--resume",
+        "saved/step-000004",
+        "--set",
+        "steps=9",
+        "--set",
+        "optimizer.schedule.decay_steps=14");
+    assertThat(folder.resolve("saved/step-000009")).isDirectory();
+    assertThat(folder.resolve("saved/step-000014")).doesNotExist();
+    assertThat(folder.resolve("saved.old-1/step-000014")).isDirectory();
+  }
+
+  @Test
   void processesGoOnBitForBit() throws Exception {
     writeText();
     String plan = DROPOUT_TEXT.formatted("fp32", "gpt2", 4, "0.1", "adamw");

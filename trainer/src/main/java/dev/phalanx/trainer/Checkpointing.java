@@ -122,6 +122,7 @@ final class Checkpointing implements AutoCloseable {
     }
     long step = load(directory.get());
     restored = directory;
+    setAsideWhatIsNotGoneOnFrom(directory.get(), step);
     listener.resumed(step, directory.get());
     return step;
   }
@@ -148,6 +149,21 @@ final class Checkpointing implements AutoCloseable {
       value.byteBuffer(0, Double.BYTES).putDouble(0, own);
       context.world().allReduce(value, operation).await();
       return value.byteBuffer(0, Double.BYTES).getDouble(0);
+    }
+  }
+
+  private void setAsideWhatIsNotGoneOnFrom(Path from, long step) throws IOException {
+    if (store == null) {
+      return;
+    }
+    Path folder = from.toAbsolutePath().normalize().getParent();
+    boolean isOwn = store.root().toAbsolutePath().normalize().equals(folder);
+    Optional<Path> aside = isOwn ? store.setAsideAfter(step) : store.setAside();
+    if (aside.isPresent()) {
+      LOGGER.warn(
+          "Going on from {}: checkpoints of another run or of later steps are now in {}",
+          from,
+          aside.get());
     }
   }
 

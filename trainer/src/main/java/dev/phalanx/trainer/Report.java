@@ -12,6 +12,7 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.UUID;
 
 /**
  * The job's report: a JSON file that rank 0 writes at the end, after a failure too. {@code
@@ -119,7 +120,8 @@ public final class Report {
   private static void write(Path file, ObjectNode root) throws IOException {
     Path directory = file.toAbsolutePath().getParent();
     Files.createDirectories(directory);
-    Path partial = Files.createTempFile(directory, file.getFileName().toString(), ".partial");
+    // Not a temporary file of the JDK's, which nobody else may read.
+    Path partial = file.resolveSibling(file.getFileName() + "." + UUID.randomUUID() + ".partial");
     try {
       Files.writeString(partial, MAPPER.writeValueAsString(root) + System.lineSeparator());
       Files.move(

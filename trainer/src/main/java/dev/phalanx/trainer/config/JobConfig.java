@@ -436,7 +436,7 @@ public record JobConfig(
 
   /**
    * @param every steps between evaluations; 0: none, and nothing is held out
-   * @param batches micro-batches on every data-parallel rank
+   * @param batches global batches of held-out sequences, at most
    * @param fraction of the data that is held out, its end; in (0, 1)
    */
   public record Evaluation(long every, long batches, double fraction) {}

@@ -25,13 +25,25 @@ final class NativeLibraries {
           org.bytedeco.openblas.global.openblas.class,
           org.bytedeco.pytorch.global.torch.class);
 
+  /** JavaCPP's memory is a plain map and one for the process: it is written once, by one thread. */
+  private static final boolean ARE_LOCATED = tellJavaCpp();
+
   private NativeLibraries() {}
 
-  /** Does nothing where JavaCPP is asked for another build, or is not the one that we know. */
-  static void locate() {
+  /**
+   * Returns when JavaCPP knows. Nothing is told where it is asked for another build, or is not the
+   * one that we know; it searches for itself then.
+   *
+   * @return whether it was told
+   */
+  static boolean locate() {
+    return ARE_LOCATED;
+  }
+
+  private static boolean tellJavaCpp() {
     Properties platform = Loader.loadProperties();
     if (!platform.getProperty("platform.extension", "").isEmpty()) {
-      return;
+      return false;
     }
     try {
       Field memory = Loader.class.getDeclaredField("foundLibraries");
@@ -46,8 +58,9 @@ final class NativeLibraries {
           }
         }
       }
+      return true;
     } catch (ReflectiveOperationException | RuntimeException e) {
-      // JavaCPP searches for itself.
+      return false;
     }
   }
 

@@ -27,6 +27,7 @@ final class Scratch implements AutoCloseable {
       return present;
     }
     if (present != null) {
+      tensor = null; // what comes may fail
       present.close();
     }
     long count = 1;
@@ -44,6 +45,7 @@ final class Scratch implements AutoCloseable {
     HostBlock present = block;
     if (present == null || present.byteSize() < bytes) {
       if (present != null) {
+        block = null; // see above
         present.free();
       }
       present = HostBlock.allocate(bytes);

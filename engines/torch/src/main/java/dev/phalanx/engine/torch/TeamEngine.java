@@ -303,6 +303,7 @@ final class TeamEngine implements Engine {
       HostBlock block = partialMemory;
       if (block == null || block.byteSize() < bytes * members.size()) {
         if (block != null) {
+          partialMemory = null; // the allocation may fail
           block.free();
         }
         block = HostBlock.allocate(Math.max(1, bytes * members.size()));

@@ -43,6 +43,10 @@ final class ThreadTeam implements AutoCloseable {
    * @param work as many tasks as the team has threads, or fewer
    */
   void run(List<Runnable> work) {
+    if (isClosed) {
+      throw new IllegalStateException(
+          "The engine's threads were asked to work after it was closed");
+    }
     tasks = work;
     running.set(helpers.length);
     round = round + 1; // publishes the tasks; only this thread writes it

@@ -31,6 +31,7 @@ final class TorchContext implements AutoCloseable {
   private final double[] scalarValues = new double[KEPT_SCALARS];
   private final @Nullable Scalar[] scalars = new Scalar[KEPT_SCALARS];
   private int nextScalar;
+  private @Nullable Scalar retired;
   private @Nullable Thread preparedThread;
   private boolean closed;
 
@@ -151,10 +152,12 @@ final class TorchContext implements AutoCloseable {
     }
     int place = nextScalar;
     nextScalar = (place + 1) % KEPT_SCALARS;
-    Scalar old = scalars[place];
-    if (old != null) {
-      old.close();
+    // Not closed yet: the call that asks may hold it already.
+    Scalar longest = retired;
+    if (longest != null) {
+      longest.close();
     }
+    retired = scalars[place];
     Scalar made = new Scalar(value);
     scalars[place] = made;
     scalarValues[place] = value;
@@ -188,6 +191,10 @@ final class TorchContext implements AutoCloseable {
       if (scalar != null) {
         scalar.close();
       }
+    }
+    if (retired != null) {
+      retired.close();
+      retired = null;
     }
     for (AutoCloseable resource : owned) {
       try {
