@@ -309,7 +309,7 @@ public final class LocalCheckpointStore {
    * @return where they are; empty if there was none
    */
   public Optional<Path> setAsideAfter(long step) throws IOException {
-    List<Path> later = all().stream().filter(directory -> stepOf(directory) > step).toList();
+    List<Path> later = all().stream().filter(directory -> step(directory) > step).toList();
     if (later.isEmpty()) {
       return Optional.empty();
     }
@@ -319,10 +319,6 @@ public final class LocalCheckpointStore {
       move(directory, aside.resolve(directory.getFileName()));
     }
     return Optional.of(aside);
-  }
-
-  private static long stepOf(Path directory) {
-    return Long.parseLong(directory.getFileName().toString().substring("step-".length()));
   }
 
   private Path freeSibling() {

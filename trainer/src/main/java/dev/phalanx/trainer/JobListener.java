@@ -18,7 +18,7 @@ public interface JobListener {
   /** The mean loss on held-out data after {@code step} steps. */
   default void evaluated(long step, double loss, long tokens) {}
 
-  /** A checkpoint of this step is published. */
+  /** A checkpoint of this step is published; called on the thread that wrote it. */
   default void checkpointSaved(long step, Path directory) {}
 
   /**

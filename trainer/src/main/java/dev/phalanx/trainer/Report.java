@@ -22,13 +22,13 @@ public final class Report {
   private static final ObjectMapper MAPPER =
       new ObjectMapper().enable(SerializationFeature.INDENT_OUTPUT);
 
+  private static final List<Axis> COMMUNICATING_AXES =
+      List.of(Axis.DATA, Axis.TENSOR, Axis.PIPELINE);
+
   private final String name;
   private final int worldSize;
   private final DeviceMesh mesh;
   private final String engine;
-  private static final List<Axis> COMMUNICATING_AXES =
-      List.of(Axis.DATA, Axis.TENSOR, Axis.PIPELINE);
-
   private final List<StepRecord> steps = new ArrayList<>();
   private final List<Evaluation> evaluations = new ArrayList<>();
 

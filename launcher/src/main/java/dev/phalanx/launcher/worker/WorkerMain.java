@@ -24,9 +24,8 @@ public final class WorkerMain {
     EventWriter events = new EventWriter(new FileOutputStream(FileDescriptor.out));
     System.setOut(System.err);
     LibraryLogs.keepWarningsOnly();
-    // Ctrl-C and a scheduler's SIGTERM reach every process of the job; the launcher decides what
-    // they
-    // mean for workers, and ends them by closing their standard input.
+    // Ctrl-C and a scheduler's SIGTERM reach every process of the job. The launcher decides what
+    // they mean for workers, and ends them by closing their standard input.
     Signals.ignore("INT");
     Signals.ignore("TERM");
     ControlChannel control = ControlChannel.listen(System.in, () -> halt(ExitStatus.LAUNCHER_LOST));

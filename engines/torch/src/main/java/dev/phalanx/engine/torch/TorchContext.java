@@ -153,9 +153,9 @@ final class TorchContext implements AutoCloseable {
     int place = nextScalar;
     nextScalar = (place + 1) % KEPT_SCALARS;
     // Not closed yet: the call that asks may hold it already.
-    Scalar longest = retired;
-    if (longest != null) {
-      longest.close();
+    Scalar expired = retired;
+    if (expired != null) {
+      expired.close();
     }
     retired = scalars[place];
     Scalar made = new Scalar(value);
