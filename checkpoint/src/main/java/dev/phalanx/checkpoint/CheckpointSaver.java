@@ -2,6 +2,7 @@ package dev.phalanx.checkpoint;
 
 import dev.phalanx.checkpoint.safetensors.SafetensorsWriter;
 import dev.phalanx.tensor.Arena;
+import dev.phalanx.tensor.Engine;
 import dev.phalanx.tensor.Tensor;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -16,6 +17,7 @@ import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.function.Consumer;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -89,8 +91,18 @@ public final class CheckpointSaver implements AutoCloseable {
     }
     List<SafetensorsWriter.Entry> modelCopy = copy(snapshots, model, 0);
     List<SafetensorsWriter.Entry> optimizerCopy = copy(snapshots, optimizer, model.size());
-    snapshots.engine().synchronize(snapshots.device());
+    awaitCopies(snapshots.engine(), model, optimizer);
     underWay = writer.submit(() -> write(manifest, modelCopy, optimizerCopy));
+  }
+
+  /** Copies run on the device that they read from. */
+  private static void awaitCopies(
+      Engine engine, List<SafetensorsWriter.Entry> model, List<SafetensorsWriter.Entry> optimizer) {
+    Stream.of(model, optimizer)
+        .flatMap(List::stream)
+        .map(entry -> entry.tensor().device())
+        .distinct()
+        .forEach(engine::synchronize);
   }
 
   private List<SafetensorsWriter.Entry> copy(

@@ -1,5 +1,6 @@
 package dev.phalanx.collectives;
 
+import dev.phalanx.tensor.Device;
 import dev.phalanx.tensor.Tensor;
 
 /**
@@ -7,9 +8,10 @@ import dev.phalanx.tensor.Tensor;
  *
  * <p>Every rank of the group calls the same operations in the same order with tensors of the same
  * type and number of elements. Calls return at once; operations run one after the other on the
- * communicator's own thread, in the order of the calls. A tensor handed over must be contiguous, in
- * host memory, complete (see {@code Engine.synchronize}), and left alone until its {@link Work} is
- * done. After a failure every further call fails with the same cause; none blocks for ever.
+ * communicator's own thread, in the order of the calls. A tensor handed over must be contiguous, on
+ * a device that the communicator {@link #reads}, complete (see {@code Engine.synchronize}), and
+ * left alone until its {@link Work} is done. After a failure every further call fails with the same
+ * cause; none blocks for ever.
  *
  * <p>Thread: one thread calls the operations; {@link Work} may be awaited anywhere.
  */
@@ -22,6 +24,12 @@ public interface Communicator extends AutoCloseable {
 
   /** The group's name in messages, such as {@code data[0]}. */
   String name();
+
+  /**
+   * Whether tensors of this device may be handed over. Host memory always may; tensors of another
+   * device travel through a copy on the host where the answer is no.
+   */
+  boolean reads(Device device);
 
   /**
    * Each element becomes {@code operation} over all ranks, in place, with the same bits on every

@@ -14,6 +14,7 @@ import dev.phalanx.collectives.transport.PeerLostException;
 import dev.phalanx.collectives.transport.ReceiveTimeoutException;
 import dev.phalanx.collectives.transport.Transport;
 import dev.phalanx.tensor.DType;
+import dev.phalanx.tensor.Device;
 import dev.phalanx.tensor.Tensor;
 import java.time.Duration;
 import java.util.concurrent.BlockingQueue;
@@ -60,6 +61,11 @@ public final class QueuedCommunicator implements Communicator {
       started.start();
       this.thread = started;
     }
+  }
+
+  @Override
+  public boolean reads(Device device) {
+    return device.isCpu();
   }
 
   @Override
@@ -137,7 +143,7 @@ public final class QueuedCommunicator implements Communicator {
   }
 
   private void requireUsable(Tensor tensor) {
-    if (!tensor.isContiguous() || !tensor.device().isCpu()) {
+    if (!tensor.isContiguous() || !reads(tensor.device())) {
       throw new IllegalArgumentException(
           "A collective operation of group "
               + name

@@ -5,6 +5,7 @@ import static java.util.concurrent.TimeUnit.SECONDS;
 import dev.phalanx.collectives.Communicator;
 import dev.phalanx.collectives.QueuedCommunicator;
 import dev.phalanx.collectives.transport.InProcessNetwork;
+import dev.phalanx.tensor.Engines;
 import dev.phalanx.trainer.JobListener;
 import dev.phalanx.trainer.JobResult;
 import dev.phalanx.trainer.RankContext;
@@ -33,6 +34,16 @@ final class InProcessJob {
 
   static Run run(String yaml, int worldSize, Path folder, Optional<Path> resumeFrom)
       throws Exception {
+    return run(yaml, worldSize, folder, resumeFrom, Engines::open);
+  }
+
+  static Run run(
+      String yaml,
+      int worldSize,
+      Path folder,
+      Optional<Path> resumeFrom,
+      TrainingJob.EngineSource engines)
+      throws Exception {
     ParsedPlan plan = JobConfigParser.parse("plan.yaml", yaml);
     JobConfigValidator.validate(plan, worldSize);
     InProcessNetwork network = new InProcessNetwork(worldSize);
@@ -58,7 +69,8 @@ final class InProcessJob {
                     RankContext context =
                         new RankContext(
                             own, worldSize, own, worldSize, world, 1, folder, () -> false);
-                    return new TrainingJob(plan.config(), context, listener, resumeFrom).run();
+                    return new TrainingJob(plan.config(), context, listener, resumeFrom, engines)
+                        .run();
                   }
                 }));
       }

@@ -148,7 +148,7 @@ public final class FlatParameters {
     long count = parameter.shape().elementCount();
     long chunk = Math.min(count, 1 << 20);
     Tensor buffer = staging.allocate(DType.FLOAT32, Shape.of(chunk));
-    Tensor destination = master.slice(0, offset(parameter), count);
+    long offset = offset(parameter);
     Parameter.Initializer initializer = parameter.initializer();
     for (long start = 0; start < count; start += chunk) {
       int length = (int) Math.min(chunk, count - start);
@@ -156,8 +156,10 @@ public final class FlatParameters {
       for (int i = 0; i < length; i++) {
         bytes.putFloat(i * Float.BYTES, (float) initializer.value(seed, start + i));
       }
-      engine.copy(buffer.slice(0, 0, length), destination.slice(0, start, length));
-      engine.synchronize(master.device());
+      try (Tensor destination = master.slice(0, offset + start, length)) {
+        engine.copy(buffer.slice(0, 0, length), destination);
+        engine.synchronize(master.device());
+      }
     }
   }
 

@@ -85,7 +85,7 @@ final class OverlappedReducerTest {
       FlatParameters flat = model.flat();
       RecordingCommunicator recording = RecordingCommunicator.over(communicator);
       OverlappedReducer reducer =
-          new OverlappedReducer(model.engine(), recording, flat, bucketBytes, overlap);
+          new OverlappedReducer(model.arena(), recording, flat, bucketBytes, overlap);
       List<double[]> sums = new ArrayList<>();
       for (int step = 0; step < STEPS; step++) {
         List<Parameter> order = new ArrayList<>(model.parameters());
@@ -113,7 +113,7 @@ final class OverlappedReducerTest {
     try (FlatModel model = FlatModel.of(Shape.of(2), Shape.of(2), Shape.of(2), Shape.of(2))) {
       RecordingCommunicator communicator = RecordingCommunicator.alone(2);
       OverlappedReducer reducer =
-          new OverlappedReducer(model.engine(), communicator, model.flat(), 16, true);
+          new OverlappedReducer(model.arena(), communicator, model.flat(), 16, true);
       List<Parameter> parameters = model.flat().parameters();
 
       reducer.gradientComplete(parameters.get(1));
@@ -133,7 +133,7 @@ final class OverlappedReducerTest {
     try (FlatModel model = FlatModel.of(Shape.of(1), Shape.of(2), Shape.of(3))) {
       RecordingCommunicator communicator = RecordingCommunicator.alone(2);
       OverlappedReducer reducer =
-          new OverlappedReducer(model.engine(), communicator, model.flat(), 1, true);
+          new OverlappedReducer(model.arena(), communicator, model.flat(), 1, true);
       List<Parameter> parameters = model.flat().parameters();
 
       reducer.gradientComplete(parameters.get(2));
@@ -149,7 +149,7 @@ final class OverlappedReducerTest {
     try (FlatModel model = FlatModel.of(Shape.of(1), Shape.of(2))) {
       RecordingCommunicator communicator = RecordingCommunicator.alone(2);
       OverlappedReducer reducer =
-          new OverlappedReducer(model.engine(), communicator, model.flat(), 1, false);
+          new OverlappedReducer(model.arena(), communicator, model.flat(), 1, false);
 
       model.parameters().forEach(reducer::gradientComplete);
       assertThat(communicator.calls()).isEmpty();
@@ -163,7 +163,7 @@ final class OverlappedReducerTest {
     try (FlatModel model = FlatModel.of(Shape.of(1), Shape.of(2), Shape.of(3))) {
       RecordingCommunicator communicator = RecordingCommunicator.alone(2);
       OverlappedReducer reducer =
-          new OverlappedReducer(model.engine(), communicator, model.flat(), 1, true);
+          new OverlappedReducer(model.arena(), communicator, model.flat(), 1, true);
 
       reducer.gradientComplete(model.parameters().get(2));
       reducer.finish();
@@ -176,7 +176,7 @@ final class OverlappedReducerTest {
     try (FlatModel model = FlatModel.of(Shape.of(1), Shape.of(2))) {
       RecordingCommunicator communicator = RecordingCommunicator.alone(1);
       OverlappedReducer reducer =
-          new OverlappedReducer(model.engine(), communicator, model.flat(), 1, true);
+          new OverlappedReducer(model.arena(), communicator, model.flat(), 1, true);
 
       model.parameters().forEach(reducer::gradientComplete);
       reducer.finish();
@@ -194,7 +194,7 @@ final class OverlappedReducerTest {
     try (FlatModel model = FlatModel.of(Shape.of(1), Shape.of(2), Shape.of(3))) {
       OverlappedReducer reducer =
           new OverlappedReducer(
-              model.engine(), RecordingCommunicator.alone(2), model.flat(), 16, true);
+              model.arena(), RecordingCommunicator.alone(2), model.flat(), 16, true);
 
       assertThat(reducer.bucketBytes()).containsExactly(20L, 4L);
     }
@@ -206,7 +206,7 @@ final class OverlappedReducerTest {
     try (FlatModel model = FlatModel.of(half, half, half, half, half, half)) {
       OverlappedReducer reducer =
           new OverlappedReducer(
-              model.engine(), RecordingCommunicator.alone(2), model.flat(), 2 << 20, true);
+              model.arena(), RecordingCommunicator.alone(2), model.flat(), 2 << 20, true);
 
       assertThat(reducer.bucketBytes()).containsExactly(1L << 20, 2L << 20);
     }
@@ -217,7 +217,7 @@ final class OverlappedReducerTest {
     try (FlatModel model = FlatModel.of(Shape.of(1))) {
       OverlappedReducer reducer =
           new OverlappedReducer(
-              model.engine(), RecordingCommunicator.alone(2), model.flat(), 1, true);
+              model.arena(), RecordingCommunicator.alone(2), model.flat(), 1, true);
       Parameter foreign = new Parameter("foreign", Shape.of(4), (seed, element) -> 0);
 
       assertThatThrownBy(() -> reducer.gradientComplete(foreign))

@@ -4,6 +4,7 @@ import dev.phalanx.collectives.Communicator;
 import dev.phalanx.collectives.ReduceOperation;
 import dev.phalanx.collectives.Traffic;
 import dev.phalanx.collectives.Work;
+import dev.phalanx.tensor.Device;
 import dev.phalanx.tensor.Tensor;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -66,6 +67,11 @@ final class RecordingCommunicator implements Communicator {
   public Work allReduce(Tensor tensor, ReduceOperation operation) {
     calls.add(new Call(tensor.offset(), tensor.elementCount(), operation));
     return allReduce.start(tensor, operation);
+  }
+
+  @Override
+  public boolean reads(Device device) {
+    return device.isCpu();
   }
 
   @Override

@@ -316,8 +316,9 @@ public interface Engine extends AutoCloseable {
   void softmax(Tensor x, Tensor out);
 
   /**
-   * Cross-entropy of each row, in place: {@code logits} becomes its log-softmax, so that one copy
-   * of the logits serves forward and backward.
+   * Cross-entropy of each row. One copy of the logits serves forward and backward: afterwards
+   * {@code logits} holds what this engine's {@link #crossEntropyBackward} needs (log-probabilities,
+   * say, or still the logits), and nobody else may read it.
    *
    * @param logits [n, v]
    * @param targets [n] INT64, from 0 to v - 1, or negative: a row without a target, its loss is 0
@@ -326,10 +327,12 @@ public interface Engine extends AutoCloseable {
   void crossEntropy(Tensor logits, Tensor targets, Tensor losses);
 
   /**
-   * The gradient of {@link #crossEntropy} in place: log-probabilities become {@code scale *
-   * (softmax - onehot(target))}, zero in rows without a target.
+   * The gradient of {@link #crossEntropy} in place: {@code scale * (softmax(logits) -
+   * onehot(target))}, zero in rows without a target, each element as exact as its type allows.
+   *
+   * @param logits [n, v], as {@link #crossEntropy} has left them
    */
-  void crossEntropyBackward(Tensor logProbabilities, Tensor targets, double scale);
+  void crossEntropyBackward(Tensor logits, Tensor targets, double scale);
 
   // ------------------------------------------------------------------------------------------------ optimizers
 

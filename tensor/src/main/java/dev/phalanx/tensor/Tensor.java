@@ -66,14 +66,12 @@ public final class Tensor implements AutoCloseable {
               + storage.byteSize()
               + " bytes");
     }
-    return new Tensor(
-        storage,
-        dtype,
-        shape,
-        shape.contiguousStrides(),
-        byteOffset / dtype.byteSize(),
-        null,
-        null);
+    return strided(storage, byteOffset / dtype.byteSize(), dtype, shape, shape.contiguousStrides());
+  }
+
+  /** {@link #over} with any strides; the caller sees to it that all elements lie in the block. */
+  static Tensor strided(Storage storage, long offset, DType dtype, Shape shape, long[] strides) {
+    return new Tensor(storage, dtype, shape, strides.clone(), offset, null, null);
   }
 
   public DType dtype() {

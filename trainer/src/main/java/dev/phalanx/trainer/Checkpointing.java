@@ -9,10 +9,8 @@ import dev.phalanx.checkpoint.safetensors.SafetensorsFile;
 import dev.phalanx.checkpoint.safetensors.SafetensorsWriter;
 import dev.phalanx.collectives.ReduceOperation;
 import dev.phalanx.tensor.Arena;
-import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Device;
 import dev.phalanx.tensor.Engine;
-import dev.phalanx.tensor.Tensor;
 import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.config.JobConfigWriter;
 import dev.phalanx.trainer.model.TransformerConfig;
@@ -37,7 +35,7 @@ final class Checkpointing implements AutoCloseable {
   private final JobConfig config;
   private final RankContext context;
   private final Engine engine;
-  private final Arena arena;
+  private final HostNumbers agreed;
   private final TrainingState state;
   private final Optional<String> tokenizer;
   private final JobListener listener;
@@ -49,15 +47,14 @@ final class Checkpointing implements AutoCloseable {
   private Checkpointing(
       JobConfig config,
       RankContext context,
-      Engine engine,
-      Arena arena,
+      Arenas arenas,
       TrainingState state,
       Optional<String> tokenizer,
       JobListener listener) {
     this.config = config;
     this.context = context;
-    this.engine = engine;
-    this.arena = arena;
+    this.engine = arenas.engine();
+    this.agreed = new HostNumbers(arenas.host(), 1);
     this.state = state;
     this.tokenizer = tokenizer;
     this.listener = listener;
@@ -68,24 +65,23 @@ final class Checkpointing implements AutoCloseable {
       this.saver = null;
     } else {
       this.store = new LocalCheckpointStore(context.baseDirectory().resolve(settings.dir()));
-      this.snapshots = settings.async() ? new Arena(engine, Device.CPU) : null;
+      boolean isCopied = settings.async() || !arenas.device().isCpu();
+      this.snapshots = isCopied ? new Arena(engine, Device.CPU) : null;
       this.saver = new CheckpointSaver(store, settings.keep(), snapshots, this::published);
     }
   }
 
   /**
    * @param config with a complete model section, which is what checkpoints keep
-   * @param arena on the host; for what ranks tell each other
    */
   static Checkpointing open(
       JobConfig config,
       RankContext context,
-      Engine engine,
-      Arena arena,
+      Arenas arenas,
       TrainingState state,
       Optional<String> tokenizer,
       JobListener listener) {
-    return new Checkpointing(config, context, engine, arena, state, tokenizer, listener);
+    return new Checkpointing(config, context, arenas, state, tokenizer, listener);
   }
 
   private void published(Path directory) {
@@ -145,11 +141,9 @@ final class Checkpointing implements AutoCloseable {
   }
 
   private double agree(double own, ReduceOperation operation) throws InterruptedException {
-    try (Tensor value = arena.allocate(DType.FLOAT64, 1)) {
-      value.byteBuffer(0, Double.BYTES).putDouble(0, own);
-      context.world().allReduce(value, operation).await();
-      return value.byteBuffer(0, Double.BYTES).getDouble(0);
-    }
+    agreed.set(0, own);
+    agreed.allReduce(context.world(), operation).await();
+    return agreed.get(0);
   }
 
   private void setAsideWhatIsNotGoneOnFrom(Path from, long step) throws IOException {

@@ -20,6 +20,9 @@ final class Evaluator {
   /** The mean loss of a number of tokens. */
   record Outcome(double loss, long tokens) {}
 
+  private static final int LOSS = 0;
+  private static final int TOKENS = 1;
+
   private final Engine engine;
   private final Arena stepArena;
   private final Transformer model;
@@ -27,7 +30,8 @@ final class Evaluator {
   private final BatchSource samples;
   private final int microBatch;
   private final long sampleLimit;
-  private final Tensor sums; // [2] FLOAT64: loss, tokens
+  private final HostNumbers sums; // loss, tokens
+  private final HostNumbers fetched;
   private final Tensor part; // [1] FLOAT64
 
   /**
@@ -35,22 +39,22 @@ final class Evaluator {
    *     ones in every layout
    */
   Evaluator(
-      Arena stateArena,
-      Arena stepArena,
+      Arenas arenas,
       Transformer model,
       Communicator dataGroup,
       BatchSource samples,
       int microBatch,
       long samplesAtMost) {
-    this.engine = stepArena.engine();
-    this.stepArena = stepArena;
+    this.engine = arenas.engine();
+    this.stepArena = arenas.step();
     this.model = model;
     this.dataGroup = dataGroup;
     this.samples = samples;
     this.microBatch = microBatch;
     this.sampleLimit = Math.min(samples.samplesPerEpoch(), samplesAtMost);
-    this.sums = stateArena.allocate(DType.FLOAT64, 2);
-    this.part = stateArena.allocate(DType.FLOAT64, 1);
+    this.sums = new HostNumbers(arenas.host(), 2);
+    this.fetched = new HostNumbers(arenas.host(), 1);
+    this.part = arenas.state().allocate(DType.FLOAT64, 1);
   }
 
   Outcome run() throws InterruptedException {
@@ -63,12 +67,10 @@ final class Evaluator {
       loss += lossOf(first, count);
       tokens += (double) count * samples.sequence();
     }
-    engine.synchronize(sums.device());
-    sums.byteBuffer(0, 2 * Double.BYTES).putDouble(0, loss).putDouble(Double.BYTES, tokens);
-    dataGroup.allReduce(sums, ReduceOperation.SUM).await();
-    double allLoss = sums.byteBuffer(0, 2 * Double.BYTES).getDouble(0);
-    double allTokens = sums.byteBuffer(0, 2 * Double.BYTES).getDouble(Double.BYTES);
-    return new Outcome(allLoss / allTokens, (long) allTokens);
+    sums.set(LOSS, loss);
+    sums.set(TOKENS, tokens);
+    sums.allReduce(dataGroup, ReduceOperation.SUM).await();
+    return new Outcome(sums.get(LOSS) / sums.get(TOKENS), (long) sums.get(TOKENS));
   }
 
   private double lossOf(long firstSample, int count) {
@@ -79,8 +81,7 @@ final class Evaluator {
         Tape tape = Tape.inference(stepArena)) {
       Loss loss = model.loss(tape, batch, 1, 0, 0);
       engine.sum(loss.losses(), part);
-      engine.synchronize(part.device());
-      return part.byteBuffer(0, Double.BYTES).getDouble(0);
+      return fetched.fetch(0, part);
     }
   }
 }

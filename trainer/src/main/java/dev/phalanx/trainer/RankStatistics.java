@@ -2,11 +2,8 @@ package dev.phalanx.trainer;
 
 import dev.phalanx.collectives.Communicator;
 import dev.phalanx.tensor.Arena;
-import dev.phalanx.tensor.DType;
-import dev.phalanx.tensor.Tensor;
-import java.nio.ByteBuffer;
-import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.IntStream;
 
 /**
  * What the report says of one rank.
@@ -29,52 +26,48 @@ record RankStatistics(
 
   private static final int FIELDS = 11;
 
-  /**
-   * The statistics of all ranks, on every rank. Numbers travel as doubles: counts are exact below
-   * 2^53.
-   */
-  static List<RankStatistics> gather(Communicator world, Arena hostArena, RankStatistics own)
+  /** The statistics of all ranks, on every rank. */
+  static List<RankStatistics> gather(Communicator world, Arena host, RankStatistics own)
       throws InterruptedException {
-    int bytesPerRank = FIELDS * Double.BYTES;
-    try (Tensor mine = hostArena.allocate(DType.FLOAT64, FIELDS);
-        Tensor all = hostArena.allocate(DType.FLOAT64, (long) FIELDS * world.size())) {
-      own.write(mine.byteBuffer(0, bytesPerRank));
-      world.allGather(mine, all).await();
-      List<RankStatistics> ranks = new ArrayList<>();
-      for (int rank = 0; rank < world.size(); rank++) {
-        ranks.add(read(all.byteBuffer((long) rank * bytesPerRank, bytesPerRank)));
-      }
-      return ranks;
+    try (HostNumbers mine = new HostNumbers(host, FIELDS);
+        HostNumbers all = new HostNumbers(host, Math.multiplyExact(FIELDS, world.size()))) {
+      own.write(mine);
+      mine.allGather(world, all).await();
+      return IntStream.range(0, world.size()).mapToObj(rank -> read(all, rank * FIELDS)).toList();
     }
   }
 
-  private void write(ByteBuffer buffer) {
-    buffer
-        .putDouble(rank)
-        .putDouble(peakResidentBytes)
-        .putDouble(parameterBytes)
-        .putDouble(gradientBytes)
-        .putDouble(optimizerBytes)
-        .putDouble(peakActivationBytes)
-        .putDouble(dataBytesSent)
-        .putDouble(dataMessagesSent)
-        .putDouble(computeMillis)
-        .putDouble(exposedCommunicationMillis)
-        .putDouble(idleMillis);
+  private void write(HostNumbers numbers) {
+    double[] fields = {
+      rank,
+      peakResidentBytes,
+      parameterBytes,
+      gradientBytes,
+      optimizerBytes,
+      peakActivationBytes,
+      dataBytesSent,
+      dataMessagesSent,
+      computeMillis,
+      exposedCommunicationMillis,
+      idleMillis
+    };
+    for (int i = 0; i < FIELDS; i++) {
+      numbers.set(i, fields[i]);
+    }
   }
 
-  private static RankStatistics read(ByteBuffer buffer) {
+  private static RankStatistics read(HostNumbers numbers, int first) {
     return new RankStatistics(
-        (int) buffer.getDouble(),
-        (long) buffer.getDouble(),
-        (long) buffer.getDouble(),
-        (long) buffer.getDouble(),
-        (long) buffer.getDouble(),
-        (long) buffer.getDouble(),
-        (long) buffer.getDouble(),
-        (long) buffer.getDouble(),
-        buffer.getDouble(),
-        buffer.getDouble(),
-        buffer.getDouble());
+        (int) numbers.get(first),
+        (long) numbers.get(first + 1),
+        (long) numbers.get(first + 2),
+        (long) numbers.get(first + 3),
+        (long) numbers.get(first + 4),
+        (long) numbers.get(first + 5),
+        (long) numbers.get(first + 6),
+        (long) numbers.get(first + 7),
+        numbers.get(first + 8),
+        numbers.get(first + 9),
+        numbers.get(first + 10));
   }
 }

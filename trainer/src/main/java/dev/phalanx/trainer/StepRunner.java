@@ -36,6 +36,8 @@ final class StepRunner {
   record Outcome(double loss, double gradientNorm, double learningRate, boolean stopIsRequested) {}
 
   private static final GradientListener NOBODY = parameter -> {};
+  private static final int LOSS = 0;
+  private static final int STOP_VOTES = 1;
 
   private final Engine engine;
   private final Arena stepArena;
@@ -47,28 +49,23 @@ final class StepRunner {
   private final LearningRateSchedule schedule;
   private final OptionalDouble clipNorm;
   private final long dropoutSeed;
-  private final Tensor sums; // [2] FLOAT64: what all ranks add up, as the next two
-  private final Tensor lossSum; // [1]
-  private final Tensor stopVotes; // [1]
-  private final Tensor microBatchLoss; // [1] FLOAT64
-  private final Tensor normSquared; // [1] FLOAT64
+  private final HostNumbers sums; // what all ranks add up: loss, votes for a stop
+  private final HostNumbers fetched;
+  private final Tensor lossSum; // [1] FLOAT64, as the next two
+  private final Tensor microBatchLoss; // [1]
+  private final Tensor normSquared; // [1]
   private final long[] inputs;
   private final long[] targets;
 
-  /**
-   * @param stateArena owns what lives as long as the job
-   * @param stepArena owns what lives for a micro-batch
-   */
   StepRunner(
-      Arena stateArena,
-      Arena stepArena,
+      Arenas arenas,
       TrainingState state,
       Communicator dataGroup,
       BatchSource samples,
       BatchPartition partition,
       JobConfig job) {
-    this.engine = stepArena.engine();
-    this.stepArena = stepArena;
+    this.engine = arenas.engine();
+    this.stepArena = arenas.step();
     this.state = state;
     this.dataGroup = dataGroup;
     this.samples = samples;
@@ -78,16 +75,16 @@ final class StepRunner {
     this.dropoutSeed = CounterRandom.at(job.seed(), 1);
     this.reducer =
         new OverlappedReducer(
-            engine,
+            arenas.host(),
             dataGroup,
             state.flat(),
             job.communication().bucketBytes(),
             job.communication().overlap());
-    this.sums = stateArena.allocate(DType.FLOAT64, 2);
-    this.lossSum = sums.slice(0, 0, 1);
-    this.stopVotes = sums.slice(0, 1, 1);
-    this.microBatchLoss = stateArena.allocate(DType.FLOAT64, 1);
-    this.normSquared = stateArena.allocate(DType.FLOAT64, 1);
+    this.sums = new HostNumbers(arenas.host(), 2);
+    this.fetched = new HostNumbers(arenas.host(), 1);
+    this.lossSum = arenas.state().allocate(DType.FLOAT64, 1);
+    this.microBatchLoss = arenas.state().allocate(DType.FLOAT64, 1);
+    this.normSquared = arenas.state().allocate(DType.FLOAT64, 1);
     int tokens = Math.multiplyExact(partition.microBatch(), samples.sequence());
     this.inputs = new long[tokens];
     this.targets = new long[tokens];
@@ -104,21 +101,21 @@ final class StepRunner {
   Outcome run(long step, boolean requestStop) throws InterruptedException {
     state.flat().clearGradients();
     engine.fill(lossSum, 0);
-    engine.fill(stopVotes, requestStop ? 1 : 0);
     for (long microBatch = 0; microBatch < partition.microBatches(); microBatch++) {
       runMicroBatch(step, microBatch);
     }
-    engine.synchronize(sums.device());
-    Work sumsOfAllRanks = dataGroup.allReduce(sums, ReduceOperation.SUM);
+    sums.fetch(LOSS, lossSum);
+    sums.set(STOP_VOTES, requestStop ? 1 : 0);
+    Work sumsOfAllRanks = sums.allReduce(dataGroup, ReduceOperation.SUM);
     reducer.finish();
     sumsOfAllRanks.await();
 
-    double loss = scalar(lossSum) * lossScale();
+    double loss = sums.get(LOSS) * lossScale();
     double norm = gradientNorm();
     requireFinite(step, loss, norm);
     double learningRate = schedule.at(step);
     state.optimizer().step(step + 1, learningRate, clipFactor(norm));
-    return new Outcome(loss, norm, learningRate, scalar(stopVotes) > 0);
+    return new Outcome(loss, norm, learningRate, sums.get(STOP_VOTES) > 0);
   }
 
   private void runMicroBatch(long step, long microBatch) {
@@ -144,7 +141,7 @@ final class StepRunner {
 
   private double gradientNorm() {
     engine.squaredNorm(state.flat().gradients(), normSquared);
-    return Math.sqrt(scalar(normSquared));
+    return Math.sqrt(fetched.fetch(0, normSquared));
   }
 
   private double clipFactor(double norm) {
@@ -168,10 +165,5 @@ final class StepRunner {
   /** Time that this rank has waited for other ranks' gradients so far. */
   double exposedCommunicationMillis() {
     return reducer.exposedNanos() / 1e6;
-  }
-
-  private double scalar(Tensor tensor) {
-    engine.synchronize(tensor.device());
-    return tensor.byteBuffer(0, Double.BYTES).getDouble(0);
   }
 }

@@ -3,8 +3,6 @@ package dev.phalanx.trainer;
 import dev.phalanx.collectives.Communicator;
 import dev.phalanx.collectives.Traffic;
 import dev.phalanx.parallelism.mesh.DeviceMesh;
-import dev.phalanx.tensor.Arena;
-import dev.phalanx.tensor.Device;
 import dev.phalanx.tensor.Engine;
 import dev.phalanx.tensor.EngineOptions;
 import dev.phalanx.tensor.Engines;
@@ -34,6 +32,13 @@ public final class TrainingJob {
   private final JobListener listener;
   private final JobListener everyRanksListener;
   private final Optional<Path> resumeFrom;
+  private final EngineSource engines;
+
+  /** Opens the engine that a plan names, as {@link Engines#open} does. */
+  @FunctionalInterface
+  public interface EngineSource {
+    Engine open(String name, EngineOptions options);
+  }
 
   /**
    * @param resumeFrom a checkpoint, or a directory whose newest checkpoint the job goes on from;
@@ -41,11 +46,22 @@ public final class TrainingJob {
    */
   public TrainingJob(
       JobConfig config, RankContext context, JobListener listener, Optional<Path> resumeFrom) {
+    this(config, context, listener, resumeFrom, Engines::open);
+  }
+
+  /** A job with engines from elsewhere than the class path. */
+  public TrainingJob(
+      JobConfig config,
+      RankContext context,
+      JobListener listener,
+      Optional<Path> resumeFrom,
+      EngineSource engines) {
     this.config = config;
     this.context = context;
     this.listener = context.rank() == 0 ? listener : JobListener.NONE;
     this.everyRanksListener = listener;
     this.resumeFrom = resumeFrom;
+    this.engines = engines;
   }
 
   /**
@@ -61,9 +77,9 @@ public final class TrainingJob {
    */
   public JobResult run() throws InterruptedException, IOException {
     try (Engine engine =
-            Engines.open(config.engine().label(), new EngineOptions(context.threads()));
-        Arena stateArena = new Arena(engine, device());
-        Arena stepArena = new Arena(engine, device());
+            engines.open(config.engine().label(), new EngineOptions(context.threads()));
+        Arenas arenas =
+            Arenas.open(engine, Devices.choose(engine, config.device(), context.localRank()));
         DataSetup dataSetup = DataSetup.open(config.data(), context.baseDirectory())) {
       ModelSetup modelSetup =
           ModelSetup.of(config, context.baseDirectory(), dataSetup.vocabulary());
@@ -71,11 +87,9 @@ public final class TrainingJob {
       try (TrainingData data =
           dataSetup.samples(
               modelSetup.config().sequence(), modelSetup.config().vocabulary(), heldOut)) {
-        TrainingState state = new TrainingState(stateArena, modelSetup, config);
+        TrainingState state = new TrainingState(arenas.state(), modelSetup, config);
         return train(
-            engine,
-            stateArena,
-            stepArena,
+            arenas,
             state,
             data,
             config.withModel(modelSetup.resolved(config.model())),
@@ -84,14 +98,8 @@ public final class TrainingJob {
     }
   }
 
-  private static Device device() {
-    return Device.CPU;
-  }
-
   private JobResult train(
-      Engine engine,
-      Arena stateArena,
-      Arena stepArena,
+      Arenas arenas,
       TrainingState state,
       TrainingData data,
       JobConfig resolved,
@@ -105,15 +113,13 @@ public final class TrainingJob {
             dataGroup.size(),
             dataGroup.rank(),
             Math.toIntExact(config.batch().micro()));
-    StepRunner steps =
-        new StepRunner(stateArena, stepArena, state, dataGroup, samples, partition, config);
+    StepRunner steps = new StepRunner(arenas, state, dataGroup, samples, partition, config);
     Evaluator evaluator =
         data.heldOut()
             .map(
                 heldOut ->
                     new Evaluator(
-                        stateArena,
-                        stepArena,
+                        arenas,
                         state.model(),
                         dataGroup,
                         heldOut,
@@ -125,13 +131,12 @@ public final class TrainingJob {
             config.name(),
             context.worldSize(),
             DeviceMesh.dataParallel(context.worldSize()),
-            engine.name());
+            arenas.engine().name());
     try (Checkpointing checkpoints =
-        Checkpointing.open(resolved, context, engine, stateArena, state, tokenizer, listener)) {
+        Checkpointing.open(resolved, context, arenas, state, tokenizer, listener)) {
       long firstStep = checkpoints.restore(resumeFrom);
-      listener.started(summary(engine, state, firstStep));
-      return new Run(steps, evaluator, checkpoints, report, stepArena, stateArena, state)
-          .from(firstStep);
+      listener.started(summary(arenas.engine(), state, firstStep));
+      return new Run(steps, evaluator, checkpoints, report, arenas, state).from(firstStep);
     }
   }
 
@@ -155,8 +160,7 @@ public final class TrainingJob {
     private final @Nullable Evaluator evaluator;
     private final Checkpointing checkpoints;
     private final Report report;
-    private final Arena stepArena;
-    private final Arena stateArena;
+    private final Arenas arenas;
     private final TrainingState state;
     private final long startNanos = System.nanoTime();
     private double stepMillis;
@@ -168,15 +172,13 @@ public final class TrainingJob {
         @Nullable Evaluator evaluator,
         Checkpointing checkpoints,
         Report report,
-        Arena stepArena,
-        Arena stateArena,
+        Arenas arenas,
         TrainingState state) {
       this.steps = steps;
       this.evaluator = evaluator;
       this.checkpoints = checkpoints;
       this.report = report;
-      this.stepArena = stepArena;
-      this.stateArena = stateArena;
+      this.arenas = arenas;
       this.state = state;
     }
 
@@ -267,13 +269,13 @@ public final class TrainingJob {
               state.parameterBytes(),
               state.gradientBytes(),
               state.optimizerBytes(),
-              stepArena.peakBytesInUse(),
+              arenas.step().peakBytesInUse(),
               traffic.bytesSent(),
               traffic.messagesSent(),
               stepMillis - exposed,
               exposed,
               totalMillis - stepMillis);
-      return RankStatistics.gather(context.world(), stateArena, own);
+      return RankStatistics.gather(context.world(), arenas.host(), own);
     }
 
     /** Best effort: what failed first is what the caller must hear of. */

@@ -24,6 +24,8 @@ final class TrainingState {
   private final Transformer model;
   private final FlatParameters flat;
   private final FlatOptimizer optimizer;
+  private final List<Named> parameters;
+  private final List<Named> optimizerState = new ArrayList<>();
 
   TrainingState(Arena arena, ModelSetup setup, JobConfig job) throws IOException {
     this.model = setup.model();
@@ -37,6 +39,8 @@ final class TrainingState {
     }
     model.prepare(arena);
     this.optimizer = optimizer(arena, flat, job.optimizer());
+    this.parameters = slices(flat.master(), "");
+    optimizer.state().forEach((kind, tensor) -> optimizerState.addAll(slices(tensor, kind + ".")));
   }
 
   static DType computeType(JobConfig.Precision precision) {
@@ -90,14 +94,12 @@ final class TrainingState {
 
   /** The fp32 parameters by name, as views. */
   List<Named> parameters() {
-    return slices(flat.master(), "");
+    return parameters;
   }
 
   /** The optimizer's state by {@code KIND.PARAMETER}, as views. */
   List<Named> optimizerState() {
-    List<Named> named = new ArrayList<>();
-    optimizer.state().forEach((kind, tensor) -> named.addAll(slices(tensor, kind + ".")));
-    return named;
+    return optimizerState;
   }
 
   private List<Named> slices(Tensor whole, String prefix) {

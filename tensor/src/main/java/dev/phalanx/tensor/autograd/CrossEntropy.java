@@ -7,8 +7,8 @@ import java.util.List;
 
 /**
  * The loss of a classifier over its logits, {@code scale * sum over rows of -log
- * softmax(logits)[target]}. The logits' memory holds first the logits, then the log-probabilities,
- * then the gradient: nobody may read them afterwards.
+ * softmax(logits)[target]}. The logits' memory becomes that of their gradient: nobody may read them
+ * afterwards.
  */
 public final class CrossEntropy {
   private CrossEntropy() {}

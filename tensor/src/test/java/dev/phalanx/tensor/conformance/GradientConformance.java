@@ -5,7 +5,6 @@ import static org.assertj.core.api.Assertions.within;
 
 import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.DType;
-import dev.phalanx.tensor.Device;
 import dev.phalanx.tensor.Engine;
 import dev.phalanx.tensor.EngineOptions;
 import dev.phalanx.tensor.EngineProvider;
@@ -30,7 +29,6 @@ import dev.phalanx.tensor.autograd.Silu;
 import dev.phalanx.tensor.autograd.SwiGlu;
 import dev.phalanx.tensor.autograd.Tape;
 import dev.phalanx.tensor.autograd.Variable;
-import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -65,7 +63,7 @@ public abstract class GradientConformance {
   @BeforeEach
   void open() {
     engine = provider().open(EngineOptions.singleThreaded());
-    arena = new Arena(engine, Device.CPU);
+    arena = new Arena(engine, Numbers.deviceOf(engine));
     random = new Random(20240601);
   }
 
@@ -429,11 +427,12 @@ public abstract class GradientConformance {
     return (8 * (f[2] - f[1]) - (f[3] - f[0])) / (12 * STEP);
   }
 
-  private static void write(Tensor tensor, double[] original, float[] v, double step) {
-    ByteBuffer bytes = tensor.byteBuffer(0, Math.toIntExact(tensor.byteSize()));
+  private void write(Tensor tensor, double[] original, float[] v, double step) {
+    double[] moved = original.clone();
     for (int i = 0; i < v.length; i++) {
-      bytes.putFloat(i * Float.BYTES, (float) (original[i] + step * v[i]));
+      moved[i] += step * v[i];
     }
+    Numbers.write(engine, tensor, moved);
   }
 
   private float[] unitVector(int length) {
@@ -470,16 +469,15 @@ public abstract class GradientConformance {
 
   private Tensor upload(Values values) {
     Tensor tensor = arena.allocate(DType.FLOAT32, values.shape());
-    ByteBuffer bytes = tensor.byteBuffer(0, Math.toIntExact(tensor.byteSize()));
-    for (int i = 0; i < values.elements().length; i++) {
-      bytes.putFloat(i * Float.BYTES, values.elements()[i]);
-    }
+    double[] elements = new double[values.elements().length];
+    Arrays.setAll(elements, i -> values.elements()[i]);
+    Numbers.write(engine, tensor, elements);
     return tensor;
   }
 
   private Tensor ids(long... ids) {
     Tensor tensor = arena.allocate(DType.INT64, ids.length);
-    tensor.byteBuffer(0, Math.toIntExact(tensor.byteSize())).asLongBuffer().put(ids);
+    Numbers.write(engine, tensor, Arrays.stream(ids).asDoubleStream().toArray());
     return tensor;
   }
 
@@ -505,12 +503,6 @@ public abstract class GradientConformance {
   }
 
   private double[] download(Tensor tensor) {
-    engine.synchronize(tensor.device());
-    ByteBuffer bytes = tensor.byteBuffer(0, Math.toIntExact(tensor.byteSize()));
-    double[] elements = new double[Math.toIntExact(tensor.elementCount())];
-    for (int i = 0; i < elements.length; i++) {
-      elements[i] = bytes.getFloat(i * Float.BYTES);
-    }
-    return elements;
+    return Numbers.read(engine, tensor);
   }
 }

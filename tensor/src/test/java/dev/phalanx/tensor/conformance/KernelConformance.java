@@ -5,7 +5,6 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.DType;
-import dev.phalanx.tensor.Device;
 import dev.phalanx.tensor.Engine;
 import dev.phalanx.tensor.EngineOptions;
 import dev.phalanx.tensor.EngineProvider;
@@ -37,7 +36,7 @@ public abstract class KernelConformance {
   @BeforeEach
   void open() {
     engine = provider().open(EngineOptions.singleThreaded());
-    arena = new Arena(engine, Device.CPU);
+    arena = new Arena(engine, Numbers.deviceOf(engine));
     random = new Random(20240601);
   }
 
@@ -56,7 +55,7 @@ public abstract class KernelConformance {
 
   protected Tensor tensor(DType dtype, double[] values, long... sizes) {
     Tensor tensor = arena.allocate(dtype, sizes);
-    Numbers.write(tensor, values);
+    Numbers.write(engine, tensor, values);
     return tensor;
   }
 
@@ -69,7 +68,7 @@ public abstract class KernelConformance {
     Tensor tensor = arena.allocate(dtype, sizes);
     double[] garbage = new double[Math.toIntExact(tensor.elementCount())];
     Arrays.fill(garbage, Double.NaN);
-    Numbers.write(tensor, garbage);
+    Numbers.write(engine, tensor, garbage);
     return tensor;
   }
 
@@ -83,13 +82,7 @@ public abstract class KernelConformance {
 
   /** All elements in order, also of a strided view. */
   protected double[] values(Tensor tensor) {
-    Tensor readable = tensor;
-    if (!tensor.isContiguous()) {
-      readable = arena.allocate(tensor.dtype(), tensor.shape());
-      engine.copy(tensor, readable);
-    }
-    engine.synchronize(tensor.device());
-    return Numbers.read(readable);
+    return Numbers.read(engine, tensor);
   }
 
   /**

@@ -3,6 +3,7 @@ package dev.phalanx.tensor.conformance;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Device;
 import dev.phalanx.tensor.OutOfNativeMemoryException;
@@ -50,6 +51,24 @@ public abstract class MemoryConformance extends KernelConformance {
         .isInstanceOf(OutOfNativeMemoryException.class)
         .hasMessageContaining(Long.toString(1L << 55));
     assertRefused("cuda:9", () -> engine.allocate(new Device(Device.Kind.CUDA, 9), 64));
+  }
+
+  @Test
+  void copyCrossesDevicesAndConverts() {
+    double[] numbers = {1, -2, 3.5, 100, 0, 7};
+    Tensor onDevice = tensor(DType.FLOAT32, numbers, 2, 3);
+    try (Arena host = new Arena(engine, Device.CPU)) {
+      Tensor transposed = host.allocate(DType.BFLOAT16, 3, 2);
+      engine.copy(onDevice, transposed.transpose(0, 1));
+      engine.synchronize(onDevice.device());
+      assertThat(transposed.byteBuffer(2, 2).getShort())
+          .as("100 as a bfloat16 number, beside the first")
+          .isEqualTo((short) 0x42c8);
+      engine.fill(onDevice, 0);
+      engine.copy(transposed.transpose(0, 1), onDevice);
+      engine.synchronize(onDevice.device());
+    }
+    assertThat(values(onDevice)).containsExactly(numbers);
   }
 
   @Test
@@ -124,7 +143,7 @@ public abstract class MemoryConformance extends KernelConformance {
     Tensor source = arena.allocate(dtype, 3, 4);
     double[] numbers = new double[12];
     Arrays.setAll(numbers, i -> i + 1);
-    Numbers.write(source, numbers);
+    Numbers.write(engine, source, numbers);
     Tensor wide = arena.zeros(dtype, 6, 5);
 
     engine.copy(source.transpose(0, 1), wide.slice(1, 1, 3).slice(0, 1, 4));

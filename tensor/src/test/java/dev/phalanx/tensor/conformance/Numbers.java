@@ -1,14 +1,44 @@
 package dev.phalanx.tensor.conformance;
 
+import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.DType;
+import dev.phalanx.tensor.Device;
+import dev.phalanx.tensor.Engine;
 import dev.phalanx.tensor.Tensor;
 import java.nio.ByteBuffer;
 
-/** Elements of contiguous tensors in host memory as {@code double}s, and the rounding of types. */
+/**
+ * Elements of contiguous tensors on any device as {@code double}s, and the rounding of types.
+ *
+ * <p>Tests run on the engine's accelerator where it has one, else on the CPU.
+ */
 final class Numbers {
   private Numbers() {}
 
-  static void write(Tensor tensor, double[] values) {
+  static Device deviceOf(Engine engine) {
+    Device accelerator = new Device(Device.Kind.CUDA, 0);
+    return engine.supports(accelerator) ? accelerator : Device.CPU;
+  }
+
+  static void write(Engine engine, Tensor tensor, double[] values) {
+    try (Arena host = new Arena(engine, Device.CPU)) {
+      Tensor staged = host.allocate(tensor.dtype(), tensor.shape());
+      write(staged, values);
+      engine.copy(staged, tensor);
+      engine.synchronize(tensor.device());
+    }
+  }
+
+  static double[] read(Engine engine, Tensor tensor) {
+    try (Arena host = new Arena(engine, Device.CPU)) {
+      Tensor staged = host.allocate(tensor.dtype(), tensor.shape());
+      engine.copy(tensor, staged);
+      engine.synchronize(tensor.device());
+      return read(staged);
+    }
+  }
+
+  private static void write(Tensor tensor, double[] values) {
     if (values.length != tensor.elementCount()) {
       throw new IllegalArgumentException(values.length + " numbers for the " + tensor);
     }
@@ -26,7 +56,7 @@ final class Numbers {
     }
   }
 
-  static double[] read(Tensor tensor) {
+  private static double[] read(Tensor tensor) {
     ByteBuffer bytes = tensor.byteBuffer(0, Math.toIntExact(tensor.byteSize()));
     double[] values = new double[Math.toIntExact(tensor.elementCount())];
     for (int i = 0; i < values.length; i++) {

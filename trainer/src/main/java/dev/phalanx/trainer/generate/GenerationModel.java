@@ -11,7 +11,9 @@ import dev.phalanx.tensor.Device;
 import dev.phalanx.tensor.Engine;
 import dev.phalanx.tensor.Tensor;
 import dev.phalanx.tensor.autograd.Parameter;
+import dev.phalanx.trainer.Devices;
 import dev.phalanx.trainer.SavedModels;
+import dev.phalanx.trainer.config.JobConfig.DeviceKind;
 import dev.phalanx.trainer.model.HuggingFaceDirectory;
 import dev.phalanx.trainer.model.Initialization;
 import dev.phalanx.trainer.model.Transformer;
@@ -31,11 +33,13 @@ public final class GenerationModel implements AutoCloseable {
   private static final long GPT2_VOCABULARY = 50257;
 
   private final Arena arena;
+  private final Arena host;
   private final Transformer model;
   private final Optional<Tokenizer> tokenizer;
 
   private GenerationModel(Arena arena, Transformer model, Optional<Tokenizer> tokenizer) {
     this.arena = arena;
+    this.host = new Arena(arena.engine(), Device.CPU);
     this.model = model;
     this.tokenizer = tokenizer;
   }
@@ -110,7 +114,7 @@ public final class GenerationModel implements AutoCloseable {
   private static GenerationModel load(
       TransformerConfig config, Engine engine, Weights weights, Optional<Tokenizer> tokenizer)
       throws IOException {
-    Arena arena = new Arena(engine, Device.CPU);
+    Arena arena = new Arena(engine, Devices.choose(engine, DeviceKind.AUTO, 0));
     try {
       Transformer model = new Transformer(config, new Initialization.Empty());
       weights.load(new FlatParameters(arena, model.parameters(), DType.FLOAT32));
@@ -137,12 +141,13 @@ public final class GenerationModel implements AutoCloseable {
    * @param most tokens of the longest text, prompt and answer together
    */
   public Generator generator(long most) {
-    return new Generator(arena, model, DType.FLOAT32, most);
+    return new Generator(arena, host, model, DType.FLOAT32, most);
   }
 
   @Override
   public void close() {
     tokenizer.ifPresent(Tokenizer::close);
     arena.close();
+    host.close();
   }
 }

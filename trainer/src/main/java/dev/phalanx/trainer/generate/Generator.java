@@ -23,19 +23,22 @@ import java.util.function.IntConsumer;
  */
 public final class Generator {
   private final Arena arena;
+  private final Tensor hostLogits; // [vocabulary] FLOAT32
   private final Transformer model;
   private final KeyValueCache cache;
   private final int longest;
 
   /**
-   * @param arena owns the cache and what a pass needs
+   * @param arena on the model's device; owns the cache and what a pass needs
+   * @param host an arena on the CPU; owns the logits that are read
    * @param model with its values in memory
    * @param dtype of the model's values
    * @param most tokens that are read or written in one text, as far as is known: no more memory is
    *     taken than they need
    */
-  public Generator(Arena arena, Transformer model, DType dtype, long most) {
+  public Generator(Arena arena, Arena host, Transformer model, DType dtype, long most) {
     this.arena = arena;
+    this.hostLogits = host.allocate(DType.FLOAT32, model.config().vocabulary());
     this.model = model;
     this.longest = Math.toIntExact(Math.min(model.config().sequence(), most));
     this.cache = new KeyValueCache(arena, model.config(), dtype, longest);
@@ -102,12 +105,11 @@ public final class Generator {
     long[] unused = new long[ids.length];
     Arrays.fill(unused, -1);
     try (TokenBatch batch = TokenBatch.of(arena, 1, ids, unused, cache.length());
-        Tape tape = Tape.inference(arena);
-        Tensor logits = arena.allocate(DType.FLOAT32, model.config().vocabulary())) {
+        Tape tape = Tape.inference(arena)) {
       Tensor last = model.nextLogits(tape, batch, cache).value();
-      arena.engine().copy(last.reshape(-1), logits);
+      arena.engine().copy(last.reshape(-1), hostLogits);
       arena.engine().synchronize(arena.device());
-      FloatBuffer values = logits.byteBuffer(0, (int) logits.byteSize()).asFloatBuffer();
+      FloatBuffer values = hostLogits.byteBuffer(0, (int) hostLogits.byteSize()).asFloatBuffer();
       float[] copy = new float[values.remaining()];
       values.get(copy);
       return copy;

@@ -721,9 +721,9 @@ final class TeamEngine implements Engine {
   }
 
   @Override
-  public void crossEntropyBackward(Tensor logProbabilities, Tensor targets, double scale) {
+  public void crossEntropyBackward(Tensor logits, Tensor targets, double scale) {
     eachRow(
-        List.of(logProbabilities, targets),
+        List.of(logits, targets),
         (engine, t) -> engine.crossEntropyBackward(t.get(0), t.get(1), scale));
   }
 
