@@ -20,6 +20,8 @@ import java.util.regex.Pattern;
  *
  * @param step steps done
  * @param samples the place in the order of samples: how many were read
+ * @param samplesPerEpoch after how many samples the data comes again, {@link Long#MAX_VALUE} where
+ *     it never does; another number is a sign of other data
  * @param seed of the job
  * @param worldSize ranks of the job that wrote it; any number of ranks can read it
  * @param optimizer the optimizer's kind, as plan files call it
@@ -30,6 +32,7 @@ import java.util.regex.Pattern;
 public record CheckpointManifest(
     long step,
     long samples,
+    long samplesPerEpoch,
     long seed,
     int worldSize,
     String optimizer,
@@ -63,13 +66,14 @@ public record CheckpointManifest(
 
   CheckpointManifest withFiles(List<StoredFile> stored) {
     return new CheckpointManifest(
-        step, samples, seed, worldSize, optimizer, tokenizer, plan, stored);
+        step, samples, samplesPerEpoch, seed, worldSize, optimizer, tokenizer, plan, stored);
   }
 
   byte[] toJson() {
     ObjectNode root = MAPPER.createObjectNode();
     root.put("format", "phalanx-checkpoint").put("format_version", FORMAT_VERSION);
-    root.put("step", step).put("samples", samples).put("seed", seed);
+    root.put("step", step).put("samples", samples);
+    root.put("samples_per_epoch", samplesPerEpoch).put("seed", seed);
     root.put("world_size", worldSize).put("optimizer", optimizer);
     tokenizer.ifPresent(name -> root.put("tokenizer", name));
     root.put("plan", plan);
@@ -131,6 +135,7 @@ public record CheckpointManifest(
     return new CheckpointManifest(
         number(file, root, "step", 0, Long.MAX_VALUE),
         number(file, root, "samples", 0, Long.MAX_VALUE),
+        number(file, root, "samples_per_epoch", 1, Long.MAX_VALUE),
         number(file, root, "seed", Long.MIN_VALUE, Long.MAX_VALUE),
         (int) number(file, root, "world_size", 1, Integer.MAX_VALUE),
         text(file, root, "optimizer"),

@@ -22,6 +22,7 @@ final class CheckpointManifestTest {
       new CheckpointManifest(
           200,
           6400,
+          Long.MAX_VALUE,
           -7,
           4,
           "sgd",
@@ -47,7 +48,8 @@ final class CheckpointManifestTest {
     assertThat(CheckpointManifest.read(directory)).isEqualTo(MANIFEST);
 
     CheckpointManifest least =
-        new CheckpointManifest(0, 0, Long.MIN_VALUE, 1, "adamw", Optional.empty(), "", List.of());
+        new CheckpointManifest(
+            0, 0, 1, Long.MIN_VALUE, 1, "adamw", Optional.empty(), "", List.of());
     Files.write(directory.resolve("checkpoint.json"), least.toJson());
     assertThat(CheckpointManifest.read(directory)).isEqualTo(least);
   }

@@ -20,6 +20,7 @@ final class Checkpoints {
     return new CheckpointManifest(
         step,
         step * 32,
+        1000,
         1234,
         2,
         "adamw",

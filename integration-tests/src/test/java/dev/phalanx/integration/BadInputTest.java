@@ -19,6 +19,7 @@ import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /** What is wrong gets one clear message and the right exit status; nothing is lost. */
@@ -125,6 +126,47 @@ final class BadInputTest {
         Command.in(folder).run("generate", "--hf", "model", "--tokens", "1,2", "--json");
     assertThat(outcome.status()).as(outcome.error()).isEqualTo(76);
     assertThat(outcome.error()).contains("config.json");
+    assertOneMessage(outcome);
+  }
+
+  @ParameterizedTest(name = "{0}: {1}")
+  @CsvSource({
+    "n_layer, 2147483647",
+    "n_layer, 100000",
+    "n_embd, 1099511627776",
+    "n_positions, 1073741824",
+    "vocab_size, 1099511627776",
+    "vocab_size, 9223372036854775807"
+  })
+  void aConfigurationOfHugeSizesTakesNoMemory(String key, String size) throws Exception {
+    copyModel("hf-tiny-gpt2", folder.resolve("model"));
+    Path config = folder.resolve("model/config.json");
+    Files.writeString(
+        config,
+        Files.readString(config)
+            .replaceFirst("\"" + key + "\": *[0-9]+", "\"" + key + "\": " + size));
+    Command.Outcome outcome =
+        Command.in(folder).run("generate", "--hf", "model", "--tokens", "1,2", "--json");
+    assertThat(outcome.status()).as(outcome.error()).isEqualTo(76);
+    assertThat(outcome.error()).contains("config.json");
+    assertOneMessage(outcome);
+  }
+
+  @ParameterizedTest
+  @CsvSource({"tied_embeddings, true", "norm_eps, 1.0e-3", "rope_theta, 500", "layers, 3"})
+  void aPlanThatContradictsTheWeightsIsRefused(String key, String value) throws Exception {
+    copyModel("hf-tiny-llama", folder.resolve("model"));
+    Command.Outcome outcome =
+        train(
+            PLAN.replaceFirst(
+                "model: .*",
+                "model: {family: llama, sequence: 8, "
+                    + key
+                    + ": "
+                    + value
+                    + ", init: {kind: hf, path: model}}"));
+    assertThat(outcome.status()).as(outcome.error()).isEqualTo(76);
+    assertThat(outcome.error()).contains("model." + key, "config.json");
     assertOneMessage(outcome);
   }
 
@@ -247,6 +289,64 @@ final class BadInputTest {
             .run("train", "plan.yaml", "--resume", "--quiet", "--set", "model.hidden=32");
     assertThat(outcome.status()).as(outcome.error()).isEqualTo(76);
     assertThat(outcome.error()).contains("model.hidden", "16", "32");
+    assertOneMessage(outcome);
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "data.seed=7, data.seed",
+    "model.norm_eps=1.0e-3, model.norm_eps",
+    "evaluation={every: 1; fraction: 0.5}, evaluation.fraction",
+    "data={kind: reference}, data.seed",
+    "data.path=other.txt, does not fit the data"
+  })
+  void otherDataOrAnotherModelIsNotGoneOnWith(String override, String message) throws Exception {
+    Files.writeString(folder.resolve("other.txt"), "Happy families are all alike. ".repeat(50));
+    assertThat(train(PLAN).status()).isEqualTo(0);
+    Command.Outcome outcome =
+        Command.in(folder)
+            .run(
+                "train",
+                "plan.yaml",
+                "--resume",
+                "--quiet",
+                "--set",
+                override.replace(';', ','),
+                "--set",
+                "steps=4");
+    assertThat(outcome.status()).as(outcome.error()).isEqualTo(76);
+    assertThat(outcome.error()).contains(message, "--resume");
+    assertOneMessage(outcome);
+  }
+
+  @Test
+  void theDataMayHaveMoved() throws Exception {
+    assertThat(train(PLAN).status()).isEqualTo(0);
+    Files.move(folder.resolve("text.txt"), folder.resolve("moved.txt"));
+    Command.Outcome outcome =
+        Command.in(folder)
+            .run(
+                "train",
+                "plan.yaml",
+                "--resume",
+                "--quiet",
+                "--set",
+                "data.path=moved.txt",
+                "--set",
+                "steps=4");
+    assertThat(outcome.status()).as(outcome.error()).isEqualTo(0);
+  }
+
+  @Test
+  void aTokenFileOfAnotherTokenizerIsRefused() throws Exception {
+    Command.Outcome prepared =
+        Command.in(folder)
+            .run("data", "prepare", "text.txt", "--tokenizer", "gpt2", "--output", "text.tokens");
+    assertThat(prepared.status()).as(prepared.error()).isEqualTo(0);
+    Command.Outcome outcome =
+        train(PLAN.replaceFirst("kind: text, path: text.txt", "kind: tokens, path: text.tokens"));
+    assertThat(outcome.status()).as(outcome.error()).isEqualTo(64);
+    assertThat(outcome.error()).contains("text.tokens", "gpt2", "bytes");
     assertOneMessage(outcome);
   }
 

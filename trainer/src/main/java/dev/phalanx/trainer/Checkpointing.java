@@ -37,7 +37,7 @@ final class Checkpointing implements AutoCloseable {
   private final Engine engine;
   private final HostNumbers agreed;
   private final TrainingState state;
-  private final Optional<String> tokenizer;
+  private final DataIdentity data;
   private final JobListener listener;
   private final @Nullable LocalCheckpointStore store;
   private final @Nullable Arena snapshots;
@@ -49,14 +49,14 @@ final class Checkpointing implements AutoCloseable {
       RankContext context,
       Arenas arenas,
       TrainingState state,
-      Optional<String> tokenizer,
+      DataIdentity data,
       JobListener listener) {
     this.config = config;
     this.context = context;
     this.engine = arenas.engine();
     this.agreed = new HostNumbers(arenas.host(), 1);
     this.state = state;
-    this.tokenizer = tokenizer;
+    this.data = data;
     this.listener = listener;
     JobConfig.Checkpoint settings = config.checkpoint().orElse(null);
     if (settings == null || context.rank() != 0) {
@@ -79,9 +79,9 @@ final class Checkpointing implements AutoCloseable {
       RankContext context,
       Arenas arenas,
       TrainingState state,
-      Optional<String> tokenizer,
+      DataIdentity data,
       JobListener listener) {
-    return new Checkpointing(config, context, arenas, state, tokenizer, listener);
+    return new Checkpointing(config, context, arenas, state, data, listener);
   }
 
   private void published(Path directory) {
@@ -237,9 +237,40 @@ final class Checkpointing implements AutoCloseable {
     requireSame(checkpoint, "model.sequence", there.sequence(), here.sequence());
     requireSame(checkpoint, "model.vocab", there.vocabulary(), here.vocabulary());
     requireSame(checkpoint, "model.tied_embeddings", there.isTied(), here.isTied());
+    requireSame(checkpoint, "model.norm_eps", there.normEpsilon(), here.normEpsilon());
+    requireSame(checkpoint, "model.rope_theta", there.rotaryBase(), here.rotaryBase());
     requireSame(checkpoint, "optimizer.kind", manifest.optimizer(), optimizerKind());
     requireSame(checkpoint, "seed", manifest.seed(), config.seed());
     requireSame(checkpoint, "batch.global", saved.batch().global(), config.batch().global());
+    requireSameData(checkpoint, saved);
+  }
+
+  /** A place in the order of samples means something only in the same data. Its path may change. */
+  private void requireSameData(SavedCheckpoint checkpoint, JobConfig saved) {
+    CheckpointManifest manifest = checkpoint.manifest();
+    requireSame(checkpoint, "data.seed", saved.data().seed(), config.data().seed());
+    requireSame(
+        checkpoint,
+        "data.tokenizer",
+        manifest.tokenizer().orElse("none"),
+        data.tokenizer().orElse("none"));
+    if (manifest.samplesPerEpoch() != data.samplesPerEpoch()) {
+      throw new BadCheckpointException(
+          "The checkpoint "
+              + checkpoint.directory()
+              + " does not fit the data: it was trained on "
+              + samples(manifest.samplesPerEpoch())
+              + ", and the plan's data has "
+              + samples(data.samplesPerEpoch())
+              + ". Give it the same file and evaluation.fraction as before, or start anew without"
+              + " --resume.");
+    }
+  }
+
+  private static String samples(long perEpoch) {
+    return perEpoch == Long.MAX_VALUE
+        ? "samples that never repeat"
+        : perEpoch + " training samples";
   }
 
   private static void requireSame(
@@ -311,10 +342,11 @@ final class Checkpointing implements AutoCloseable {
     return new CheckpointManifest(
         done,
         done * config.batch().global(),
+        data.samplesPerEpoch(),
         config.seed(),
         context.worldSize(),
         optimizerKind(),
-        tokenizer,
+        data.tokenizer(),
         JobConfigWriter.toYaml(config),
         List.of());
   }

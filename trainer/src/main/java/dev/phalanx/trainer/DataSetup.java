@@ -1,6 +1,7 @@
 package dev.phalanx.trainer;
 
 import dev.phalanx.trainer.config.JobConfig;
+import dev.phalanx.trainer.data.DataException;
 import dev.phalanx.trainer.data.TextData;
 import dev.phalanx.trainer.data.TokenFile;
 import dev.phalanx.trainer.data.TokenSource;
@@ -50,9 +51,35 @@ final class DataSetup implements AutoCloseable {
       }
     }
     if (data instanceof JobConfig.Data.Tokens tokens) {
-      return TokenFile.open(baseDirectory.resolve(tokens.path()));
+      TokenFile file = TokenFile.open(baseDirectory.resolve(tokens.path()));
+      try {
+        requireTokenizer(file, tokens, baseDirectory);
+        return file;
+      } catch (RuntimeException e) {
+        file.close();
+        throw e;
+      }
     }
     return null; // made by a formula
+  }
+
+  /** Where the plan names a tokenizer, the file must have been made with it. */
+  private static void requireTokenizer(
+      TokenFile file, JobConfig.Data.Tokens tokens, Path baseDirectory) {
+    if (tokens.tokenizerName().isEmpty()) {
+      return;
+    }
+    try (Tokenizer planned = Tokenizers.open(tokens.tokenizerName().get(), baseDirectory)) {
+      if (!planned.name().equals(file.tokenizerName())) {
+        throw DataException.plan(
+            file.name()
+                + " was made with the tokenizer "
+                + file.tokenizerName()
+                + ", but data.tokenizer is "
+                + planned.name()
+                + "; leave data.tokenizer out, or prepare the file anew with it");
+      }
+    }
   }
 
   /** The smallest vocabulary that the tokens' encoding needs; 0 where data fits any. */

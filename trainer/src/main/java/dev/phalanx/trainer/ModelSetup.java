@@ -22,6 +22,9 @@ record ModelSetup(
     Initialization initialization,
     Optional<HuggingFaceDirectory> weights) {
 
+  private static final double DEFAULT_EPSILON = 1e-5;
+  private static final double DEFAULT_ROTARY_BASE = 10000;
+
   /**
    * @param dataVocabulary what the data's tokens need, taken where the plan gives no vocabulary
    * @throws BadCheckpointException where a weights directory contradicts the plan
@@ -59,9 +62,9 @@ record ModelSetup(
         model.sequence(),
         vocabulary,
         model.dropout(),
-        model.tiedEmbeddings(),
-        model.normEpsilon(),
-        model.ropeTheta(),
+        model.tiedEmbeddings().orElse(true),
+        model.normEpsilon().orElse(DEFAULT_EPSILON),
+        model.ropeTheta().orElse(DEFAULT_ROTARY_BASE),
         isRecomputed(model));
   }
 
@@ -77,9 +80,9 @@ record ModelSetup(
         config.sequence(),
         config.vocabulary(),
         config.dropout(),
-        config.isTied(),
-        config.normEpsilon(),
-        config.rotaryBase(),
+        Optional.of(config.isTied()),
+        Optional.of(config.normEpsilon()),
+        config.family() == Family.LLAMA ? Optional.of(config.rotaryBase()) : Optional.empty(),
         plan.recompute(),
         plan.init());
   }
@@ -110,6 +113,9 @@ record ModelSetup(
     requireEqual(path, "kv_heads", plan.kvHeads(), found.keyValueHeads());
     requireEqual(path, "ffn_hidden", plan.ffnHidden(), found.feedForward());
     requireEqual(path, "vocab", plan.vocab(), found.vocabulary());
+    requireEqual(path, "tied_embeddings", plan.tiedEmbeddings(), found.isTied());
+    requireEqual(path, "norm_eps", plan.normEpsilon(), found.normEpsilon());
+    requireEqual(path, "rope_theta", plan.ropeTheta(), found.rotaryBase());
     if (plan.sequence() > found.sequence()) {
       throw new BadCheckpointException(
           "model.sequence is %d in the plan, but the model in %s knows %d positions. Write at most %d."
@@ -134,6 +140,12 @@ record ModelSetup(
   private static void requireEqual(String path, String key, long planned, long found) {
     if (planned > 0 && planned != found) {
       throw disagreement(path, key, Long.toString(planned), Long.toString(found));
+    }
+  }
+
+  private static <T> void requireEqual(String path, String key, Optional<T> planned, T found) {
+    if (planned.isPresent() && !planned.get().equals(found)) {
+      throw disagreement(path, key, planned.get().toString(), found.toString());
     }
   }
 

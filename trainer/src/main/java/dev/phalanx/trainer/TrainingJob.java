@@ -133,7 +133,13 @@ public final class TrainingJob {
             DeviceMesh.dataParallel(context.worldSize()),
             arenas.engine().name());
     try (Checkpointing checkpoints =
-        Checkpointing.open(resolved, context, arenas, state, tokenizer, listener)) {
+        Checkpointing.open(
+            resolved,
+            context,
+            arenas,
+            state,
+            new DataIdentity(tokenizer, samples.samplesPerEpoch()),
+            listener)) {
       long firstStep = checkpoints.restore(resumeFrom);
       listener.started(summary(arenas.engine(), state, firstStep));
       return new Run(steps, evaluator, checkpoints, report, arenas, state).from(firstStep);

@@ -58,7 +58,10 @@ final class FeatureAvailability {
     require(config.precision() != Precision.FP16, "precision", "precision fp16", "bf16");
     Recompute recompute = config.model().recompute();
     require(
-        recompute == Recompute.NONE, "model.recompute", "recompute " + recompute.label(), "none");
+        recompute != Recompute.SELECTIVE,
+        "model.recompute",
+        "recompute " + recompute.label(),
+        "full");
     require(
         !(config.optimizer().algorithm() instanceof Optimizer.Lamb),
         "optimizer.kind",

@@ -107,9 +107,9 @@ public record JobConfig(
   }
 
   /**
-   * The network. A size that is 0 was left out and has no default in the plan: with {@link
-   * Init.HuggingFace} it is what the directory's {@code config.json} says, and {@code vocab} may
-   * also follow from a tokenizer file or a prepared token file.
+   * The network. A size that is 0, or a choice that is empty, was left out and has no default in
+   * the plan: with {@link Init.HuggingFace} it is what the directory's {@code config.json} says,
+   * and {@code vocab} may also follow from a tokenizer file or a prepared token file.
    *
    * @param hidden width of the residual stream
    * @param kvHeads key and value heads, a divisor of {@code heads} (llama: grouped-query attention)
@@ -119,7 +119,7 @@ public record JobConfig(
    * @param dropout probability in [0, 1)
    * @param tiedEmbeddings whether the output layer is the token embedding
    * @param normEpsilon added to the variance in LayerNorm and to the mean square in RMSNorm
-   * @param ropeTheta base of the rotary embedding (llama)
+   * @param ropeTheta base of the rotary embedding (llama); empty for other families
    */
   public record Model(
       Family family,
@@ -131,41 +131,11 @@ public record JobConfig(
       long sequence,
       long vocab,
       double dropout,
-      boolean tiedEmbeddings,
-      double normEpsilon,
-      double ropeTheta,
+      Optional<Boolean> tiedEmbeddings,
+      Optional<Double> normEpsilon,
+      Optional<Double> ropeTheta,
       Recompute recompute,
-      Init init) {
-
-    /** Whether no size is left to be found out. */
-    public boolean isComplete() {
-      return layers > 0
-          && hidden > 0
-          && heads > 0
-          && kvHeads > 0
-          && ffnHidden > 0
-          && sequence > 0
-          && vocab > 0;
-    }
-
-    public Model withVocab(long changed) {
-      return new Model(
-          family,
-          layers,
-          hidden,
-          heads,
-          kvHeads,
-          ffnHidden,
-          sequence,
-          changed,
-          dropout,
-          tiedEmbeddings,
-          normEpsilon,
-          ropeTheta,
-          recompute,
-          init);
-    }
-  }
+      Init init) {}
 
   public enum Family implements Choice {
     /** LayerNorm, learned positions, GELU (tanh form), biases (Radford et al., 2019). */

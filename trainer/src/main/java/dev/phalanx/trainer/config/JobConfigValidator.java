@@ -68,6 +68,7 @@ public final class JobConfigValidator {
     checkFamily();
     checkReferenceInit();
     checkVocabulary();
+    checkEvaluation();
     checkSchedule();
     checkNesterov();
     if (checkWorld()) {
@@ -139,7 +140,7 @@ public final class JobConfigValidator {
           "init reference has weights for family gpt2 only",
           "write 'family: gpt2'");
     }
-    if (!model.tiedEmbeddings()) {
+    if (!model.tiedEmbeddings().orElse(true)) {
       report(
           "model.tied_embeddings",
           "init reference has no weights for an output layer of its own",
@@ -170,6 +171,15 @@ public final class JobConfigValidator {
               + " tokens, but the model's vocabulary only "
               + vocab,
           "write 'vocab: " + needed + "' or leave it out");
+    }
+  }
+
+  private void checkEvaluation() {
+    if (config.evaluation().every() > 0 && config.data() instanceof Data.Reference) {
+      report(
+          "evaluation.every",
+          "data reference is made by a formula and has no part to hold out",
+          "write 'every: 0' or leave evaluation out");
     }
   }
 

@@ -3,7 +3,6 @@ package dev.phalanx.trainer.config;
 import dev.phalanx.trainer.config.JobConfig.Communication;
 import dev.phalanx.trainer.config.JobConfig.Compression;
 import dev.phalanx.trainer.config.JobConfig.Data;
-import dev.phalanx.trainer.config.JobConfig.Family;
 import dev.phalanx.trainer.config.JobConfig.Init;
 import dev.phalanx.trainer.config.JobConfig.Model;
 import dev.phalanx.trainer.config.JobConfig.Optimizer;
@@ -91,11 +90,9 @@ public final class JobConfigWriter {
     putSize(map, "sequence", model.sequence());
     putSize(map, "vocab", model.vocab());
     map.put("dropout", model.dropout());
-    map.put("tied_embeddings", model.tiedEmbeddings());
-    map.put("norm_eps", model.normEpsilon());
-    if (model.family() == Family.LLAMA) {
-      map.put("rope_theta", model.ropeTheta());
-    }
+    model.tiedEmbeddings().ifPresent(isTied -> map.put("tied_embeddings", isTied));
+    model.normEpsilon().ifPresent(epsilon -> map.put("norm_eps", epsilon));
+    model.ropeTheta().ifPresent(base -> map.put("rope_theta", base));
     map.put("recompute", model.recompute().label());
     map.put("init", init(model.init()));
     return map;

@@ -57,9 +57,11 @@ final class ModelBinder {
             size(section, "sequence", 128, isFromDirectory),
             section.count("vocab").from(1).optional().orElse(vocabOf(data, isFromDirectory)),
             section.real("dropout").from(0).below(1).orElse(0.0),
-            section.flag("tied_embeddings").orElse(true),
-            section.real("norm_eps").above(0).below(1).orElse(1e-5),
-            family == Family.LLAMA ? section.real("rope_theta").above(0).orElse(10000.0) : 10000.0,
+            choice(section.flag("tied_embeddings"), true, isFromDirectory),
+            choice(section.real("norm_eps").above(0).below(1), 1e-5, isFromDirectory),
+            family == Family.LLAMA
+                ? choice(section.real("rope_theta").above(0), 10000.0, isFromDirectory)
+                : Optional.empty(),
             section.choice("recompute", Recompute.class).orElse(Recompute.NONE),
             init);
     section.end();
@@ -69,6 +71,11 @@ final class ModelBinder {
   private static long size(Section section, String name, long example, boolean isFromDirectory) {
     Key<Long> key = section.count(name).from(1).to(LARGEST_COUNT).example(example);
     return isFromDirectory ? key.optional().orElse(OPEN) : key.required();
+  }
+
+  /** What the directory decides where the plan does not. */
+  private static <T> Optional<T> choice(Key<T> key, T defaultValue, boolean isFromDirectory) {
+    return isFromDirectory ? key.optional() : Optional.of(key.orElse(defaultValue));
   }
 
   /** What a vocabulary that is left out follows from; open where a file has to be looked into. */

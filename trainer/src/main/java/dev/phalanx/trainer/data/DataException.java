@@ -24,7 +24,7 @@ public final class DataException extends RuntimeException {
     this.kind = kind;
   }
 
-  static DataException plan(String message) {
+  public static DataException plan(String message) {
     return new DataException(Kind.PLAN, message);
   }
 

@@ -9,9 +9,15 @@ import org.jspecify.annotations.Nullable;
  * @param batch sequences
  * @param length tokens of each
  * @param rotary the angles of the positions, for models with rotary positions
+ * @param isTraining whether values are dropped
  * @param dropoutSeed the seed of this step's dropout masks; read only while training
  * @param firstToken the number of the first token within the global batch, so that masks do not
  *     depend on the layout
  */
 record ForwardPass(
-    long batch, long length, @Nullable RotaryTable rotary, long dropoutSeed, long firstToken) {}
+    long batch,
+    long length,
+    @Nullable RotaryTable rotary,
+    boolean isTraining,
+    long dropoutSeed,
+    long firstToken) {}

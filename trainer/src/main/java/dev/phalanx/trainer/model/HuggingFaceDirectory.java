@@ -29,10 +29,11 @@ public final class HuggingFaceDirectory {
   }
 
   /**
-   * Reads the configuration, not the weights.
+   * Reads the configuration and the headers of the weights' files, not the weights.
    *
-   * @throws IOException where {@code config.json} cannot be read
-   * @throws BadCheckpointException where it is no JSON, or describes a model that is not supported
+   * @throws IOException where {@code config.json} cannot be read or there are no weights
+   * @throws BadCheckpointException where it is no JSON, describes a model that is not supported, or
+   *     one with more parameters than the files hold
    */
   public static HuggingFaceDirectory open(Path directory) throws IOException {
     Path file = directory.resolve("config.json");
@@ -50,7 +51,9 @@ public final class HuggingFaceDirectory {
           file + " is no valid JSON: " + e.getOriginalMessage() + ". Download it again.", e);
     }
     try {
-      return new HuggingFaceDirectory(directory, json);
+      HuggingFaceDirectory opened = new HuggingFaceDirectory(directory, json);
+      opened.requireEnoughWeights();
+      return opened;
     } catch (IllegalArgumentException | ArithmeticException e) {
       throw new BadCheckpointException(
           file + " describes a model that cannot be: " + e.getMessage() + ". Download it again.",
@@ -60,6 +63,26 @@ public final class HuggingFaceDirectory {
 
   public TransformerConfig config() {
     return config;
+  }
+
+  /** Before anybody takes memory for what a damaged configuration asks for. */
+  private void requireEnoughWeights() throws IOException {
+    long wanted = config.parameterCount();
+    long found = 0;
+    try (SafetensorsDirectory files = SafetensorsDirectory.open(directory)) {
+      for (String name : files.names()) {
+        found = Math.addExact(found, files.shape(name).elementCount());
+      }
+    }
+    if (found < wanted) {
+      throw new BadCheckpointException(
+          directory.resolve("config.json")
+              + " describes a model of "
+              + wanted
+              + " parameters, but the files beside it hold only "
+              + found
+              + ". They belong to different models, or one is damaged; download them again.");
+    }
   }
 
   private TransformerConfig read() {

@@ -134,11 +134,12 @@ public final class Transformer implements Layer {
             batch.batch(),
             batch.length(),
             rotary(tape, firstPosition, batch.length()),
+            tape.isRecording(),
             dropoutSeed,
             firstToken);
     Variable x =
         Embedding.apply(tape, tokenTable, batch.tokens(), positionTable, batch.positions());
-    if (tape.isRecording()) {
+    if (pass.isTraining()) {
       x =
           Dropout.apply(
               tape,

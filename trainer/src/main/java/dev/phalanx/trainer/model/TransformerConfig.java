@@ -1,5 +1,7 @@
 package dev.phalanx.trainer.model;
 
+import java.util.stream.LongStream;
+
 /**
  * The sizes and choices of a decoder-only transformer.
  *
@@ -27,7 +29,16 @@ public record TransformerConfig(
     double rotaryBase,
     boolean isRecomputed) {
 
+  /** Larger than any model, and small enough that no product of two overflows. */
+  private static final long LARGEST_SIZE = 1L << 30;
+
   public TransformerConfig {
+    for (long size : new long[] {layers, hidden, heads, keyValueHeads, feedForward, sequence}) {
+      if (size < 1 || size > LARGEST_SIZE) {
+        throw new IllegalArgumentException(
+            "a size is " + size + "; it must be from 1 to " + LARGEST_SIZE);
+      }
+    }
     if (hidden % heads != 0) {
       throw new IllegalArgumentException("hidden " + hidden + " is no multiple of heads " + heads);
     }
@@ -43,6 +54,36 @@ public record TransformerConfig(
 
   public long headSize() {
     return hidden / heads;
+  }
+
+  /**
+   * The number of trained values, of a tied embedding counted once.
+   *
+   * @throws ArithmeticException where a {@code long} cannot count them
+   */
+  public long parameterCount() {
+    long packed = Math.multiplyExact(heads + 2 * keyValueHeads, headSize());
+    long bias = family == Family.GPT2 ? 1 : 0;
+    long norm = family == Family.GPT2 ? 2 * hidden : hidden;
+    long widened = family == Family.LLAMA ? Math.multiplyExact(2, feedForward) : feedForward;
+    long layer =
+        sum(
+            2 * norm,
+            Math.multiplyExact(packed, hidden + bias),
+            Math.multiplyExact(hidden, hidden + bias),
+            Math.multiplyExact(widened, hidden + bias),
+            Math.multiplyExact(hidden, feedForward + bias));
+    long table = Math.multiplyExact(vocabulary, hidden);
+    return sum(
+        table,
+        isTied ? 0 : table,
+        family == Family.GPT2 ? Math.multiplyExact(sequence, hidden) : 0,
+        Math.multiplyExact(layers, layer),
+        norm);
+  }
+
+  private static long sum(long... parts) {
+    return LongStream.of(parts).reduce(0, Math::addExact);
   }
 
   /**

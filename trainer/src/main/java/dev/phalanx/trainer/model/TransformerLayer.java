@@ -115,7 +115,7 @@ final class TransformerLayer implements Layer {
 
   private Variable add(
       Tape tape, LinearLayer layer, Variable x, Variable residual, ForwardPass pass, int half) {
-    if (config.dropout() == 0 || !tape.isRecording()) {
+    if (config.dropout() == 0 || !pass.isTraining()) {
       return layer.forwardAndAdd(tape, x, residual);
     }
     long seed = CounterRandom.at(pass.dropoutSeed(), 1 + 2L * number + half);

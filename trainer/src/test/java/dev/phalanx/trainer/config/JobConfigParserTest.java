@@ -112,9 +112,9 @@ class JobConfigParserTest {
                 256,
                 256,
                 0.0,
-                true,
-                1e-5,
-                10000.0,
+                Optional.of(true),
+                Optional.of(1e-5),
+                Optional.empty(),
                 Recompute.NONE,
                 new Init.Normal(0.02)),
             new Data.Text("data/moby-dick.txt", "bytes", 1234),
@@ -155,7 +155,6 @@ class JobConfigParserTest {
     assertThat(config.model().kvHeads()).isEqualTo(4);
     assertThat(config.model().ffnHidden()).isEqualTo(256);
     assertThat(config.model().vocab()).isEqualTo(256);
-    assertThat(config.model().isComplete()).isTrue();
     assertThat(config.model().init()).isEqualTo(new Init.Normal(0.02));
     assertThat(config.data()).isEqualTo(new Data.Text("book.txt", "bytes", 1234));
     assertThat(config.optimizer())
@@ -177,7 +176,6 @@ class JobConfigParserTest {
   void theVocabularyFollowsFromTheTokenizer() {
     assertThat(parse(MINIMAL, "data.tokenizer=gpt2").model().vocab()).isEqualTo(50257);
     assertThat(parse(MINIMAL, "data.tokenizer=my/tokenizer.json").model().vocab()).isZero();
-    assertThat(parse(MINIMAL, "data.tokenizer=my/tokenizer.json").model().isComplete()).isFalse();
   }
 
   @Test
@@ -199,7 +197,6 @@ class JobConfigParserTest {
     assertThat(config.model().hidden()).isZero();
     assertThat(config.model().ffnHidden()).isZero();
     assertThat(config.model().vocab()).isZero();
-    assertThat(config.model().isComplete()).isFalse();
   }
 
   @Test

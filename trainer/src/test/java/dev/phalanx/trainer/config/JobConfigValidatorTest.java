@@ -73,7 +73,8 @@ class JobConfigValidatorTest {
             + " 'precision: bf16'",
         "optimizer.kind=lamb             | optimizer lamb is not available in this version; write"
             + " 'kind: adamw'",
-        "model.recompute=full            | recompute full is not available in this version",
+        "model.recompute=selective       | recompute selective is not available in this version;"
+            + " write 'recompute: full'",
         "parallel.expert=2               | expert parallelism is not available in this version;"
             + " write 'expert: 1'",
         "parallel.virtual_stages=2       | more than one virtual stage is not available",
@@ -94,6 +95,15 @@ class JobConfigValidatorTest {
         .asString()
         .startsWith("--set " + override.trim() + ": ")
         .contains(expected);
+  }
+
+  @Test
+  void nothingCanBeHeldOutOfWhatAFormulaMakes() {
+    assertThat(problemsInWorld(1, MINIMAL, "data={kind: reference}", "evaluation.every=5"))
+        .singleElement()
+        .asString()
+        .startsWith("--set evaluation.every=5: ")
+        .contains("no part to hold out");
   }
 
   @ParameterizedTest

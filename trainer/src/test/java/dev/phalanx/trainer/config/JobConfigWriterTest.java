@@ -213,11 +213,18 @@ class JobConfigWriterTest {
           isOpen ? 0 : count(),
           isOpen ? 0 : count(),
           fraction(),
-          random.nextBoolean(),
-          fraction(),
-          family == Family.LLAMA ? positive() : 10000.0,
+          isOpen ? maybe(true) : Optional.of(random.nextBoolean()),
+          isOpen ? maybe(fraction()) : Optional.of(fraction()),
+          rotaryBase(family, isOpen),
           any(Recompute.values()),
           init);
+    }
+
+    private Optional<Double> rotaryBase(Family family, boolean isOpen) {
+      if (family != Family.LLAMA) {
+        return Optional.empty();
+      }
+      return isOpen ? maybe(positive()) : Optional.of(positive());
     }
 
     private Data data() {
