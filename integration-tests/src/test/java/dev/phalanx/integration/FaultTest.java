@@ -117,6 +117,20 @@ final class FaultTest {
     assertThat(report.path("result").asText()).isEqualTo("stopped");
   }
 
+  /** A host that is drained, or an impatient operator. */
+  @Test
+  void aSignalToOneWorkerStopsTheJobAndSavesACheckpoint() throws Exception {
+    try (Command.Started job = start("1.0e-3", "--workers", "2")) {
+      signal(workers(job, 2).get(1), "TERM");
+      Command.Outcome outcome = job.await();
+      assertThat(outcome.status()).as(outcome.error()).isEqualTo(80);
+    }
+    JsonNode report = new ObjectMapper().readTree(folder.resolve("report.json").toFile());
+    assertThat(report.path("result").asText()).isEqualTo("stopped");
+    String step = "step-%06d".formatted(report.path("steps").size());
+    assertThat(folder.resolve("checkpoints").resolve(step)).isDirectory();
+  }
+
   @Test
   void aSecondSignalEndsAtOnceAndLeavesNothing() throws Exception {
     // A step of this plan takes minutes: the first signal alone would wait for it.

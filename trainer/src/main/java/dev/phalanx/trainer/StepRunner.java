@@ -18,6 +18,7 @@ import dev.phalanx.trainer.data.BatchPartition;
 import dev.phalanx.trainer.data.BatchSource;
 import dev.phalanx.trainer.model.TokenBatch;
 import java.util.OptionalDouble;
+import java.util.function.BooleanSupplier;
 
 /**
  * Runs optimizer steps: forward and backward of this rank's micro-batches, the sum of gradients
@@ -94,18 +95,19 @@ final class StepRunner {
    * Runs one step and changes the parameters.
    *
    * @param step from 0
-   * @param requestStop whether this rank wants the job to stop
+   * @param stopRequested whether this rank wants the job to stop, asked when the backward pass is
+   *     done
    * @throws NotFiniteException where the loss or the gradient is none; the parameters are then
    *     unchanged
    */
-  Outcome run(long step, boolean requestStop) throws InterruptedException {
+  Outcome run(long step, BooleanSupplier stopRequested) throws InterruptedException {
     state.flat().clearGradients();
     engine.fill(lossSum, 0);
     for (long microBatch = 0; microBatch < partition.microBatches(); microBatch++) {
       runMicroBatch(step, microBatch);
     }
     sums.fetch(LOSS, lossSum);
-    sums.set(STOP_VOTES, requestStop ? 1 : 0);
+    sums.set(STOP_VOTES, stopRequested.getAsBoolean() ? 1 : 0);
     Work sumsOfAllRanks = sums.allReduce(dataGroup, ReduceOperation.SUM);
     reducer.finish();
     sumsOfAllRanks.await();

@@ -132,18 +132,28 @@ public final class TrainingJob {
             context.worldSize(),
             DeviceMesh.dataParallel(context.worldSize()),
             arenas.engine().name());
-    try (Checkpointing checkpoints =
-        Checkpointing.open(
-            resolved,
-            context,
-            arenas,
-            state,
-            new DataIdentity(tokenizer, samples.samplesPerEpoch()),
-            listener)) {
+    try (TensorBoard tensorBoard = tensorBoard();
+        Checkpointing checkpoints =
+            Checkpointing.open(
+                resolved,
+                context,
+                arenas,
+                state,
+                new DataIdentity(tokenizer, samples.samplesPerEpoch()),
+                listener)) {
       long firstStep = checkpoints.restore(resumeFrom);
       listener.started(summary(arenas.engine(), state, firstStep));
-      return new Run(steps, evaluator, checkpoints, report, arenas, state).from(firstStep);
+      return new Run(steps, evaluator, checkpoints, report, tensorBoard, arenas, state)
+          .from(firstStep);
     }
+  }
+
+  private TensorBoard tensorBoard() throws IOException {
+    Optional<Path> folder =
+        context.rank() == 0
+            ? config.log().tensorboard().map(context.baseDirectory()::resolve)
+            : Optional.empty();
+    return TensorBoard.open(folder, config.log().every());
   }
 
   private JobSummary summary(Engine engine, TrainingState state, long firstStep) {
@@ -166,6 +176,7 @@ public final class TrainingJob {
     private final @Nullable Evaluator evaluator;
     private final Checkpointing checkpoints;
     private final Report report;
+    private final TensorBoard tensorBoard;
     private final Arenas arenas;
     private final TrainingState state;
     private final long startNanos = System.nanoTime();
@@ -178,12 +189,14 @@ public final class TrainingJob {
         @Nullable Evaluator evaluator,
         Checkpointing checkpoints,
         Report report,
+        TensorBoard tensorBoard,
         Arenas arenas,
         TrainingState state) {
       this.steps = steps;
       this.evaluator = evaluator;
       this.checkpoints = checkpoints;
       this.report = report;
+      this.tensorBoard = tensorBoard;
       this.arenas = arenas;
       this.state = state;
     }
@@ -213,9 +226,9 @@ public final class TrainingJob {
       }
     }
 
-    private boolean runStep(long step) throws InterruptedException {
+    private boolean runStep(long step) throws InterruptedException, IOException {
       long start = System.nanoTime();
-      StepRunner.Outcome outcome = steps.run(step, context.stopRequested().getAsBoolean());
+      StepRunner.Outcome outcome = steps.run(step, context.stopRequested());
       double millis = (System.nanoTime() - start) / 1e6;
       stepMillis += millis;
       lastLoss = outcome.loss();
@@ -228,15 +241,17 @@ public final class TrainingJob {
               tokensPerStep(state),
               millis);
       report.add(record);
+      tensorBoard.step(record);
       listener.stepFinished(record);
       return outcome.stopIsRequested();
     }
 
-    private void evaluate(long done) throws InterruptedException {
+    private void evaluate(long done) throws InterruptedException, IOException {
       if (evaluator != null) {
         Evaluator.Outcome outcome = evaluator.run();
         lastEvaluation = outcome.loss();
         report.addEvaluation(done, outcome.loss(), outcome.tokens());
+        tensorBoard.evaluation(done, outcome.loss());
         listener.evaluated(done, outcome.loss(), outcome.tokens());
       }
     }

@@ -76,11 +76,6 @@ final class TrainCommand implements Callable<Integer> {
     Preflight.check(config, baseDirectory);
 
     Console console = common.console();
-    if (config.log().tensorboard().isPresent()) {
-      console.line(
-          "log.tensorboard: this version does not write TensorBoard's files; log.report has the"
-              + " same numbers.");
-    }
     JobOptions options =
         new JobOptions(
             config, worldSize, isInProcess, common.isVerbose, resumeFrom, port(), baseDirectory);
@@ -178,7 +173,9 @@ final class TrainCommand implements Callable<Integer> {
     if (outcome.result().isPresent()) {
       JobResult result = outcome.result().get();
       json.put("steps", result.steps());
-      json.put("loss", result.lastLoss());
+      if (!Double.isNaN(result.lastLoss())) {
+        json.put("loss", result.lastLoss());
+      }
       if (!Double.isNaN(result.evaluationLoss())) {
         json.put("evaluation_loss", result.evaluationLoss());
       }

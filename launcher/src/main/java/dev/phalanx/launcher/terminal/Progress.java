@@ -74,7 +74,7 @@ public final class Progress {
     console.line(
         String.format(
             Locale.ROOT,
-            "%s: %s with %s parameters, %s, %s; %d %s; %s tokens a step, steps %d to %d",
+            "%s: %s with %s parameters, %s, %s; %d %s; %s tokens a step, %s",
             summary.name(),
             summary.model(),
             Quantities.count(summary.parameters()),
@@ -83,8 +83,9 @@ public final class Progress {
             summary.worldSize(),
             summary.worldSize() == 1 ? "rank" : "ranks",
             Quantities.count(summary.tokensPerStep()),
-            summary.firstStep(),
-            summary.lastStep()));
+            summary.firstStep() > summary.lastStep()
+                ? "all " + summary.lastStep() + " steps done before"
+                : "steps " + summary.firstStep() + " to " + summary.lastStep()));
   }
 
   private void stepFinished(StepRecord step) {

@@ -27,6 +27,11 @@ public final class Summary {
             + " steps, "
             + Quantities.duration(result.seconds())
             + " in this run");
+    if (Double.isNaN(result.lastLoss())) {
+      lines.add("  nothing was left to do: write more steps in the plan to go on");
+      addPlaces(lines, result, baseDirectory);
+      return lines;
+    }
     String evaluation =
         Double.isNaN(result.evaluationLoss())
             ? ""
@@ -35,10 +40,7 @@ public final class Summary {
     lines.add("  speed        " + Quantities.count(result.tokensPerSecond()) + " tokens/s");
     lines.add(
         "  peak memory  " + Quantities.bytes(result.peakResidentBytes()) + " in the largest rank");
-    result
-        .lastCheckpoint()
-        .ifPresent(path -> lines.add("  checkpoint   " + shown(path, baseDirectory)));
-    result.report().ifPresent(path -> lines.add("  report       " + shown(path, baseDirectory)));
+    addPlaces(lines, result, baseDirectory);
     if (result.lastCheckpoint().isPresent() && prompt.isPresent()) {
       lines.add("Try it:");
       lines.add(
@@ -51,6 +53,13 @@ public final class Summary {
               + "\" --max-tokens 200");
     }
     return lines;
+  }
+
+  private static void addPlaces(List<String> lines, JobResult result, Path baseDirectory) {
+    result
+        .lastCheckpoint()
+        .ifPresent(path -> lines.add("  checkpoint   " + shown(path, baseDirectory)));
+    result.report().ifPresent(path -> lines.add("  report       " + shown(path, baseDirectory)));
   }
 
   private static String shown(Path path, Path baseDirectory) {

@@ -43,6 +43,11 @@ final class ControlChannel {
     }
   }
 
+  /** As the launcher's {@code stop}. */
+  void requestStop() {
+    isStopRequested = true;
+  }
+
   boolean isStopRequested() {
     return isStopRequested;
   }
@@ -56,7 +61,7 @@ final class ControlChannel {
         String line;
         while ((line = lines.readLine()) != null) {
           if (line.equals("stop")) {
-            isStopRequested = true;
+            requestStop();
           }
         }
       }

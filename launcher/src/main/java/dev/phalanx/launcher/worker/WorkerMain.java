@@ -24,11 +24,12 @@ public final class WorkerMain {
     EventWriter events = new EventWriter(new FileOutputStream(FileDescriptor.out));
     System.setOut(System.err);
     LibraryLogs.keepWarningsOnly();
-    // Ctrl-C and a scheduler's SIGTERM reach every process of the job. The launcher decides what
-    // they mean for workers, and ends them by closing their standard input.
-    Signals.ignore("INT");
-    Signals.ignore("TERM");
     ControlChannel control = ControlChannel.listen(System.in, () -> halt(ExitStatus.LAUNCHER_LOST));
+    // Ctrl-C reaches every process of the job, and the launcher decides what it means. A SIGTERM
+    // may
+    // be meant for this process alone (its host is drained): the whole job stops after the step.
+    Signals.ignore("INT");
+    Signals.handle("TERM", control::requestStop);
     int rank = Integer.parseInt(System.getenv().getOrDefault("RANK", "0"));
     Thread.setDefaultUncaughtExceptionHandler((thread, thrown) -> halt(fail(events, rank, thrown)));
     if (arguments.length == 2) {

@@ -25,6 +25,26 @@ final class SummaryTest {
   }
 
   @Test
+  void aJobThatWasDoneBeforeHasNoLoss() {
+    JobResult nothing =
+        new JobResult(
+            JobResult.Outcome.COMPLETED,
+            4,
+            Double.NaN,
+            Double.NaN,
+            0.1,
+            0,
+            1 << 20,
+            Optional.of(FOLDER.resolve("step-4")),
+            Optional.empty());
+    assertThat(Summary.of(nothing, "./phalanx", Optional.of("It was "), FOLDER))
+        .containsExactly(
+            "Done: 4 steps, 0:00 in this run",
+            "  nothing was left to do: write more steps in the plan to go on",
+            "  checkpoint   step-4");
+  }
+
+  @Test
   void aDoneJobTellsWhatCameOutAndWhatToTry() {
     Path checkpoint = FOLDER.resolve("runs/step-600");
 

@@ -1,0 +1,4 @@
+@NullMarked
+package dev.phalanx.trainer;
+
+import org.jspecify.annotations.NullMarked;
