@@ -35,6 +35,9 @@ public final class WorkerGroup implements AutoCloseable {
   /** Events wait here while the watching thread is busy; workers that write more have to wait. */
   private static final int NOTICE_CAPACITY = 4096;
 
+  /** A killed process that the system does not let go (a dead network disk) must not hold us up. */
+  private static final long LAST_WAIT_MILLIS = 10_000;
+
   private final List<WorkerProcess> workers = new ArrayList<>();
   private final BlockingQueue<Notice> notices = new LinkedBlockingQueue<>(NOTICE_CAPACITY);
   private final Consumer<WorkerEvent> listener;
@@ -221,7 +224,7 @@ public final class WorkerGroup implements AutoCloseable {
       }
     }
     for (WorkerProcess worker : workers) {
-      worker.awaitEnd(Long.MAX_VALUE);
+      worker.awaitEnd(LAST_WAIT_MILLIS);
     }
   }
 
