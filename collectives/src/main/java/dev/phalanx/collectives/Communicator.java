@@ -25,6 +25,9 @@ public interface Communicator extends AutoCloseable {
   /** The group's name in messages, such as {@code data[0]}. */
   String name();
 
+  /** What moves the bytes, as plan files call it. */
+  String transport();
+
   /**
    * Whether tensors of this device may be handed over. Host memory always may; tensors of another
    * device travel through a copy on the host where the answer is no.

@@ -17,15 +17,18 @@ import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Device;
 import dev.phalanx.tensor.Tensor;
 import java.time.Duration;
-import java.util.concurrent.BlockingQueue;
-import java.util.concurrent.LinkedBlockingQueue;
+import java.util.Queue;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicReference;
+import java.util.concurrent.locks.LockSupport;
+import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The communicator over a {@link Transport}: calls are put into a queue, one daemon thread runs
- * them. In a group of one rank every operation is done when its call returns, and there is no
- * thread.
+ * The communicator over a {@link Transport}: calls are put into a queue, and a daemon thread runs
+ * them, or a thread that waits for one of them. In a group of one rank every operation is done when
+ * its call returns, and there is no thread.
  *
  * <p>The first failure ends the communicator: it is told to the peers, and every operation that
  * waits or comes later fails with it.
@@ -33,12 +36,23 @@ import org.jspecify.annotations.Nullable;
 public final class QueuedCommunicator implements Communicator {
   private static final long CLOSE_MILLIS = 2000;
 
+  /** Operations up to this size do not wake the communication thread from a nap. */
+  private static final long SMALL_BYTES = 64 * 1024;
+
+  private static final long NAP_NANOS = 500_000;
+  private static final long ACTIVE_NANOS = 50_000_000;
+
   private final String name;
   private final Transport transport;
   private final Exchange exchange;
-  private final BlockingQueue<QueuedWork> queue = new LinkedBlockingQueue<>();
+  private final Queue<QueuedWork> queue = new ConcurrentLinkedQueue<>();
+  private final ReentrantLock running = new ReentrantLock(); // whoever runs operations holds it
   private final AtomicReference<@Nullable CollectiveException> failure = new AtomicReference<>();
   private final @Nullable Thread thread;
+  private volatile @Nullable Thread helper;
+  private volatile boolean isHelperInterrupted;
+  private volatile boolean isAsleep;
+  private volatile long lastSubmitNanos = System.nanoTime();
   private long sequence;
   private boolean isClosed;
 
@@ -61,6 +75,11 @@ public final class QueuedCommunicator implements Communicator {
       started.start();
       this.thread = started;
     }
+  }
+
+  @Override
+  public String transport() {
+    return transport.name();
   }
 
   @Override
@@ -177,7 +196,8 @@ public final class QueuedCommunicator implements Communicator {
    * @param alone what the operation comes to in a group of one
    */
   private Work submit(Call call, QueuedWork.Body body, Runnable alone) {
-    QueuedWork work = new QueuedWork(call, thread == null ? alone::run : body, this::timedOut);
+    QueuedWork work =
+        new QueuedWork(call, thread == null ? alone::run : body, this::help, this::timedOut);
     if (thread == null) {
       try {
         work.run();
@@ -187,9 +207,12 @@ public final class QueuedCommunicator implements Communicator {
       return work;
     }
     queue.add(work);
+    lastSubmitNanos = System.nanoTime();
+    if (isAsleep || call.bytes() > SMALL_BYTES) {
+      LockSupport.unpark(thread);
+    }
     CollectiveException failed = failure.get();
-    if (failed != null) { // the thread may have emptied the queue just before
-      queue.remove(work);
+    if (failed != null && queue.remove(work)) { // the thread may have emptied the queue just before
       work.fail(failed);
     }
     return work;
@@ -198,21 +221,86 @@ public final class QueuedCommunicator implements Communicator {
   private void runQueue() {
     try {
       while (failure.get() == null) {
-        QueuedWork work = queue.take();
+        running.lockInterruptibly();
         try {
-          exchange.begin(work.call());
-          work.run();
-        } catch (RuntimeException | Error e) {
-          CollectiveException first = fail(describe(work.call(), e));
-          work.fail(first);
-        } catch (InterruptedException e) {
-          work.fail(fail(closed(work.call())));
+          while (failure.get() == null && runNext()) {
+            // on with the next
+          }
+        } finally {
+          running.unlock();
         }
+        idle();
       }
     } catch (InterruptedException e) {
       // The communicator is closed and nothing runs.
     }
     failWaiting();
+  }
+
+  /** With the lock held; whether there was an operation. */
+  private boolean runNext() {
+    QueuedWork work = queue.poll();
+    if (work == null) {
+      return false;
+    }
+    try {
+      exchange.begin(work.call());
+      work.run();
+    } catch (RuntimeException | Error e) {
+      work.fail(fail(describe(work.call(), e)));
+    } catch (InterruptedException e) {
+      work.fail(fail(closed(work.call())));
+      if (Thread.currentThread() != thread && !isHelperInterrupted) {
+        Thread.currentThread().interrupt(); // it was meant for the caller, not for us
+      }
+    }
+    return true;
+  }
+
+  /**
+   * Waits for work. Right after the last operation the thread only naps: a small one that comes in
+   * the meantime is as a rule run by the thread that waits for it ({@link #help}), and waking this
+   * one would cost both of them more than the operation takes.
+   */
+  private void idle() throws InterruptedException {
+    if (!queue.isEmpty()) {
+      return;
+    }
+    if (System.nanoTime() - lastSubmitNanos < ACTIVE_NANOS) {
+      LockSupport.parkNanos(this, NAP_NANOS);
+    } else {
+      isAsleep = true;
+      if (queue.isEmpty() && failure.get() == null) {
+        LockSupport.park(this);
+      }
+      isAsleep = false;
+    }
+    if (Thread.interrupted()) {
+      throw new InterruptedException();
+    }
+  }
+
+  /** A thread that waits for an operation runs it, and those before it, if nobody else does. */
+  private void help(QueuedWork awaited) throws InterruptedException {
+    if (thread == null || awaited.isDone() || !running.tryLock()) {
+      return;
+    }
+    helper = Thread.currentThread();
+    isHelperInterrupted = false;
+    try {
+      while (!awaited.isDone() && failure.get() == null && runNext()) {
+        // on with the next
+      }
+    } finally {
+      helper = null;
+      running.unlock();
+    }
+    if (failure.get() != null) {
+      failWaiting();
+      if (isHelperInterrupted) {
+        Thread.interrupted();
+      }
+    }
   }
 
   /** Ends the communicator; gives back the failure that came first. */
@@ -238,10 +326,19 @@ public final class QueuedCommunicator implements Communicator {
         fail(
             new CollectiveTimeoutException(
                 where(work.call()) + ": not done within " + Deadline.text(waited) + whom + "."));
+    interruptRunner();
+    return Failure.forCaller(first);
+  }
+
+  private void interruptRunner() {
     if (thread != null) {
       thread.interrupt();
     }
-    return Failure.forCaller(first);
+    Thread helping = helper;
+    if (helping != null && helping != Thread.currentThread()) {
+      isHelperInterrupted = true;
+      helping.interrupt();
+    }
   }
 
   private CollectiveException describe(Call call, Throwable found) {
@@ -301,10 +398,13 @@ public final class QueuedCommunicator implements Communicator {
           null,
           new CollectiveException(
               "rank " + rank() + "/" + size() + ": the communicator " + name + " is closed."));
-      thread.interrupt();
+      interruptRunner();
       boolean interrupted = false;
       try {
         thread.join(CLOSE_MILLIS);
+        if (running.tryLock(CLOSE_MILLIS, TimeUnit.MILLISECONDS)) { // a helper has left
+          running.unlock();
+        }
       } catch (InterruptedException e) {
         interrupted = true;
       }

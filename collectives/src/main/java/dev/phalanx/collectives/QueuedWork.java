@@ -18,17 +18,28 @@ final class QueuedWork implements Work {
 
   private final Call call;
   private final Body body;
+  private final Helper helper;
   private final BiFunction<QueuedWork, Duration, CollectiveException> onTimeout;
   private final CompletableFuture<Optional<CollectiveException>> ended = new CompletableFuture<>();
 
+  /** Lets the thread that waits do the work. */
+  interface Helper {
+    void help(QueuedWork awaited) throws InterruptedException;
+  }
+
   /**
+   * @param helper called by a thread that begins to wait without a deadline of its own
    * @param onTimeout called when somebody has waited longer than he wanted: ends the communicator
    *     and tells why
    */
   QueuedWork(
-      Call call, Body body, BiFunction<QueuedWork, Duration, CollectiveException> onTimeout) {
+      Call call,
+      Body body,
+      Helper helper,
+      BiFunction<QueuedWork, Duration, CollectiveException> onTimeout) {
     this.call = call;
     this.body = body;
+    this.helper = helper;
     this.onTimeout = onTimeout;
   }
 
@@ -57,9 +68,10 @@ final class QueuedWork implements Work {
     }
   }
 
-  /** The communication thread ends every operation in time, so there is no deadline here. */
+  /** Every operation ends in time, so there is no deadline here. */
   @Override
   public void await() throws InterruptedException {
+    helper.help(this);
     try {
       throwFailure(ended.get());
     } catch (ExecutionException e) {

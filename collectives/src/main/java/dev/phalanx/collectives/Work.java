@@ -19,8 +19,8 @@ public interface Work {
   boolean isDone();
 
   /**
-   * Runs {@code action} when the operation has ended, well or badly, on the communication thread:
-   * it must not block.
+   * Runs {@code action} when the operation has ended, well or badly, on the thread that ran it: it
+   * must not block.
    */
   void whenDone(Runnable action);
 }

@@ -6,6 +6,7 @@ import dev.phalanx.collectives.rendezvous.JobToken;
 import dev.phalanx.collectives.transport.Deadline;
 import dev.phalanx.collectives.transport.InProcessNetwork;
 import dev.phalanx.collectives.transport.Transport;
+import dev.phalanx.collectives.transport.shm.SharedMemoryEndpoint;
 import dev.phalanx.collectives.transport.tcp.GroupId;
 import dev.phalanx.collectives.transport.tcp.TcpEndpoint;
 import java.io.IOException;
@@ -23,6 +24,7 @@ final class TestGroup implements AutoCloseable {
   /** What moves the bytes. */
   enum Network {
     IN_PROCESS,
+    SHARED_MEMORY,
     TCP
   }
 
@@ -38,9 +40,38 @@ final class TestGroup implements AutoCloseable {
   private final List<Communicator> communicators = new ArrayList<>();
 
   TestGroup(Network network, int size, Duration timeout) throws Exception {
-    for (Transport transport : network == Network.TCP ? tcp(size) : inProcess(size)) {
+    for (Transport transport : transports(network, size)) {
       communicators.add(new QueuedCommunicator("test", transport, timeout));
     }
+  }
+
+  private List<Transport> transports(Network network, int size) throws Exception {
+    return switch (network) {
+      case IN_PROCESS -> inProcess(size);
+      case SHARED_MEMORY -> sharedMemory(size);
+      case TCP -> tcp(size);
+    };
+  }
+
+  private List<Transport> sharedMemory(int size) throws Exception {
+    JobToken token = JobToken.random();
+    List<SharedMemoryEndpoint> inboxes = new ArrayList<>();
+    for (int rank = 0; rank < size; rank++) {
+      inboxes.add(SharedMemoryEndpoint.create(token, rank, size));
+    }
+    List<Future<Transport>> futures = new ArrayList<>();
+    for (SharedMemoryEndpoint inbox : inboxes) {
+      futures.add(threads.submit(() -> inbox.connect(Deadline.after(PATIENCE))));
+    }
+    return all(futures);
+  }
+
+  private static List<Transport> all(List<Future<Transport>> futures) throws Exception {
+    List<Transport> transports = new ArrayList<>();
+    for (Future<Transport> future : futures) {
+      transports.add(future.get(PATIENCE.toSeconds(), SECONDS));
+    }
+    return transports;
   }
 
   private static List<Transport> inProcess(int size) {
@@ -70,11 +101,7 @@ final class TestGroup implements AutoCloseable {
                       .get(own)
                       .connect(GroupId.WORLD, own, members, Deadline.after(PATIENCE))));
     }
-    List<Transport> transports = new ArrayList<>();
-    for (Future<Transport> future : futures) {
-      transports.add(future.get(PATIENCE.toSeconds(), SECONDS));
-    }
-    return transports;
+    return all(futures);
   }
 
   static TcpEndpoint endpoint(JobToken token, int rank) throws IOException {

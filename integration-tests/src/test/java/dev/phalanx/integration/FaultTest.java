@@ -54,6 +54,27 @@ final class FaultTest {
   }
 
   @ParameterizedTest
+  @CsvSource({"shm, 2", "tcp, 2", "shm, 3"})
+  void aRankThatIsStoppedIsNamedWithinTenSeconds(String transport, int ranks) throws Exception {
+    try (Command.Started job =
+        start(
+            "1.0e-3",
+            "--workers",
+            Integer.toString(ranks),
+            "--set",
+            "communication.transport=" + transport)) {
+      List<ProcessHandle> workers = workers(job, ranks);
+      long start = System.nanoTime();
+      signal(workers.get(1), "STOP");
+      Command.Outcome outcome = job.await();
+      assertThat(System.nanoTime() - start).isLessThan(TimeUnit.SECONDS.toNanos(12));
+      assertThat(outcome.status()).as(outcome.error()).isEqualTo(70);
+      assertThat(outcome.error()).contains("rank 1 has given no sign of life");
+      assertThat(workers).noneMatch(ProcessHandle::isAlive);
+    }
+  }
+
+  @ParameterizedTest
   @ValueSource(strings = {"processes", "threads"})
   void workersNoticeWithinTwoSecondsThatTheLauncherIsKilled(String ranksAre) throws Exception {
     boolean isInProcess = ranksAre.equals("threads");

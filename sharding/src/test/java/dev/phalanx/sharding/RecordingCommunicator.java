@@ -70,6 +70,11 @@ final class RecordingCommunicator implements Communicator {
   }
 
   @Override
+  public String transport() {
+    return "recording";
+  }
+
+  @Override
   public boolean reads(Device device) {
     return device.isCpu();
   }

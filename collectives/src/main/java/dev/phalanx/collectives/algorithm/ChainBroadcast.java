@@ -12,7 +12,7 @@ public final class ChainBroadcast {
   private ChainBroadcast() {}
 
   public static void run(Exchange exchange, Tensor tensor, int root) throws InterruptedException {
-    Chunk whole = Chunk.whole(tensor);
+    Chunk whole = exchange.whole(tensor);
     int next = exchange.neighbour(1);
     if (exchange.rank() == root) {
       for (int piece = 0; piece < whole.pieces(); piece++) {

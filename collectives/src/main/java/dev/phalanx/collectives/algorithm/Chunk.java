@@ -10,23 +10,18 @@ import java.nio.ByteBuffer;
  *
  * @param tensor contiguous, in host memory
  * @param first the first element
+ * @param pieceBytes of all pieces but the last
  */
-record Chunk(Tensor tensor, long first, long elements) {
-  /**
-   * Small enough to overlap transfer and reduction, large enough for the cost of a message to
-   * vanish.
-   */
-  static final int PIECE_BYTES = 256 * 1024;
-
-  static Chunk whole(Tensor tensor) {
-    return new Chunk(tensor, 0, tensor.elementCount());
+record Chunk(Tensor tensor, long first, long elements, int pieceBytes) {
+  static Chunk whole(Tensor tensor, int pieceBytes) {
+    return new Chunk(tensor, 0, tensor.elementCount(), pieceBytes);
   }
 
   /** Part {@code index} of {@code parts} about equal ones. */
-  static Chunk part(Tensor tensor, int index, int parts) {
+  static Chunk part(Tensor tensor, int index, int parts, int pieceBytes) {
     long start = boundary(tensor.elementCount(), index, parts);
     long end = boundary(tensor.elementCount(), index + 1, parts);
-    return new Chunk(tensor, start, end - start);
+    return new Chunk(tensor, start, end - start, pieceBytes);
   }
 
   /** {@code elements * index / parts} without overflow; the first chunks are the larger ones. */
@@ -36,13 +31,13 @@ record Chunk(Tensor tensor, long first, long elements) {
 
   int pieces() {
     long bytes = tensor.dtype().bytes(elements);
-    return Math.toIntExact(Math.max(1, (bytes + PIECE_BYTES - 1) / PIECE_BYTES));
+    return Math.toIntExact(Math.max(1, (bytes + pieceBytes - 1) / pieceBytes));
   }
 
   /** The bytes of a piece; no copy. */
   ByteBuffer piece(int index) {
-    long start = (long) index * PIECE_BYTES;
-    long end = Math.min(start + PIECE_BYTES, tensor.dtype().bytes(elements));
+    long start = (long) index * pieceBytes;
+    long end = Math.min(start + pieceBytes, tensor.dtype().bytes(elements));
     return tensor.byteBuffer(tensor.dtype().bytes(first) + start, (int) (end - start));
   }
 }

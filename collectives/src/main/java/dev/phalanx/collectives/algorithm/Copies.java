@@ -4,11 +4,14 @@ import dev.phalanx.tensor.Tensor;
 
 /** Copies in host memory. */
 public final class Copies {
+  /** Less than what a buffer can hold. */
+  private static final int PIECE_BYTES = 1 << 20;
+
   private Copies() {}
 
   /** Copies a whole tensor's bytes into another of the same size. */
   public static void copy(Tensor from, Tensor into) {
-    copy(Chunk.whole(from), Chunk.whole(into));
+    copy(Chunk.whole(from, PIECE_BYTES), Chunk.whole(into, PIECE_BYTES));
   }
 
   /** Nothing happens where both are the same memory. */

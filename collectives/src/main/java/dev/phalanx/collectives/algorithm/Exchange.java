@@ -8,6 +8,7 @@ import dev.phalanx.collectives.transport.Deadline;
 import dev.phalanx.collectives.transport.Message;
 import dev.phalanx.collectives.transport.Transport;
 import dev.phalanx.tensor.DType;
+import dev.phalanx.tensor.Tensor;
 import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.Arrays;
@@ -66,6 +67,16 @@ public final class Exchange {
   /** The rank {@code distance} after this one on the ring; a negative distance counts backwards. */
   int neighbour(int distance) {
     return Math.floorMod(rank() + distance, size());
+  }
+
+  /** All of a tensor, in this group's pieces. */
+  Chunk whole(Tensor tensor) {
+    return Chunk.whole(tensor, transport.pieceBytes());
+  }
+
+  /** The part of a tensor that belongs to a rank, counted around the ring. */
+  Chunk part(Tensor tensor, int rank) {
+    return Chunk.part(tensor, Math.floorMod(rank, size()), size(), transport.pieceBytes());
   }
 
   void send(int peer, ByteBuffer payload) {

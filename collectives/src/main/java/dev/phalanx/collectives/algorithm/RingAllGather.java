@@ -19,13 +19,13 @@ public final class RingAllGather {
       throws InterruptedException {
     int rank = exchange.rank();
     int size = exchange.size();
-    Chunk own = Chunk.part(output, rank, size);
-    Copies.copy(Chunk.whole(input), own);
+    Chunk own = exchange.part(output, rank);
+    Copies.copy(exchange.whole(input), own);
     for (int piece = 0; piece < own.pieces(); piece++) {
       exchange.send(exchange.neighbour(1), own.piece(piece));
     }
     for (int step = 0; step < size - 1; step++) {
-      Chunk chunk = Chunk.part(output, Math.floorMod(rank - step - 1, size), size);
+      Chunk chunk = exchange.part(output, rank - step - 1);
       passOn(exchange, chunk, step < size - 2);
     }
     exchange.flush();

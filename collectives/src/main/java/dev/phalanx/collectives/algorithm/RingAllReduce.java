@@ -29,7 +29,7 @@ public final class RingAllReduce {
     int size = exchange.size();
     RingReduceScatter.reduceAround(exchange, tensor, operation, rank, true);
     for (int step = 0; step < size - 1; step++) {
-      Chunk chunk = Chunk.part(tensor, Math.floorMod(rank - step, size), size);
+      Chunk chunk = exchange.part(tensor, rank - step);
       RingAllGather.passOn(exchange, chunk, step < size - 2);
     }
     exchange.flush();

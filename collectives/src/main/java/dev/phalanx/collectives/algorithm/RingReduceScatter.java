@@ -21,8 +21,8 @@ public final class RingReduceScatter {
       throws InterruptedException {
     reduceAround(exchange, input, operation, exchange.rank() - 1, false);
     exchange.flush();
-    Chunk own = Chunk.part(input, exchange.rank(), exchange.size());
-    Copies.copy(own, Chunk.whole(output));
+    Chunk own = exchange.part(input, exchange.rank());
+    Copies.copy(own, exchange.whole(output));
   }
 
   /**
@@ -40,13 +40,13 @@ public final class RingReduceScatter {
     int size = exchange.size();
     int next = exchange.neighbour(1);
     int previous = exchange.neighbour(-1);
-    Chunk first = Chunk.part(tensor, Math.floorMod(start, size), size);
+    Chunk first = exchange.part(tensor, start);
     for (int piece = 0; piece < first.pieces(); piece++) {
       exchange.send(next, first.piece(piece));
     }
     for (int step = 0; step < size - 1; step++) {
       boolean isComplete = step == size - 2;
-      Chunk chunk = Chunk.part(tensor, Math.floorMod(start - step - 1, size), size);
+      Chunk chunk = exchange.part(tensor, start - step - 1);
       for (int piece = 0; piece < chunk.pieces(); piece++) {
         ByteBuffer values = chunk.piece(piece);
         exchange.receiveAndReduce(previous, tensor.dtype(), operation, values);

@@ -6,8 +6,12 @@ import dev.phalanx.collectives.rendezvous.wire.Lost;
 import dev.phalanx.collectives.rendezvous.wire.Member;
 import dev.phalanx.collectives.rendezvous.wire.Members;
 import dev.phalanx.collectives.rendezvous.wire.Refusal;
+import dev.phalanx.collectives.transport.Deadline;
 import io.netty.channel.EventLoopGroup;
 import java.time.Duration;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.SortedMap;
 import java.util.TreeMap;
@@ -17,20 +21,54 @@ import java.util.stream.IntStream;
 
 /** Who has come, who is missing, who is lost. The server's calls come from several threads. */
 final class Gathering {
+  /** How often ranks tell that they are alive, and how often it is looked at. */
+  static final Duration HEARTBEAT = Duration.ofSeconds(1);
+
   private record Present(Join join, ServerSession session) {}
 
   private final int worldSize;
   private final Duration timeout;
   private final EventLoopGroup timer;
+  private final Duration silence;
   private final SortedMap<Integer, Present> present = new TreeMap<>();
+  private final Map<Integer, Long> lastHeardNanos = new HashMap<>();
   private String fingerprint = "";
   private boolean isComplete;
   private boolean isOver;
 
-  Gathering(int worldSize, Duration timeout, EventLoopGroup timer) {
+  /**
+   * @param silence after which a rank counts as lost
+   */
+  Gathering(int worldSize, Duration timeout, Duration silence, EventLoopGroup timer) {
     this.worldSize = worldSize;
     this.timeout = timeout;
+    this.silence = silence;
     this.timer = timer;
+    long period = Math.min(HEARTBEAT.toMillis(), Math.max(1, silence.toMillis() / 4));
+    timer.scheduleAtFixedRate(this::findSilent, period, period, TimeUnit.MILLISECONDS);
+  }
+
+  synchronized void heard(int rank, ServerSession session) {
+    Present known = present.get(rank);
+    if (known != null && known.session() == session) {
+      lastHeardNanos.put(rank, System.nanoTime());
+    }
+  }
+
+  private synchronized void findSilent() {
+    long now = System.nanoTime();
+    for (Map.Entry<Integer, Present> one : List.copyOf(present.entrySet())) {
+      long silent = now - lastHeardNanos.getOrDefault(one.getKey(), now);
+      if (silent > silence.toNanos()) {
+        leave(
+            one.getKey(),
+            one.getValue().session(),
+            Optional.of(
+                "has given no sign of life for "
+                    + Deadline.text(silence)
+                    + ": its process is stopped, or its host cannot be reached"));
+      }
+    }
   }
 
   /** Lets a rank in that has proven the token, or tells why not. */
@@ -44,6 +82,7 @@ final class Gathering {
       timer.schedule(this::timeOut, timeout.toMillis(), TimeUnit.MILLISECONDS);
     }
     present.put(join.getRank(), new Present(join, session));
+    lastHeardNanos.put(join.getRank(), System.nanoTime());
     if (present.size() == worldSize) {
       isComplete = true;
       Members.Builder members = Members.newBuilder();
@@ -129,6 +168,7 @@ final class Gathering {
       return;
     }
     present.remove(rank);
+    lastHeardNanos.remove(rank);
     if (isComplete && loss.isPresent()) {
       tellAll(
           FromServer.newBuilder()

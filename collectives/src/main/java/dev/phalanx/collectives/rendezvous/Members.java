@@ -27,6 +27,12 @@ public final class Members implements AutoCloseable {
     return ranks.stream().map(RankAddress::address).toList();
   }
 
+  /** Whether all ranks can share memory. */
+  public boolean shareMemory() {
+    return ranks.stream().allMatch(rank -> rank.sharedMemory().isPresent())
+        && ranks.stream().map(RankAddress::sharedMemory).distinct().count() == 1;
+  }
+
   /**
    * A rank that has ended without leaving.
    *

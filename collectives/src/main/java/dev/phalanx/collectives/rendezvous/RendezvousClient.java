@@ -4,6 +4,7 @@ import com.google.protobuf.ByteString;
 import dev.phalanx.collectives.rendezvous.wire.Challenge;
 import dev.phalanx.collectives.rendezvous.wire.FromRank;
 import dev.phalanx.collectives.rendezvous.wire.FromServer;
+import dev.phalanx.collectives.rendezvous.wire.Heartbeat;
 import dev.phalanx.collectives.rendezvous.wire.Hello;
 import dev.phalanx.collectives.rendezvous.wire.Join;
 import dev.phalanx.collectives.rendezvous.wire.Leave;
@@ -25,6 +26,7 @@ import java.net.UnknownHostException;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
@@ -99,7 +101,7 @@ public final class RendezvousClient {
   }
 
   private Members await(Deadline deadline) throws InterruptedException {
-    toServer.onNext(
+    send(
         FromRank.newBuilder()
             .setHello(
                 Hello.newBuilder()
@@ -146,7 +148,7 @@ public final class RendezvousClient {
       return;
     }
     byte[] proof = token.prove(message.getChallenge().toByteArray(), Challenges.RANK);
-    toServer.onNext(
+    send(
         FromRank.newBuilder()
             .setJoin(
                 Join.newBuilder()
@@ -159,8 +161,22 @@ public final class RendezvousClient {
                             .setHost(self.dataAddress().getAddress().getHostAddress())
                             .setPort(self.dataAddress().getPort())
                             .setPid(ProcessHandle.current().pid())
-                            .setHostName(hostName())))
+                            .setHostName(hostName())
+                            .setSharedMemory(self.sharedMemory().orElse(""))))
             .build());
+  }
+
+  /** On the event loop. */
+  private void tellAlive() {
+    if (!isClosed.get() && !ended.isDone()) {
+      send(FromRank.newBuilder().setHeartbeat(Heartbeat.getDefaultInstance()).build());
+    }
+  }
+
+  private void send(FromRank message) {
+    synchronized (toServer) { // gRPC's observers are not safe for several threads
+      toServer.onNext(message);
+    }
   }
 
   private static String hostName() {
@@ -177,7 +193,8 @@ public final class RendezvousClient {
                 member.getRank(),
                 new InetSocketAddress(InetAddress.getByName(member.getHost()), member.getPort()),
                 member.getPid(),
-                member.getHostName()));
+                member.getHostName(),
+                Optional.of(member.getSharedMemory()).filter(host -> !host.isEmpty())));
       } catch (UnknownHostException e) {
         fail(
             new RendezvousException(
@@ -190,6 +207,8 @@ public final class RendezvousClient {
         return;
       }
     }
+    long period = Gathering.HEARTBEAT.toMillis();
+    eventLoop.scheduleAtFixedRate(this::tellAlive, period, period, TimeUnit.MILLISECONDS);
     gathered.complete(ranks);
   }
 
@@ -247,8 +266,10 @@ public final class RendezvousClient {
   /** Waits until the server has heard it: a connection that ends before would be a loss. */
   private void leave() {
     try {
-      toServer.onNext(FromRank.newBuilder().setLeave(Leave.getDefaultInstance()).build());
-      toServer.onCompleted();
+      send(FromRank.newBuilder().setLeave(Leave.getDefaultInstance()).build());
+      synchronized (toServer) { // see send
+        toServer.onCompleted();
+      }
       ended.get(LEAVE_MILLIS, TimeUnit.MILLISECONDS);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();

@@ -31,17 +31,20 @@ public final class RendezvousServer implements AutoCloseable {
   static final int MAXIMUM_MESSAGE_BYTES = 1 << 20;
   private static final long SHUTDOWN_MILLIS = 1000;
 
+  /** A host that swaps or a JVM that collects garbage may be quiet for a few seconds. */
+  private static final Duration SILENCE = Duration.ofSeconds(8);
+
   private final EventLoopGroup eventLoop;
   private final Gathering gathering;
   private final Server server;
 
   private RendezvousServer(
-      InetSocketAddress address, int worldSize, JobToken token, Duration timeout)
+      InetSocketAddress address, int worldSize, JobToken token, Duration timeout, Duration silence)
       throws IOException {
     this.eventLoop =
         new MultiThreadIoEventLoopGroup(
             1, new DefaultThreadFactory("rendezvous-server", true), NioIoHandler.newFactory());
-    this.gathering = new Gathering(worldSize, timeout, eventLoop);
+    this.gathering = new Gathering(worldSize, timeout, silence, eventLoop);
     this.server =
         NettyServerBuilder.forAddress(address)
             .bossEventLoopGroup(eventLoop)
@@ -70,8 +73,18 @@ public final class RendezvousServer implements AutoCloseable {
   public static RendezvousServer start(
       InetSocketAddress address, int worldSize, JobToken token, Duration timeout)
       throws IOException {
+    return start(address, worldSize, token, timeout, SILENCE);
+  }
+
+  /**
+   * @param silence after which a rank that has given no sign of life counts as lost; at least some
+   *     seconds, for ranks give one each second
+   */
+  static RendezvousServer start(
+      InetSocketAddress address, int worldSize, JobToken token, Duration timeout, Duration silence)
+      throws IOException {
     try {
-      return new RendezvousServer(address, worldSize, token, timeout);
+      return new RendezvousServer(address, worldSize, token, timeout, silence);
     } catch (IOException e) {
       if (hasBindException(e)) {
         throw new PortInUseException(

@@ -36,6 +36,7 @@ final class ServerSession implements StreamObserver<FromRank> {
     switch (message.getContentCase()) {
       case HELLO -> greet(message.getHello());
       case JOIN -> join(message.getJoin());
+      case HEARTBEAT -> gathering.heard(rank, this);
       case LEAVE -> end(Optional.empty());
       case CONTENT_NOT_SET -> refuse("it has sent an empty message.");
     }

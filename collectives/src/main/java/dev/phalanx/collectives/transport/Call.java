@@ -22,6 +22,11 @@ public record Call(
     int root,
     long elements) {
 
+  /** Bytes of the whole tensor. */
+  public long bytes() {
+    return dtype == null ? 0 : dtype.bytes(elements);
+  }
+
   /** {@code all_reduce #7}. */
   public String title() {
     return operation.label() + " #" + sequence;

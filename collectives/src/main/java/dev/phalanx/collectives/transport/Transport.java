@@ -18,6 +18,14 @@ public interface Transport extends AutoCloseable {
   String name();
 
   /**
+   * The payload that suits it best: small enough to overlap transfer and reduction, large enough
+   * for the cost of a message to vanish. The same on all ranks; no payload may be longer.
+   */
+  default int pieceBytes() {
+    return 256 * 1024;
+  }
+
+  /**
    * Hands a message over and returns at once. The payload's memory must stay as it is until {@link
    * #flush} has returned, or until the peer has proven by its own messages that it has read it.
    *
@@ -41,6 +49,12 @@ public interface Transport extends AutoCloseable {
    * @throws ReceiveTimeoutException where the deadline passed first
    */
   void flush(Deadline deadline) throws InterruptedException;
+
+  /**
+   * Somebody else has found out that a peer is gone; what waits for it, or comes to, fails with
+   * this reason. Any thread.
+   */
+  default void lost(int peer, String reason) {}
 
   /** Tells every peer that this rank cannot go on and why; their receives fail with that reason. */
   void abort(String reason);

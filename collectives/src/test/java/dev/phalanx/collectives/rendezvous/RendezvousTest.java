@@ -17,6 +17,7 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.TimeoutException;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -187,6 +188,40 @@ final class RendezvousTest {
       joining.get(2).get(30, SECONDS).breakOff();
       assertThat(lost.get(30, SECONDS).rank()).isEqualTo(2);
       first.close();
+    }
+  }
+
+  /** Ranks give a sign of life each second: with less patience than that, all of them are lost. */
+  @Test
+  void aRankThatGivesNoSignOfLifeIsLost() throws Exception {
+    try (RendezvousServer server =
+        RendezvousServer.start(
+            new InetSocketAddress(LOOPBACK, 0), 2, token, LONG, Duration.ofMillis(300))) {
+      Future<Members> joining = join(server.port(), rank(0, 2), token, LONG);
+      Members second = join(server.port(), rank(1, 2), token, LONG).get(30, SECONDS);
+      CompletableFuture<Members.LostRank> lost = new CompletableFuture<>();
+      Members first = joining.get(30, SECONDS);
+      first.onLost(lost::complete);
+      second.onLost(lost::complete);
+      assertThat(lost.get(30, SECONDS).reason()).contains("no sign of life for 300 ms");
+      first.breakOff();
+      second.breakOff();
+    }
+  }
+
+  @Test
+  void ranksThatGiveSignsOfLifeAreNotLost() throws Exception {
+    try (RendezvousServer server =
+        RendezvousServer.start(
+            new InetSocketAddress(LOOPBACK, 0), 2, token, LONG, Duration.ofMillis(2500))) {
+      Future<Members> joining = join(server.port(), rank(0, 2), token, LONG);
+      try (Members second = join(server.port(), rank(1, 2), token, LONG).get(30, SECONDS);
+          Members first = joining.get(30, SECONDS)) {
+        CompletableFuture<Members.LostRank> lost = new CompletableFuture<>();
+        first.onLost(lost::complete);
+        second.onLost(lost::complete);
+        assertThatThrownBy(() -> lost.get(4, SECONDS)).isInstanceOf(TimeoutException.class);
+      }
     }
   }
 

@@ -22,6 +22,7 @@ import picocli.CommandLine.UnmatchedArgumentException;
       GenerateCommand.class,
       DataCommand.class,
       CheckpointCommand.class,
+      BenchCommand.class,
       DoctorCommand.class
     },
     exitCodeListHeading = "%nExit status:%n",

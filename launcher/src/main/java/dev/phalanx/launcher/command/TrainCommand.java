@@ -89,9 +89,13 @@ final class TrainCommand implements Callable<Integer> {
   /** A plan that names a transport gets that one, or a refusal. */
   private void requireTransport(JobConfig config, int worldSize) {
     JobConfig.Transport transport = config.communication().transport();
-    if (transport == JobConfig.Transport.TCP && isInProcess) {
+    boolean isBetweenProcesses =
+        transport == JobConfig.Transport.TCP || transport == JobConfig.Transport.SHM;
+    if (isBetweenProcesses && isInProcess) {
       throw CommandException.usage(
-          "communication.transport is tcp, but the ranks of --in-process are threads that share"
+          "communication.transport is "
+              + transport.label()
+              + ", but the ranks of --in-process are threads that share"
               + " memory; leave --in-process out, or write 'transport: auto'");
     }
     if (transport == JobConfig.Transport.INPROCESS && !isInProcess && worldSize > 1) {

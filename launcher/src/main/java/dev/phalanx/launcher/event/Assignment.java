@@ -9,7 +9,7 @@ import java.util.Optional;
  * token must not be seen in arguments, the environment or files.
  *
  * @param token the job's secret, with which ranks prove to each other that they belong to the job
- * @param plan the effective plan file in YAML
+ * @param plan the effective plan file in YAML; of a benchmark its options in JSON
  * @param ranks the ranks that this worker runs, each on a thread of its own if there are several
  * @param rendezvousHost where ranks of several processes meet; not used where one worker runs the
  *     whole world
@@ -19,6 +19,7 @@ import java.util.Optional;
  */
 public record Assignment(
     String token,
+    Task task,
     String plan,
     int worldSize,
     List<Integer> ranks,
@@ -28,6 +29,12 @@ public record Assignment(
     int threads,
     Path baseDirectory,
     Optional<Path> resumeFrom) {
+  /** What a worker's ranks run. */
+  public enum Task {
+    TRAIN,
+    BENCHMARK
+  }
+
   public Assignment {
     ranks = List.copyOf(ranks);
   }

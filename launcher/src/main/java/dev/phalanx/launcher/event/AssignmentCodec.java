@@ -20,6 +20,7 @@ public final class AssignmentCodec {
   public static String encode(Assignment assignment) {
     ObjectNode node = MAPPER.createObjectNode();
     node.put("token", assignment.token());
+    node.put("task", assignment.task().name());
     node.put("plan", assignment.plan());
     node.put("world_size", assignment.worldSize());
     ArrayNode ranks = node.putArray("ranks");
@@ -51,6 +52,7 @@ public final class AssignmentCodec {
     }
     return new Assignment(
         node.path("token").asText(),
+        task(node),
         node.path("plan").asText(),
         node.path("world_size").intValue(),
         ranks,
@@ -62,5 +64,13 @@ public final class AssignmentCodec {
         node.has("resume_from")
             ? Optional.of(Path.of(node.get("resume_from").asText()))
             : Optional.empty());
+  }
+
+  private static Assignment.Task task(JsonNode node) {
+    try {
+      return Assignment.Task.valueOf(node.path("task").asText());
+    } catch (IllegalArgumentException e) {
+      throw new IllegalArgumentException("the first line of standard input is no assignment");
+    }
   }
 }

@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.phalanx.launcher.ExitStatus;
 import dev.phalanx.launcher.Failure;
+import dev.phalanx.launcher.bench.BenchmarkRow;
 import dev.phalanx.trainer.JobResult;
 import dev.phalanx.trainer.JobSummary;
 import dev.phalanx.trainer.StepRecord;
@@ -46,7 +47,9 @@ public final class EventCodec {
       node.put("directory", resumed.directory().toString());
     } else if (event instanceof WorkerEvent.Finished finished) {
       node.put("event", "finished");
-      write(node, finished.result());
+      finished.result().ifPresent(result -> write(node, result));
+    } else if (event instanceof WorkerEvent.Measured measured) {
+      node.put("event", "measured").set("row", MAPPER.valueToTree(measured.row()));
     } else if (event instanceof WorkerEvent.Failed failed) {
       node.put("event", "failed");
       write(node, failed.failure());
@@ -80,7 +83,14 @@ public final class EventCodec {
             Optional.of(
                 new WorkerEvent.Resumed(
                     rank, node.path("step").longValue(), path(node, "directory")));
-        case "finished" -> Optional.of(new WorkerEvent.Finished(rank, result(node)));
+        case "finished" ->
+            Optional.of(
+                new WorkerEvent.Finished(
+                    rank, node.has("outcome") ? Optional.of(result(node)) : Optional.empty()));
+        case "measured" ->
+            Optional.of(
+                new WorkerEvent.Measured(
+                    rank, MAPPER.treeToValue(node.path("row"), BenchmarkRow.class)));
         case "failed" -> Optional.of(new WorkerEvent.Failed(rank, failure(node)));
         default -> Optional.empty();
       };

@@ -1,10 +1,12 @@
 package dev.phalanx.launcher.event;
 
 import dev.phalanx.launcher.Failure;
+import dev.phalanx.launcher.bench.BenchmarkRow;
 import dev.phalanx.trainer.JobResult;
 import dev.phalanx.trainer.JobSummary;
 import dev.phalanx.trainer.StepRecord;
 import java.nio.file.Path;
+import java.util.Optional;
 
 /**
  * What a worker tells its launcher. Rank 0 tells how the job goes on; every rank tells how it
@@ -23,8 +25,15 @@ public sealed interface WorkerEvent {
 
   record Resumed(int rank, long step, Path directory) implements WorkerEvent {}
 
-  /** The rank's job ended without an error. */
-  record Finished(int rank, JobResult result) implements WorkerEvent {}
+  /** A benchmark has measured something. */
+  record Measured(int rank, BenchmarkRow row) implements WorkerEvent {}
+
+  /**
+   * The rank's work ended without an error.
+   *
+   * @param result of a training job
+   */
+  record Finished(int rank, Optional<JobResult> result) implements WorkerEvent {}
 
   record Failed(int rank, Failure failure) implements WorkerEvent {}
 }

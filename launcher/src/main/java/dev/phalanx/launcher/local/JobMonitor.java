@@ -44,7 +44,7 @@ final class JobMonitor {
     } else if (event instanceof WorkerEvent.CheckpointSaved saved) {
       lastCheckpoint = Optional.of(saved.directory());
     } else if (event instanceof WorkerEvent.Finished finished && finished.rank() == 0) {
-      result = Optional.of(finished.result());
+      result = finished.result();
     }
     progress.accept(event);
   }

@@ -15,19 +15,22 @@ import org.jspecify.annotations.Nullable;
 final class StopSignals implements AutoCloseable {
   private final WorkerGroup group;
   private final Console console;
-  private final boolean savesCheckpoint;
+  private final String stopping;
   private final AtomicReference<@Nullable ExitStatus> asked = new AtomicReference<>();
   private final Thread hook;
 
-  private StopSignals(WorkerGroup group, Console console, boolean savesCheckpoint) {
+  private StopSignals(WorkerGroup group, Console console, String stopping) {
     this.group = group;
     this.console = console;
-    this.savesCheckpoint = savesCheckpoint;
+    this.stopping = stopping;
     this.hook = new Thread(group::kill, "kill-workers");
   }
 
-  static StopSignals install(WorkerGroup group, Console console, boolean savesCheckpoint) {
-    StopSignals signals = new StopSignals(group, console, savesCheckpoint);
+  /**
+   * @param stopping what a first signal leads to, for the user
+   */
+  static StopSignals install(WorkerGroup group, Console console, String stopping) {
+    StopSignals signals = new StopSignals(group, console, stopping);
     Runtime.getRuntime().addShutdownHook(signals.hook);
     Signals.handle("INT", () -> signals.ask(ExitStatus.INTERRUPTED));
     Signals.handle("TERM", () -> signals.ask(ExitStatus.STOPPED));
@@ -42,10 +45,7 @@ final class StopSignals implements AutoCloseable {
   private void ask(ExitStatus status) {
     if (asked.compareAndSet(null, status)) {
       group.requestStop(); // first: a terminal that is held up must not hold up the stop
-      console.line(
-          "Stopping after this step"
-              + (savesCheckpoint ? " and saving a checkpoint" : "")
-              + "; press Ctrl-C again to end at once.");
+      console.line(stopping + "; press Ctrl-C again to end at once.");
     } else {
       group.kill();
     }

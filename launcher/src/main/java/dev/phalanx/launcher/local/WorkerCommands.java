@@ -24,10 +24,19 @@ final class WorkerCommands {
   /** Stands for a worker's first rank, so that each can write a file of its own. */
   private static final String RANK_IN_OPTIONS = "{rank}";
 
-  private final JobOptions job;
+  /**
+   * What worker processes are started with.
+   *
+   * @param engine what its libraries are loaded for at once
+   * @param threadsPerRank threads that one kernel of one rank may use
+   */
+  record Settings(
+      int worldSize, boolean isInProcess, boolean isVerbose, String engine, int threadsPerRank) {}
 
-  WorkerCommands(JobOptions job) {
-    this.job = job;
+  private final Settings job;
+
+  WorkerCommands(Settings settings) {
+    this.job = settings;
   }
 
   /** One worker for each rank, or one for all. */
@@ -66,7 +75,7 @@ final class WorkerCommands {
     command.add("-cp");
     command.add(System.getProperty("java.class.path"));
     command.add(WorkerMain.class.getName());
-    command.add(job.config().engine().label());
+    command.add(job.engine());
     command.add(Integer.toString(job.threadsPerRank()));
     return command;
   }

@@ -4,6 +4,8 @@ import dev.phalanx.collectives.Communicator;
 import dev.phalanx.launcher.ExitStatus;
 import dev.phalanx.launcher.Failure;
 import dev.phalanx.launcher.Failures;
+import dev.phalanx.launcher.bench.BenchmarkOptions;
+import dev.phalanx.launcher.bench.CollectiveBenchmark;
 import dev.phalanx.launcher.event.Assignment;
 import dev.phalanx.launcher.event.WorkerEvent;
 import dev.phalanx.trainer.JobResult;
@@ -12,8 +14,10 @@ import dev.phalanx.trainer.TrainingJob;
 import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.config.JobConfigParser;
 import java.io.IOException;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicReference;
@@ -30,6 +34,12 @@ final class Worker {
    */
   private static final long LAST_WORDS_MILLIS = 1000;
 
+  /** What a rank does once it is in its world. */
+  private interface RankWork {
+    Optional<JobResult> run(int rank, Communicator world, RankListener listener)
+        throws IOException, InterruptedException;
+  }
+
   private final Assignment assignment;
   private final EventWriter events;
   private final BooleanSupplier stopRequested;
@@ -43,19 +53,32 @@ final class Worker {
 
   /** Runs to the end and gives the process's exit status. */
   ExitStatus run() throws InterruptedException {
-    JobConfig config = JobConfigParser.parse("the plan", assignment.plan()).config();
-    try (Worlds worlds = Worlds.of(assignment, config.communication().timeout())) {
+    RankWork work;
+    JobConfig.Transport transport;
+    Duration timeout;
+    if (assignment.task() == Assignment.Task.BENCHMARK) {
+      BenchmarkOptions options = BenchmarkOptions.parse(assignment.plan());
+      transport = options.transport();
+      timeout = options.timeout();
+      work = (rank, world, listener) -> measure(rank, world, options);
+    } else {
+      JobConfig config = JobConfigParser.parse("the plan", assignment.plan()).config();
+      transport = config.communication().transport();
+      timeout = config.communication().timeout();
+      work = (rank, world, listener) -> train(rank, world, listener, config);
+    }
+    try (Worlds worlds = Worlds.of(assignment, transport, timeout)) {
       if (assignment.ranks().size() == 1) {
-        runRank(assignment.ranks().get(0), config, worlds);
+        runRank(assignment.ranks().get(0), work, worlds);
       } else {
-        runRanks(config, worlds);
+        runRanks(work, worlds);
       }
     }
     ExitStatus failure = firstFailure.get();
     return failure == null ? ExitStatus.DONE : failure;
   }
 
-  private void runRanks(JobConfig config, Worlds worlds) throws InterruptedException {
+  private void runRanks(RankWork work, Worlds worlds) throws InterruptedException {
     CountDownLatch firstFailed = new CountDownLatch(1);
     List<Thread> threads = new ArrayList<>();
     CountDownLatch left = new CountDownLatch(assignment.ranks().size());
@@ -63,7 +86,7 @@ final class Worker {
       Thread thread =
           new Thread(
               () -> {
-                runRank(rank, config, worlds);
+                runRank(rank, work, worlds);
                 if (firstFailure.get() != null) {
                   firstFailed.countDown();
                 }
@@ -84,18 +107,35 @@ final class Worker {
     }
   }
 
-  private void runRank(int rank, JobConfig config, Worlds worlds) {
+  private void runRank(int rank, RankWork work, Worlds worlds) {
     RankListener listener = new RankListener(rank, events);
     try (Communicator world = worlds.join(rank)) {
-      JobResult result =
-          new TrainingJob(config, context(rank, world), listener, assignment.resumeFrom()).run();
-      events.write(new WorkerEvent.Finished(rank, result));
+      events.write(new WorkerEvent.Finished(rank, work.run(rank, world, listener)));
     } catch (RuntimeException | IOException | Error e) {
       failed(rank, listener, Failures.describe(e));
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       failed(rank, listener, Failures.describe(e));
     }
+  }
+
+  private Optional<JobResult> train(
+      int rank, Communicator world, RankListener listener, JobConfig config)
+      throws IOException, InterruptedException {
+    return Optional.of(
+        new TrainingJob(config, context(rank, world), listener, assignment.resumeFrom()).run());
+  }
+
+  private Optional<JobResult> measure(int rank, Communicator world, BenchmarkOptions options)
+      throws InterruptedException {
+    new CollectiveBenchmark(world, options, stopRequested)
+        .run(
+            row -> {
+              if (rank == 0) {
+                events.write(new WorkerEvent.Measured(rank, row));
+              }
+            });
+    return Optional.empty();
   }
 
   private RankContext context(int rank, Communicator world) {

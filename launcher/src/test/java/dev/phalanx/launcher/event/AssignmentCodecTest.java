@@ -35,6 +35,7 @@ final class AssignmentCodecTest {
             (plan, worldSize, ranks, localSize, port, threads, folder, resumeFrom) ->
                 new Assignment(
                     TOKEN,
+                    threads % 2 == 0 ? Assignment.Task.TRAIN : Assignment.Task.BENCHMARK,
                     plan,
                     worldSize,
                     ranks,
@@ -72,6 +73,7 @@ final class AssignmentCodecTest {
     assertRefused("{\"token\":\"5ec3e7\",\"plan\":\"name: a\",\"ranks\":[]}");
     assertRefused("{\"token\":\"5ec3e7\",\"ranks\":[0]}");
     assertRefused("{\"token\":\"5ec3e7\",\"ranks\":[0],\"plan\":7}");
+    assertRefused("{\"token\":\"5ec3e7\",\"ranks\":[0],\"plan\":\"a\",\"task\":\"DANCE\"}");
   }
 
   private static void assertRefused(String line) {
@@ -85,7 +87,17 @@ final class AssignmentCodecTest {
   void theSecretIsNotPrinted() {
     Assignment assignment =
         new Assignment(
-            TOKEN, "plan", 2, List.of(0), 2, "host", 1, 1, Path.of("/"), Optional.empty());
+            TOKEN,
+            Assignment.Task.TRAIN,
+            "plan",
+            2,
+            List.of(0),
+            2,
+            "host",
+            1,
+            1,
+            Path.of("/"),
+            Optional.empty());
 
     assertThat(assignment.toString()).doesNotContain(TOKEN).contains("[0] of 2");
   }

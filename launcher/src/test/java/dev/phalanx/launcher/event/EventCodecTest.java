@@ -39,7 +39,7 @@ final class EventCodecTest {
         Combinators.combine(RANKS, WHOLE, REALS, WHOLE).as(WorkerEvent.Evaluated::new),
         Combinators.combine(RANKS, WHOLE, PATHS).as(WorkerEvent.CheckpointSaved::new),
         Combinators.combine(RANKS, WHOLE, PATHS).as(WorkerEvent.Resumed::new),
-        Combinators.combine(RANKS, results()).as(WorkerEvent.Finished::new),
+        Combinators.combine(RANKS, results().optional()).as(WorkerEvent.Finished::new),
         Combinators.combine(RANKS, failures()).as(WorkerEvent.Failed::new));
   }
 

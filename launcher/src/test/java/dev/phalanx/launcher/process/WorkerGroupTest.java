@@ -147,8 +147,17 @@ final class WorkerGroupTest {
   private static WorkerEvent.Finished finished(int rank) {
     return new WorkerEvent.Finished(
         rank,
-        new JobResult(
-            JobResult.Outcome.COMPLETED, 1, 2, 3, 4, 5, 6, Optional.empty(), Optional.empty()));
+        Optional.of(
+            new JobResult(
+                JobResult.Outcome.COMPLETED,
+                1,
+                2,
+                3,
+                4,
+                5,
+                6,
+                Optional.empty(),
+                Optional.empty())));
   }
 
   private static WorkerEvent.Failed failed(int rank, ExitStatus status, Failure.Blame blame) {

@@ -18,7 +18,7 @@ import java.util.Set;
  */
 final class FeatureAvailability {
   private static final Set<Transport> TRANSPORTS =
-      EnumSet.of(Transport.AUTO, Transport.INPROCESS, Transport.TCP);
+      EnumSet.of(Transport.AUTO, Transport.INPROCESS, Transport.SHM, Transport.TCP);
   private static final Set<Algorithm> ALGORITHMS = EnumSet.of(Algorithm.AUTO, Algorithm.RING);
 
   private final Problems problems;

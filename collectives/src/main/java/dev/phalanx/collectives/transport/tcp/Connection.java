@@ -2,6 +2,7 @@ package dev.phalanx.collectives.transport.tcp;
 
 import dev.phalanx.collectives.transport.Call;
 import dev.phalanx.collectives.transport.Deadline;
+import dev.phalanx.collectives.transport.Frame;
 import dev.phalanx.collectives.transport.Inbox;
 import dev.phalanx.collectives.transport.Message;
 import dev.phalanx.collectives.transport.Outstanding;
@@ -81,7 +82,8 @@ final class Connection implements FrameReader.Receiver {
 
   private ChannelFuture write(Frame frame, ByteBuf payload) {
     ByteBuf header = channel.alloc().directBuffer(Frame.HEADER_BYTES);
-    frame.write(header);
+    frame.write(header.internalNioBuffer(0, Frame.HEADER_BYTES));
+    header.writerIndex(Frame.HEADER_BYTES);
     return channel.writeAndFlush(
         Unpooled.wrappedUnmodifiableBuffer(header, payload)); // one write: frames never mix
   }

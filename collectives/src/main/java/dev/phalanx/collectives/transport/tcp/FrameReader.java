@@ -1,5 +1,6 @@
 package dev.phalanx.collectives.transport.tcp;
 
+import dev.phalanx.collectives.transport.Frame;
 import io.netty.buffer.ByteBuf;
 import io.netty.channel.ChannelHandlerContext;
 import io.netty.channel.ChannelInboundHandlerAdapter;
@@ -93,7 +94,7 @@ final class FrameReader extends ChannelInboundHandlerAdapter {
     }
     target.writeBytes(in, Math.min(in.readableBytes(), target.writableBytes()));
     if (!target.isWritable()) {
-      Frame read = Frame.read(target);
+      Frame read = Frame.read(target.nioBuffer());
       target.clear();
       frame = read;
       payload = context.alloc().directBuffer(read.payloadBytes(), read.payloadBytes());

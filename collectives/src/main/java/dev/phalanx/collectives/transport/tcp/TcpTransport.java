@@ -71,6 +71,11 @@ final class TcpTransport implements Transport {
   }
 
   @Override
+  public void lost(int peer, String reason) {
+    connections.get(peer).failed(reason);
+  }
+
+  @Override
   public void abort(String reason) {
     forEachPeer(connection -> connection.abort(reason));
   }

@@ -8,6 +8,7 @@ import dev.phalanx.collectives.CollectiveException;
 import dev.phalanx.collectives.CollectiveTimeoutException;
 import dev.phalanx.collectives.rendezvous.JobToken;
 import dev.phalanx.collectives.transport.Deadline;
+import dev.phalanx.collectives.transport.Frame;
 import dev.phalanx.collectives.transport.PeerLostException;
 import dev.phalanx.collectives.transport.Transport;
 import java.io.DataInputStream;

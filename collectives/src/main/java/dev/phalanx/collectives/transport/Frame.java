@@ -1,0 +1,93 @@
+package dev.phalanx.collectives.transport;
+
+import dev.phalanx.collectives.ReduceOperation;
+import dev.phalanx.tensor.DType;
+import java.nio.ByteBuffer;
+
+/**
+ * The header before every payload, on sockets and in shared memory; {@code docs/wire-format.md} has
+ * its layout. Numbers are big-endian; payloads are in the order of bytes of the sender, which is
+ * the receiver's.
+ *
+ * @param kind DATA, ABORT or FAREWELL
+ * @param payloadBytes what follows the header
+ * @param checksum CRC-32C of the payload; not looked at in shared memory
+ */
+public record Frame(byte kind, int payloadBytes, int piece, int checksum, Call call) {
+  public static final byte DATA = 1;
+
+  /** The sender cannot go on; the payload says why, in UTF-8. */
+  public static final byte ABORT = 2;
+
+  /** The sender has left the group; nothing follows. */
+  public static final byte FAREWELL = 3;
+
+  public static final int HEADER_BYTES = 40;
+
+  /** No sender makes longer payloads; a longer one is damage. */
+  public static final int MAXIMUM_PAYLOAD_BYTES = 4 << 20;
+
+  private static final int NONE = 0xff;
+  private static final DType[] DTYPES = DType.values();
+  private static final Operation[] OPERATIONS = Operation.values();
+  private static final ReduceOperation[] REDUCTIONS = ReduceOperation.values();
+
+  public static Frame control(byte kind, int payloadBytes, int checksum) {
+    return new Frame(
+        kind, payloadBytes, 0, checksum, new Call(0, Operation.BARRIER, null, null, -1, 0));
+  }
+
+  /** Writes {@link #HEADER_BYTES} at the buffer's position. */
+  public void write(ByteBuffer out) {
+    out.put(kind);
+    out.put((byte) call.operation().ordinal());
+    out.put((byte) (call.dtype() == null ? NONE : call.dtype().ordinal()));
+    out.put((byte) (call.reduction() == null ? NONE : call.reduction().ordinal()));
+    out.putInt(payloadBytes);
+    out.putLong(call.sequence());
+    out.putLong(call.elements());
+    out.putInt(call.root());
+    out.putInt(piece);
+    out.putInt(checksum);
+    out.putInt(0); // reserved, keeps payloads aligned
+  }
+
+  /**
+   * @throws IllegalArgumentException where this is no header
+   */
+  public static Frame read(ByteBuffer in) {
+    byte kind = in.get();
+    Operation operation = entry(OPERATIONS, Byte.toUnsignedInt(in.get()), "operation");
+    int dtype = Byte.toUnsignedInt(in.get());
+    int reduction = Byte.toUnsignedInt(in.get());
+    int payloadBytes = in.getInt();
+    long sequence = in.getLong();
+    long elements = in.getLong();
+    int root = in.getInt();
+    int piece = in.getInt();
+    int checksum = in.getInt();
+    in.getInt(); // reserved
+    if (kind < DATA || kind > FAREWELL) {
+      throw new IllegalArgumentException("a frame of unknown kind " + kind);
+    }
+    if (payloadBytes < 0 || payloadBytes > MAXIMUM_PAYLOAD_BYTES) {
+      throw new IllegalArgumentException("a frame of " + payloadBytes + " bytes");
+    }
+    Call call =
+        new Call(
+            sequence,
+            operation,
+            dtype == NONE ? null : entry(DTYPES, dtype, "type"),
+            reduction == NONE ? null : entry(REDUCTIONS, reduction, "reduction"),
+            root,
+            elements);
+    return new Frame(kind, payloadBytes, piece, checksum, call);
+  }
+
+  private static <T> T entry(T[] entries, int index, String what) {
+    if (index >= entries.length) {
+      throw new IllegalArgumentException("a frame with unknown " + what + " " + index);
+    }
+    return entries[index];
+  }
+}

@@ -1,0 +1,231 @@
+package dev.phalanx.launcher.command;
+
+import com.fasterxml.jackson.databind.ObjectMapper;
+import dev.phalanx.launcher.CommandException;
+import dev.phalanx.launcher.ExitStatus;
+import dev.phalanx.launcher.bench.BenchmarkOptions;
+import dev.phalanx.launcher.bench.BenchmarkRow;
+import dev.phalanx.launcher.bench.MeasuredOperation;
+import dev.phalanx.launcher.local.LocalBenchmark;
+import dev.phalanx.launcher.terminal.Console;
+import dev.phalanx.tensor.DType;
+import dev.phalanx.trainer.config.JobConfig;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.concurrent.Callable;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+/** {@code phalanx bench}: measures parts of Phalanx on this machine. */
+@Command(
+    name = "bench",
+    description = "Measures the collectives on this machine.",
+    subcommands = BenchCommand.Collectives.class)
+final class BenchCommand implements Runnable {
+  @Option(
+      names = {"-h", "--help"},
+      usageHelp = true,
+      description = "show this help")
+  private boolean isHelp;
+
+  @CommandLine.Spec
+  private CommandLine.Model.CommandSpec spec = CommandLine.Model.CommandSpec.create();
+
+  @Override
+  public void run() {
+    throw new CommandLine.ParameterException(
+        spec.commandLine(), "name what to measure: phalanx bench collectives");
+  }
+
+  /** {@code phalanx bench collectives}. */
+  @Command(
+      name = "collectives",
+      description = {
+        "Times operations between ranks and checks their results, with the columns of nccl-tests:",
+        "algbw is size / time in GB/s, busbw the load of the busiest link, whatever the number of"
+            + " ranks."
+      })
+  static final class Collectives implements Callable<Integer> {
+    private static final Pattern SIZE =
+        Pattern.compile("([0-9]{1,15})\\s*([KMG]?)(i?B?)", Pattern.CASE_INSENSITIVE);
+
+    @Option(
+        names = "--ranks",
+        paramLabel = "N",
+        defaultValue = "2",
+        description = "ranks, each a process (default: ${DEFAULT-VALUE})")
+    private int ranks;
+
+    @Option(names = "--in-process", description = "run all ranks as threads of one process")
+    private boolean isInProcess;
+
+    @Option(
+        names = "--op",
+        paramLabel = "LIST",
+        split = ",",
+        defaultValue = "all_reduce,reduce_scatter,all_gather,broadcast",
+        description = "operations (default: ${DEFAULT-VALUE})")
+    private List<String> operations = List.of();
+
+    @Option(
+        names = "--sizes",
+        paramLabel = "LIST",
+        split = ",",
+        defaultValue = "4K,64K,1M,16M,64M",
+        description =
+            "bytes of the whole tensor, K, M and G being powers of 1024 (default:"
+                + " ${DEFAULT-VALUE})")
+    private List<String> sizes = List.of();
+
+    @Option(
+        names = "--dtype",
+        paramLabel = "TYPE",
+        defaultValue = "float32",
+        description = "float32, float64, bfloat16, int32 or int64 (default: ${DEFAULT-VALUE})")
+    private String dtype = "float32";
+
+    @Option(
+        names = "--transport",
+        paramLabel = "NAME",
+        defaultValue = "auto",
+        description = "auto, shm or tcp (default: ${DEFAULT-VALUE})")
+    private String transport = "auto";
+
+    @Option(
+        names = "--samples",
+        paramLabel = "N",
+        defaultValue = "0",
+        description = "samples of each size; 0: 100 of small sizes, fewer of large ones")
+    private int samples;
+
+    @Option(
+        names = "--warmup",
+        paramLabel = "N",
+        defaultValue = "5",
+        description = "samples before those that count (default: ${DEFAULT-VALUE})")
+    private int warmup;
+
+    @Option(
+        names = "--timeout",
+        paramLabel = "SECONDS",
+        defaultValue = "60",
+        description = "how long ranks wait for each other (default: ${DEFAULT-VALUE})")
+    private int timeoutSeconds;
+
+    @Option(
+        names = "--port",
+        paramLabel = "PORT",
+        defaultValue = "0",
+        description = "port where the ranks meet, on the loopback address; left out: a free one")
+    private int port;
+
+    @Mixin private CommonOptions common = new CommonOptions();
+
+    @Override
+    public Integer call() throws Exception {
+      BenchmarkOptions options = options();
+      Console console = common.console();
+      AtomicLong wrong = new AtomicLong();
+      if (!common.isJson) {
+        console.result(BenchmarkRow.heading());
+      }
+      ExitStatus status =
+          LocalBenchmark.run(
+              options,
+              ranks,
+              isInProcess,
+              common.isVerbose,
+              port,
+              console,
+              row -> {
+                wrong.addAndGet(row.wrong());
+                console.result(
+                    common.isJson
+                        ? new ObjectMapper().valueToTree(row).toString()
+                        : row.toString());
+              });
+      if (wrong.get() > 0) {
+        throw new CommandException(
+            ExitStatus.RANK_FAILED,
+            wrong + " elements were wrong: this machine or this version of Phalanx is broken.");
+      }
+      return status.code();
+    }
+
+    private BenchmarkOptions options() {
+      requireFrom("--ranks", ranks, 1);
+      requireFrom("--samples", samples, 0);
+      requireFrom("--warmup", warmup, 0);
+      requireFrom("--timeout", timeoutSeconds, 1);
+      List<MeasuredOperation> measured = new ArrayList<>();
+      operations.forEach(name -> measured.add(choice("--op", name, MeasuredOperation.values())));
+      List<Long> bytes = sizes.stream().map(Collectives::bytes).toList();
+      DType type = choice("--dtype", dtype, DType.values());
+      if (type == DType.FLOAT16 || type == DType.UINT8) {
+        throw CommandException.usage("--dtype " + dtype + " cannot be summed; write float32");
+      }
+      JobConfig.Transport wanted = choice("--transport", transport, JobConfig.Transport.values());
+      boolean isThere =
+          switch (wanted) {
+            case AUTO -> true;
+            case SHM, TCP -> !isInProcess;
+            case INPROCESS -> isInProcess || ranks == 1;
+            case GRPC, NCCL -> false;
+          };
+      if (!isThere) {
+        throw CommandException.usage(
+            "--transport "
+                + transport
+                + (isInProcess ? " does not go with --in-process" : " is not available")
+                + "; leave it out, or write shm or tcp for ranks that are processes");
+      }
+      return new BenchmarkOptions(
+          measured, bytes, type, samples, warmup, wanted, timeoutSeconds * 1000L);
+    }
+
+    private static void requireFrom(String option, int value, int least) {
+      if (value < least) {
+        throw CommandException.usage(option + " is " + value + "; write a number from " + least);
+      }
+    }
+
+    private static <E extends Enum<E>> E choice(String option, String text, E[] values) {
+      List<String> names = new ArrayList<>();
+      for (E value : values) {
+        String name = value.name().toLowerCase(Locale.ROOT);
+        if (name.equals(text.trim().toLowerCase(Locale.ROOT))) {
+          return value;
+        }
+        names.add(name);
+      }
+      throw CommandException.usage(
+          option + " has '" + text + "'; write " + String.join(", ", names));
+    }
+
+    private static long bytes(String text) {
+      Matcher matcher = SIZE.matcher(text.trim());
+      if (!matcher.matches()) {
+        throw CommandException.usage(
+            "--sizes has '" + text + "'; write bytes such as 4096, 64K, 16M or 1G");
+      }
+      int shift =
+          switch (matcher.group(2).toUpperCase(Locale.ROOT)) {
+            case "K" -> 10;
+            case "M" -> 20;
+            case "G" -> 30;
+            default -> 0;
+          };
+      long number = Long.parseLong(matcher.group(1));
+      if (number > Long.MAX_VALUE >> (shift + 8)) {
+        throw CommandException.usage("--sizes has '" + text + "', which is too large");
+      }
+      return number << shift;
+    }
+  }
+}

@@ -1,0 +1,67 @@
+package dev.phalanx.launcher.local;
+
+import dev.phalanx.launcher.CommandException;
+import dev.phalanx.launcher.ExitStatus;
+import dev.phalanx.launcher.bench.BenchmarkOptions;
+import dev.phalanx.launcher.bench.BenchmarkRow;
+import dev.phalanx.launcher.event.Assignment;
+import dev.phalanx.launcher.event.WorkerEvent;
+import dev.phalanx.launcher.process.GroupOutcome;
+import dev.phalanx.launcher.terminal.Console;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.Optional;
+import java.util.function.Consumer;
+
+/** A benchmark of the collectives on this host. */
+public final class LocalBenchmark {
+  private LocalBenchmark() {}
+
+  /**
+   * Measures, and returns when no process is left.
+   *
+   * @param rows hears of each result as it comes
+   * @return the exit status
+   * @throws CommandException where a rank failed or the workers could not be started
+   */
+  public static ExitStatus run(
+      BenchmarkOptions options,
+      int ranks,
+      boolean isInProcess,
+      boolean isVerbose,
+      int port,
+      Console console,
+      Consumer<BenchmarkRow> rows)
+      throws IOException, InterruptedException {
+    String encoded = options.encode();
+    LocalWorkers.Ended ended =
+        LocalWorkers.run(
+            new WorkerCommands.Settings(ranks, isInProcess, isVerbose, "auto", 1),
+            new LocalWorkers.Meeting(port, options.timeout()),
+            (token, own, rendezvous) ->
+                new Assignment(
+                    token.hex(),
+                    Assignment.Task.BENCHMARK,
+                    encoded,
+                    ranks,
+                    own,
+                    ranks,
+                    rendezvous.getHostString(),
+                    rendezvous.getPort(),
+                    1,
+                    Path.of("").toAbsolutePath(),
+                    Optional.empty()),
+            "Stopping after this measurement",
+            console,
+            event -> {
+              if (event instanceof WorkerEvent.Measured measured) {
+                rows.accept(measured.row());
+              }
+            });
+    if (ended.outcome() instanceof GroupOutcome.Failed failed) {
+      throw new CommandException(
+          failed.rootCause().failure().status(), failed.rootCause().sentence(ranks));
+    }
+    return ended.asked().orElse(ExitStatus.DONE);
+  }
+}
