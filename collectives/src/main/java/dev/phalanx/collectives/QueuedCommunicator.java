@@ -36,9 +36,6 @@ import org.jspecify.annotations.Nullable;
 public final class QueuedCommunicator implements Communicator {
   private static final long CLOSE_MILLIS = 2000;
 
-  /** Operations up to this size do not wake the communication thread from a nap. */
-  private static final long SMALL_BYTES = 64 * 1024;
-
   private static final long NAP_NANOS = 500_000;
   private static final long ACTIVE_NANOS = 50_000_000;
 
@@ -208,7 +205,7 @@ public final class QueuedCommunicator implements Communicator {
     }
     queue.add(work);
     lastSubmitNanos = System.nanoTime();
-    if (isAsleep || call.bytes() > SMALL_BYTES) {
+    if (isAsleep) {
       LockSupport.unpark(thread);
     }
     CollectiveException failed = failure.get();
@@ -221,13 +218,14 @@ public final class QueuedCommunicator implements Communicator {
   private void runQueue() {
     try {
       while (failure.get() == null) {
-        running.lockInterruptibly();
-        try {
-          while (failure.get() == null && runNext()) {
-            // on with the next
+        if (!queue.isEmpty() && running.tryLock()) {
+          try {
+            while (failure.get() == null && runNext()) {
+              // on with the next
+            }
+          } finally {
+            running.unlock();
           }
-        } finally {
-          running.unlock();
         }
         idle();
       }
@@ -258,14 +256,12 @@ public final class QueuedCommunicator implements Communicator {
   }
 
   /**
-   * Waits for work. Right after the last operation the thread only naps: a small one that comes in
-   * the meantime is as a rule run by the thread that waits for it ({@link #help}), and waking this
-   * one would cost both of them more than the operation takes.
+   * Waits for work. Right after an operation the thread only naps: as a rule the next one is run by
+   * the thread that waits for it ({@link #help}). Waking this one would take longer than a small
+   * operation does, and two threads that take turns are moved about between the cores, where they
+   * meet the other ranks' threads.
    */
   private void idle() throws InterruptedException {
-    if (!queue.isEmpty()) {
-      return;
-    }
     if (System.nanoTime() - lastSubmitNanos < ACTIVE_NANOS) {
       LockSupport.parkNanos(this, NAP_NANOS);
     } else {

@@ -33,6 +33,7 @@ final class Gathering {
   private final SortedMap<Integer, Present> present = new TreeMap<>();
   private final Map<Integer, Long> lastHeardNanos = new HashMap<>();
   private String fingerprint = "";
+  private boolean hasTimers;
   private boolean isComplete;
   private boolean isOver;
 
@@ -44,8 +45,6 @@ final class Gathering {
     this.timeout = timeout;
     this.silence = silence;
     this.timer = timer;
-    long period = Math.min(HEARTBEAT.toMillis(), Math.max(1, silence.toMillis() / 4));
-    timer.scheduleAtFixedRate(this::findSilent, period, period, TimeUnit.MILLISECONDS);
   }
 
   synchronized void heard(int rank, ServerSession session) {
@@ -79,7 +78,7 @@ final class Gathering {
     }
     if (present.isEmpty()) {
       fingerprint = join.getFingerprint();
-      timer.schedule(this::timeOut, timeout.toMillis(), TimeUnit.MILLISECONDS);
+      startTimers();
     }
     present.put(join.getRank(), new Present(join, session));
     lastHeardNanos.put(join.getRank(), System.nanoTime());
@@ -90,6 +89,21 @@ final class Gathering {
       tellAll(FromServer.newBuilder().setMembers(members).build());
     }
     return Optional.empty();
+  }
+
+  /**
+   * With the first rank, on the server's own thread: tasks that began while the server is still
+   * being set up would load the network libraries' classes on two threads at once, and these wait
+   * for each other for ever.
+   */
+  private void startTimers() {
+    if (hasTimers) {
+      return;
+    }
+    hasTimers = true;
+    long period = Math.min(HEARTBEAT.toMillis(), Math.max(1, silence.toMillis() / 4));
+    timer.scheduleAtFixedRate(this::findSilent, period, period, TimeUnit.MILLISECONDS);
+    timer.schedule(this::timeOut, timeout.toMillis(), TimeUnit.MILLISECONDS);
   }
 
   private Optional<String> objection(Join join) {

@@ -12,7 +12,7 @@ import java.util.List;
  *
  * @param sizes bytes of the whole tensor
  * @param samples of each size; 0: fewer for larger ones
- * @param warmup samples that are not counted
+ * @param warmup samples that are not counted; -1: more for smaller sizes
  * @param timeoutMillis how long ranks wait for each other
  */
 public record BenchmarkOptions(

@@ -108,7 +108,8 @@ public final class CollectiveBenchmark {
                 1, Math.min(MOST_CALLS_IN_A_SAMPLE, SMALL_BYTES / Math.max(1, whole.byteSize())));
     try (Tensor micros = arena.allocate(DType.FLOAT64, samples)) {
       DoubleBuffer values = doubles(micros);
-      for (int sample = -options.warmup(); sample < samples; sample++) {
+      int warmup = options.warmup() >= 0 ? options.warmup() : warmup(whole.byteSize());
+      for (int sample = -warmup; sample < samples; sample++) {
         world.barrier().await();
         long start = System.nanoTime();
         for (int call = 0; call < calls; call++) {
@@ -128,6 +129,11 @@ public final class CollectiveBenchmark {
 
   private static int samples(long bytes) {
     return bytes <= SMALL_BYTES ? 100 : (int) Math.max(7, Math.min(30, (1L << 30) / bytes));
+  }
+
+  /** Until the JVM has compiled what runs: some thousand small calls, some hundred messages. */
+  private static int warmup(long bytes) {
+    return bytes <= SMALL_BYTES ? 500 : (int) Math.max(5, Math.min(100, (4L << 30) / 8 / bytes));
   }
 
   private Work start(MeasuredOperation operation, Tensor whole, Tensor own) {

@@ -107,8 +107,10 @@ final class BenchCommand implements Runnable {
     @Option(
         names = "--warmup",
         paramLabel = "N",
-        defaultValue = "5",
-        description = "samples before those that count (default: ${DEFAULT-VALUE})")
+        defaultValue = "-1",
+        description =
+            "samples before those that count; left out: 500 of small sizes, for the JVM compiles"
+                + " what runs often")
     private int warmup;
 
     @Option(
@@ -161,7 +163,7 @@ final class BenchCommand implements Runnable {
     private BenchmarkOptions options() {
       requireFrom("--ranks", ranks, 1);
       requireFrom("--samples", samples, 0);
-      requireFrom("--warmup", warmup, 0);
+      requireFrom("--warmup", warmup, -1);
       requireFrom("--timeout", timeoutSeconds, 1);
       List<MeasuredOperation> measured = new ArrayList<>();
       operations.forEach(name -> measured.add(choice("--op", name, MeasuredOperation.values())));
