@@ -18,6 +18,9 @@ public final class Inbox {
     record Ended(String reason) implements Entry {}
   }
 
+  /** Waking a sleeping thread takes as long as these turns. */
+  private static final int TURNS = 20;
+
   private final int peer;
   private final BlockingQueue<Entry> entries = new LinkedBlockingQueue<>();
   private volatile @Nullable String end;
@@ -47,7 +50,14 @@ public final class Inbox {
   }
 
   public Message take(Deadline deadline) throws InterruptedException {
-    Entry entry = entries.poll(Math.max(0, deadline.remainingNanos()), TimeUnit.NANOSECONDS);
+    Entry entry = entries.poll();
+    for (int turn = 0; entry == null && turn < TURNS; turn++) {
+      Thread.yield(); // the thread that will put may need this core
+      entry = entries.poll();
+    }
+    if (entry == null) {
+      entry = entries.poll(Math.max(0, deadline.remainingNanos()), TimeUnit.NANOSECONDS);
+    }
     if (entry == null) {
       throw new ReceiveTimeoutException(peer, deadline);
     }

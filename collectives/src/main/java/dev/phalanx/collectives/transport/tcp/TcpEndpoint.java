@@ -11,7 +11,9 @@ import io.netty.channel.Channel;
 import io.netty.channel.ChannelInitializer;
 import io.netty.channel.ChannelOption;
 import io.netty.channel.EventLoopGroup;
+import io.netty.channel.FixedRecvByteBufAllocator;
 import io.netty.channel.MultiThreadIoEventLoopGroup;
+import io.netty.channel.RecvByteBufAllocator;
 import io.netty.channel.nio.NioIoHandler;
 import io.netty.channel.socket.nio.NioServerSocketChannel;
 import io.netty.channel.socket.nio.NioSocketChannel;
@@ -39,6 +41,9 @@ public final class TcpEndpoint implements AutoCloseable {
   private record Slot(GroupId group, int peer) {}
 
   private record Arrival(Hello hello, Channel channel) {}
+
+  /** A whole frame of the usual size in one read. */
+  private static final RecvByteBufAllocator READS = new FixedRecvByteBufAllocator(512 * 1024);
 
   private final JobToken token;
   private final EventLoopGroup eventLoop;
@@ -81,6 +86,7 @@ public final class TcpEndpoint implements AutoCloseable {
             .group(eventLoop)
             .channel(NioServerSocketChannel.class)
             .childOption(ChannelOption.TCP_NODELAY, true)
+            .childOption(ChannelOption.RECVBUF_ALLOCATOR, READS)
             .childHandler(
                 new ChannelInitializer<Channel>() {
                   @Override
@@ -160,6 +166,7 @@ public final class TcpEndpoint implements AutoCloseable {
         .group(eventLoop)
         .channel(NioSocketChannel.class)
         .option(ChannelOption.TCP_NODELAY, true)
+        .option(ChannelOption.RECVBUF_ALLOCATOR, READS)
         .option(ChannelOption.CONNECT_TIMEOUT_MILLIS, (int) Math.min(Integer.MAX_VALUE, millis))
         .handler(
             new ChannelInitializer<Channel>() {
