@@ -37,6 +37,7 @@ final class Ring {
   private static final int REASON_LENGTH = 264;
   private static final int REASON = 268;
   private static final int ALIGNMENT = 64;
+  private static final int LONGEST_PAYLOAD = 256 * 1024;
   private static final byte SKIP = 0;
 
   private static final long ATTACHED = 1;
@@ -63,9 +64,11 @@ final class Ring {
     }
   }
 
-  /** The longest payload that an empty ring is sure to take, wherever its frames begin. */
+  /**
+   * Longer payloads are no faster; an empty ring takes a quarter of it wherever its frames begin.
+   */
   int longestPayload() {
-    return capacity / 4;
+    return Math.min(capacity / 4, LONGEST_PAYLOAD);
   }
 
   // ------------------------------------------------------------------------------------ writer

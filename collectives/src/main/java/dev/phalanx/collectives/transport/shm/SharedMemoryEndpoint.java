@@ -30,7 +30,13 @@ import java.util.Optional;
  */
 public final class SharedMemoryEndpoint implements AutoCloseable {
   private static final Path ROOT = Path.of("/dev/shm");
-  private static final int LARGEST_RING = 1 << 20;
+
+  /**
+   * Several times a core's second cache: where two cores have no third one in common, a line that
+   * is written again while the reader's cache still holds it is slower than one from memory.
+   */
+  private static final int LARGEST_RING = 8 << 20;
+
   private static final int SMALLEST_RING = 1 << 16;
 
   /** All rings of a host: containers often have 64 MiB of shared memory in all. */
@@ -82,7 +88,7 @@ public final class SharedMemoryEndpoint implements AutoCloseable {
     int ringBytes = ringBytes(size);
     makeFolder(folder);
     Path file = file(folder, rank);
-    long bytes = (long) size * (Ring.HEADER_BYTES + ringBytes);
+    long bytes = Math.max(0, size - 1) * (long) (Ring.HEADER_BYTES + ringBytes);
     try (FileChannel channel =
         FileChannel.open(
             file,
@@ -170,8 +176,8 @@ public final class SharedMemoryEndpoint implements AutoCloseable {
     List<Ring> outgoing = new ArrayList<>();
     List<Ring> incoming = new ArrayList<>();
     for (int peer = 0; peer < size; peer++) {
-      incoming.add(ring(inbox, peer));
-      outgoing.add(peer == rank ? incoming.get(rank) : attach(peer));
+      incoming.add(peer == rank ? unused() : ring(inbox, peer));
+      outgoing.add(peer == rank ? unused() : attach(peer));
     }
     for (int peer = 0; peer < size; peer++) {
       while (peer != rank && !incoming.get(peer).isAttached()) {
@@ -198,7 +204,8 @@ public final class SharedMemoryEndpoint implements AutoCloseable {
     try (FileChannel channel =
         FileChannel.open(file(folder, peer), StandardOpenOption.READ, StandardOpenOption.WRITE)) {
       long ring = (long) Ring.HEADER_BYTES + ringBytes;
-      Ring attached = new Ring(channel.map(FileChannel.MapMode.READ_WRITE, rank * ring, ring));
+      Ring attached =
+          new Ring(channel.map(FileChannel.MapMode.READ_WRITE, slot(rank, peer) * ring, ring));
       attached.attach();
       return attached;
     }
@@ -206,7 +213,17 @@ public final class SharedMemoryEndpoint implements AutoCloseable {
 
   private Ring ring(ByteBuffer file, int peer) {
     int bytes = Ring.HEADER_BYTES + ringBytes;
-    return new Ring(file.slice(Math.multiplyExact(peer, bytes), bytes));
+    return new Ring(file.slice(Math.multiplyExact(slot(peer, rank), bytes), bytes));
+  }
+
+  /** Which ring of the owner's file is the writer's. */
+  private static int slot(int writer, int owner) {
+    return writer < owner ? writer : writer - 1;
+  }
+
+  /** A rank sends itself nothing. */
+  private Ring unused() {
+    return new Ring(ByteBuffer.allocateDirect(Ring.HEADER_BYTES + SMALLEST_RING));
   }
 
   /** Deletes this rank's file; what is mapped stays usable. */

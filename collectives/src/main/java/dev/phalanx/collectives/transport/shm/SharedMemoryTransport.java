@@ -59,7 +59,7 @@ public final class SharedMemoryTransport implements Transport {
 
   @Override
   public int pieceBytes() {
-    return outgoing.get(0).longestPayload();
+    return outgoing.get(rank == 0 ? size() - 1 : 0).longestPayload();
   }
 
   /** Memory alone does not tell that a process is gone. */
