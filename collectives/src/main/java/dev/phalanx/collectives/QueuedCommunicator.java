@@ -46,7 +46,8 @@ public final class QueuedCommunicator implements Communicator {
   private final ReentrantLock running = new ReentrantLock(); // whoever runs operations holds it
   private final AtomicReference<@Nullable CollectiveException> failure = new AtomicReference<>();
   private final @Nullable Thread thread;
-  private volatile @Nullable Thread helper;
+  private final Object helping = new Object();
+  private @Nullable Thread helper; // guarded by helping
   private volatile boolean isHelperInterrupted;
   private volatile boolean isAsleep;
   private volatile long lastSubmitNanos = System.nanoTime();
@@ -247,9 +248,10 @@ public final class QueuedCommunicator implements Communicator {
     } catch (RuntimeException | Error e) {
       work.fail(fail(describe(work.call(), e)));
     } catch (InterruptedException e) {
-      work.fail(fail(closed(work.call())));
-      if (Thread.currentThread() != thread && !isHelperInterrupted) {
-        Thread.currentThread().interrupt(); // it was meant for the caller, not for us
+      boolean isOurs = Thread.currentThread() == thread || isHelperInterrupted;
+      work.fail(fail(isOurs ? closed(work.call()) : interrupted(work.call())));
+      if (!isOurs) {
+        Thread.currentThread().interrupt(); // it was meant for the caller, see help
       }
     }
     return true;
@@ -262,7 +264,8 @@ public final class QueuedCommunicator implements Communicator {
    * meet the other ranks' threads.
    */
   private void idle() throws InterruptedException {
-    if (System.nanoTime() - lastSubmitNanos < ACTIVE_NANOS) {
+    boolean isActive = System.nanoTime() - lastSubmitNanos < ACTIVE_NANOS;
+    if (isActive || !queue.isEmpty()) { // not empty: a helper is at it
       LockSupport.parkNanos(this, NAP_NANOS);
     } else {
       isAsleep = true;
@@ -278,23 +281,36 @@ public final class QueuedCommunicator implements Communicator {
 
   /** A thread that waits for an operation runs it, and those before it, if nobody else does. */
   private void help(QueuedWork awaited) throws InterruptedException {
-    if (thread == null || awaited.isDone() || !running.tryLock()) {
+    if (thread == null || awaited.isDone()) {
       return;
     }
-    helper = Thread.currentThread();
-    isHelperInterrupted = false;
+    if (Thread.interrupted()) {
+      throw new InterruptedException();
+    }
+    if (!running.tryLock()) {
+      return;
+    }
+    synchronized (helping) { // with interruptRunner
+      helper = Thread.currentThread();
+      isHelperInterrupted = false;
+    }
     try {
       while (!awaited.isDone() && failure.get() == null && runNext()) {
         // on with the next
       }
     } finally {
-      helper = null;
+      synchronized (helping) { // an interrupt of ours must not outlive the help
+        helper = null;
+        if (isHelperInterrupted) {
+          Thread.interrupted();
+        }
+      }
       running.unlock();
     }
     if (failure.get() != null) {
       failWaiting();
-      if (isHelperInterrupted) {
-        Thread.interrupted();
+      if (Thread.interrupted()) {
+        throw new InterruptedException();
       }
     }
   }
@@ -330,10 +346,12 @@ public final class QueuedCommunicator implements Communicator {
     if (thread != null) {
       thread.interrupt();
     }
-    Thread helping = helper;
-    if (helping != null && helping != Thread.currentThread()) {
-      isHelperInterrupted = true;
-      helping.interrupt();
+    synchronized (helping) { // with help
+      Thread other = helper;
+      if (other != null && other != Thread.currentThread()) {
+        isHelperInterrupted = true;
+        other.interrupt();
+      }
     }
   }
 
@@ -369,6 +387,11 @@ public final class QueuedCommunicator implements Communicator {
     return new CollectiveException(where(call) + ": " + found, found);
   }
 
+  private CollectiveException interrupted(Call call) {
+    return new CollectiveException(
+        where(call) + ": the thread that ran it was interrupted on this rank.");
+  }
+
   private CollectiveException closed(Call call) {
     return new CollectiveException(where(call) + ": the communicator was closed on this rank.");
   }
@@ -395,21 +418,34 @@ public final class QueuedCommunicator implements Communicator {
           new CollectiveException(
               "rank " + rank() + "/" + size() + ": the communicator " + name + " is closed."));
       interruptRunner();
-      boolean interrupted = false;
-      try {
-        thread.join(CLOSE_MILLIS);
-        if (running.tryLock(CLOSE_MILLIS, TimeUnit.MILLISECONDS)) { // a helper has left
-          running.unlock();
-        }
-      } catch (InterruptedException e) {
-        interrupted = true;
-      }
+      awaitRunner();
       transport.close();
-      if (interrupted) {
-        Thread.currentThread().interrupt();
-      }
     } else {
       transport.close();
+    }
+  }
+
+  /**
+   * Whoever runs an operation reads and writes memory that is freed next: an interrupt does not end
+   * the wait.
+   */
+  private void awaitRunner() {
+    long end = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(CLOSE_MILLIS);
+    boolean isInterrupted = false;
+    boolean isDone = false;
+    while (!isDone) {
+      long left = end - System.nanoTime();
+      try {
+        isDone = left <= 0 || running.tryLock(left, TimeUnit.NANOSECONDS);
+      } catch (InterruptedException e) {
+        isInterrupted = true;
+      }
+    }
+    if (running.isHeldByCurrentThread()) {
+      running.unlock();
+    }
+    if (isInterrupted) {
+      Thread.currentThread().interrupt();
     }
   }
 }

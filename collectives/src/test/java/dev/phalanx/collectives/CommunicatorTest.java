@@ -10,6 +10,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
@@ -314,6 +315,33 @@ final class CommunicatorTest {
           .isInstanceOf(IllegalArgumentException.class)
           .hasMessageContaining("contiguous");
       assertThat(group.communicator(0).traffic()).isEqualTo(new Traffic(0, 0));
+    }
+  }
+
+  /** Whether it runs the operation itself or waits for another thread that does. */
+  @ParameterizedTest
+  @EnumSource
+  void anInterruptedWaiterIsToldSo(Network network) throws Exception {
+    try (TestGroup group = new TestGroup(network, 2, LONG)) {
+      CompletableFuture<Boolean> wasInterrupted = new CompletableFuture<>();
+      CountDownLatch isWaiting = new CountDownLatch(1);
+      Thread waiter =
+          new Thread(
+              () -> {
+                try {
+                  isWaiting.countDown();
+                  group.communicator(0).barrier().await();
+                  wasInterrupted.complete(false);
+                } catch (InterruptedException e) {
+                  wasInterrupted.complete(!Thread.currentThread().isInterrupted());
+                } catch (RuntimeException e) {
+                  wasInterrupted.completeExceptionally(e);
+                }
+              });
+      waiter.start();
+      isWaiting.await();
+      waiter.interrupt();
+      assertThat(wasInterrupted.get(15, TimeUnit.SECONDS)).isTrue();
     }
   }
 }

@@ -113,6 +113,9 @@ public final class Exchange {
   }
 
   private Message next(int peer, int expectedBytes) throws InterruptedException {
+    if (Thread.interrupted()) { // also where the next message is there already
+      throw new InterruptedException();
+    }
     awaitedPeer = peer;
     Message message = transport.receive(peer, Deadline.after(timeout));
     awaitedPeer = -1;

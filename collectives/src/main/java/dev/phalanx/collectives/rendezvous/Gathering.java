@@ -33,6 +33,7 @@ final class Gathering {
   private final SortedMap<Integer, Present> present = new TreeMap<>();
   private final Map<Integer, Long> lastHeardNanos = new HashMap<>();
   private String fingerprint = "";
+  private long lastLookNanos = System.nanoTime();
   private boolean hasTimers;
   private boolean isComplete;
   private boolean isOver;
@@ -56,6 +57,15 @@ final class Gathering {
 
   private synchronized void findSilent() {
     long now = System.nanoTime();
+    boolean hasSlept = now - lastLookNanos > 3 * HEARTBEAT.toNanos();
+    lastLookNanos = now;
+    if (!isComplete) {
+      return; // who has not come yet is another matter, and those who wait send nothing
+    }
+    if (hasSlept) { // we were stopped ourselves: what the ranks have sent meanwhile is still unread
+      present.keySet().forEach(rank -> lastHeardNanos.put(rank, now));
+      return;
+    }
     for (Map.Entry<Integer, Present> one : List.copyOf(present.entrySet())) {
       long silent = now - lastHeardNanos.getOrDefault(one.getKey(), now);
       if (silent > silence.toNanos()) {
@@ -81,9 +91,10 @@ final class Gathering {
       startTimers();
     }
     present.put(join.getRank(), new Present(join, session));
-    lastHeardNanos.put(join.getRank(), System.nanoTime());
     if (present.size() == worldSize) {
       isComplete = true;
+      long now = System.nanoTime();
+      present.keySet().forEach(rank -> lastHeardNanos.put(rank, now));
       Members.Builder members = Members.newBuilder();
       present.values().forEach(one -> members.addMembers(member(one.join())));
       tellAll(FromServer.newBuilder().setMembers(members).build());

@@ -88,7 +88,6 @@ interface Worlds extends AutoCloseable {
     public Communicator join(int rank) throws IOException, InterruptedException {
       TcpEndpoint endpoint =
           TcpEndpoint.listen(InetAddress.getLoopbackAddress(), token, "rank-" + rank + "-tcp");
-      Deadline deadline = Deadline.after(timeout);
       try (SharedMemory sharedMemory = sharedMemory(rank)) {
         // The control connection lasts as long as the process, so that the others hear of its end.
         Members members =
@@ -102,6 +101,7 @@ interface Worlds extends AutoCloseable {
                     sharedMemory.host()),
                 token,
                 timeout);
+        Deadline deadline = Deadline.after(timeout);
         if (members.shareMemory()) {
           endpoint.close();
           return communicator(sharedMemory.connect(deadline), members);

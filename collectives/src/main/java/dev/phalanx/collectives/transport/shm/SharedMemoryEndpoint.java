@@ -1,21 +1,26 @@
 package dev.phalanx.collectives.transport.shm;
 
+import dev.phalanx.collectives.CollectiveException;
 import dev.phalanx.collectives.CollectiveTimeoutException;
 import dev.phalanx.collectives.rendezvous.JobToken;
 import dev.phalanx.collectives.transport.Deadline;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.nio.MappedByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.PosixFileAttributes;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.ArrayList;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 
 /**
  * One rank's file of incoming rings, which the other ranks of the host find and map.
@@ -92,9 +97,9 @@ public final class SharedMemoryEndpoint implements AutoCloseable {
     try (FileChannel channel =
         FileChannel.open(
             file,
-            StandardOpenOption.CREATE_NEW,
-            StandardOpenOption.READ,
-            StandardOpenOption.WRITE)) {
+            Set.of(
+                StandardOpenOption.CREATE_NEW, StandardOpenOption.READ, StandardOpenOption.WRITE),
+            PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------")))) {
       return new SharedMemoryEndpoint(folder, rank, size, ringBytes, take(channel, file, bytes));
     } catch (IOException e) {
       throw new IOException(
@@ -138,7 +143,7 @@ public final class SharedMemoryEndpoint implements AutoCloseable {
         Files.deleteIfExists(file);
       }
       Files.deleteIfExists(folder);
-    } catch (IOException e) {
+    } catch (IOException | UncheckedIOException e) {
       // As a rule the ranks have deleted everything themselves.
     }
   }
@@ -153,8 +158,13 @@ public final class SharedMemoryEndpoint implements AutoCloseable {
       Files.createDirectory(
           folder,
           PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
-    } catch (FileAlreadyExistsException e) {
-      // Another rank was first.
+    } catch (FileAlreadyExistsException e) { // another rank was first
+      PosixFileAttributes found =
+          Files.readAttributes(folder, PosixFileAttributes.class, LinkOption.NOFOLLOW_LINKS);
+      if (!found.isDirectory()
+          || !PosixFilePermissions.toString(found.permissions()).equals("rwx------")) {
+        throw new IOException(folder + " is not the job's own folder", e);
+      }
     }
   }
 
@@ -201,6 +211,10 @@ public final class SharedMemoryEndpoint implements AutoCloseable {
   }
 
   private Ring attach(int peer) throws IOException {
+    if (!Files.exists(file(folder, peer))) {
+      throw new CollectiveException(
+          "rank " + rank + "/" + size + " connecting: rank " + peer + " has ended before.");
+    }
     try (FileChannel channel =
         FileChannel.open(file(folder, peer), StandardOpenOption.READ, StandardOpenOption.WRITE)) {
       long ring = (long) Ring.HEADER_BYTES + ringBytes;

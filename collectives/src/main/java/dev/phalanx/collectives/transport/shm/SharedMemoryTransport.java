@@ -7,7 +7,6 @@ import dev.phalanx.collectives.transport.PeerLostException;
 import dev.phalanx.collectives.transport.ReceiveTimeoutException;
 import dev.phalanx.collectives.transport.Transport;
 import java.nio.ByteBuffer;
-import java.time.Duration;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
@@ -21,8 +20,6 @@ import org.jspecify.annotations.Nullable;
  * that waits for anything else moves it on meanwhile; so no order of sends and receives locks up.
  */
 public final class SharedMemoryTransport implements Transport {
-  private static final Duration FAREWELL = Duration.ofSeconds(2);
-
   private record Unsent(Call call, int piece, ByteBuffer payload) {}
 
   private final int rank;
@@ -106,6 +103,9 @@ public final class SharedMemoryTransport implements Transport {
     pause.reset();
     for (int peer = 0; peer < unsent.size(); peer++) {
       while (!unsent.get(peer).isEmpty()) {
+        if (Thread.interrupted()) {
+          throw new InterruptedException();
+        }
         if (!moveOn() && pause.once()) {
           check(peer, endReason(peer), deadline);
         }
@@ -161,13 +161,8 @@ public final class SharedMemoryTransport implements Transport {
     if (isClosed.getAndSet(true)) {
       return;
     }
-    try {
-      flush(Deadline.after(FAREWELL));
-    } catch (PeerLostException | ReceiveTimeoutException e) {
-      // Nobody is there to read the rest.
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-    }
+    // Operations wait until all of theirs is written; what one that failed has left unsent lies in
+    // memory that may be free by now.
     for (int peer = 0; peer < outgoing.size(); peer++) {
       if (peer != rank) {
         outgoing.get(peer).leave();

@@ -1,0 +1,86 @@
+package dev.phalanx.integration;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** {@code phalanx bench collectives}. */
+@Timeout(120)
+final class BenchCommandTest {
+  @TempDir private Path folder = Path.of("");
+
+  @ParameterizedTest(name = "{0}, {1} ranks, {2}")
+  @CsvSource({
+    "--transport=shm, 2, float32, shm",
+    "--transport=tcp, 3, bfloat16, tcp",
+    "--transport=auto, 3, int64, shm",
+    "--in-process, 4, float64, inprocess"
+  })
+  void everyOperationIsTimedAndRight(String option, int ranks, String dtype, String transport)
+      throws Exception {
+    Command.Outcome outcome =
+        Command.in(folder)
+            .run(
+                "bench",
+                "collectives",
+                option,
+                "--ranks",
+                Integer.toString(ranks),
+                "--dtype",
+                dtype,
+                "--sizes",
+                "16,999K",
+                "--samples",
+                "3",
+                "--warmup",
+                "1",
+                "--json");
+    assertThat(outcome.status()).as(outcome.error()).isZero();
+    List<String> operations = new ArrayList<>();
+    for (String line : outcome.output().lines().toList()) {
+      JsonNode row = new ObjectMapper().readTree(line);
+      operations.add(row.path("op").asText());
+      assertThat(row.path("wrong").longValue()).as(line).isZero();
+      assertThat(row.path("transport").asText()).isEqualTo(transport);
+      assertThat(row.path("ranks").intValue()).isEqualTo(ranks);
+      assertThat(row.path("samples").intValue()).isEqualTo(3);
+      assertThat(row.path("bytes").longValue()).isLessThanOrEqualTo(999 * 1024);
+      if (row.path("bytes").longValue() > 0) {
+        assertThat(row.path("median_us").doubleValue()).isPositive();
+        assertThat(row.path("algbw_GBps").doubleValue()).isPositive();
+      }
+    }
+    assertThat(operations)
+        .containsExactly(
+            "all_reduce",
+            "all_reduce",
+            "reduce_scatter",
+            "reduce_scatter",
+            "all_gather",
+            "all_gather",
+            "broadcast",
+            "broadcast");
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "--op=all_redoce, all_reduce",
+    "--sizes=4Q, 4096",
+    "--ranks=0, from 1",
+    "--dtype=float16, float32",
+    "--transport=nccl, not available"
+  })
+  void aWrongOptionIsOneMessage(String option, String message) throws Exception {
+    Command.Outcome outcome = Command.in(folder).run("bench", "collectives", option);
+    assertThat(outcome.status()).as(outcome.error()).isEqualTo(64);
+    assertThat(outcome.error()).contains(message).doesNotContain("\tat ");
+  }
+}
