@@ -67,7 +67,9 @@ final class FaultTest {
       long start = System.nanoTime();
       signal(workers.get(1), "STOP");
       Command.Outcome outcome = job.await();
-      assertThat(System.nanoTime() - start).isLessThan(TimeUnit.SECONDS.toNanos(12));
+      // 10 s until it is known; then the others' words (1 s) and the end of a process that does not
+      // listen (2 s) on a busy host.
+      assertThat(System.nanoTime() - start).isLessThan(TimeUnit.SECONDS.toNanos(14));
       assertThat(outcome.status()).as(outcome.error()).isEqualTo(70);
       assertThat(outcome.error()).contains("rank 1 has given no sign of life");
       assertThat(workers).noneMatch(ProcessHandle::isAlive);

@@ -32,7 +32,7 @@ public final class RendezvousServer implements AutoCloseable {
   private static final long SHUTDOWN_MILLIS = 1000;
 
   /** A host that swaps or a JVM that collects garbage may be quiet for a few seconds. */
-  private static final Duration SILENCE = Duration.ofSeconds(8);
+  private static final Duration SILENCE = Duration.ofSeconds(6);
 
   private final EventLoopGroup eventLoop;
   private final Gathering gathering;
