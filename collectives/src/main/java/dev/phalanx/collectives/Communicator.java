@@ -7,11 +7,11 @@ import dev.phalanx.tensor.Tensor;
  * The ranks of one process group, seen from one of them.
  *
  * <p>Every rank of the group calls the same operations in the same order with tensors of the same
- * type and number of elements. Calls return at once; operations run one after the other on the
- * communicator's own thread, in the order of the calls. A tensor handed over must be contiguous, on
- * a device that the communicator {@link #reads}, complete (see {@code Engine.synchronize}), and
- * left alone until its {@link Work} is done. After a failure every further call fails with the same
- * cause; none blocks for ever.
+ * type and number of elements. Calls return at once; operations run one after the other in the
+ * order of the calls, on the communicator's own thread or on one that waits for them. A tensor
+ * handed over must be contiguous, on a device that the communicator {@link #reads}, complete (see
+ * {@code Engine.synchronize}), and left alone until its {@link Work} is done. After a failure every
+ * further call fails with the same cause; none blocks for ever.
  *
  * <p>Thread: one thread calls the operations; {@link Work} may be awaited anywhere.
  */

@@ -36,7 +36,10 @@ import org.jspecify.annotations.Nullable;
 public final class QueuedCommunicator implements Communicator {
   private static final long CLOSE_MILLIS = 2000;
 
+  /** How long an operation that nobody waits for may stay in the queue; see {@link #idle}. */
   private static final long NAP_NANOS = 500_000;
+
+  /** After a call the thread naps for this long instead of sleeping. */
   private static final long ACTIVE_NANOS = 50_000_000;
 
   private final String name;
@@ -419,10 +422,8 @@ public final class QueuedCommunicator implements Communicator {
               "rank " + rank() + "/" + size() + ": the communicator " + name + " is closed."));
       interruptRunner();
       awaitRunner();
-      transport.close();
-    } else {
-      transport.close();
     }
+    transport.close();
   }
 
   /**

@@ -18,8 +18,8 @@ import java.util.concurrent.atomic.AtomicLong;
  * What an algorithm sees of its group while one operation runs: sends that return at once, receives
  * that wait for at most the timeout and check that the peer is in the same call.
  *
- * <p>Thread: the communication thread; {@link #traffic} and {@link #awaitedPeer} may be asked by
- * any.
+ * <p>Thread: whoever runs the operation, one at a time; {@link #traffic} and {@link #awaitedPeer}
+ * may be asked by any.
  */
 public final class Exchange {
   private final Transport transport;

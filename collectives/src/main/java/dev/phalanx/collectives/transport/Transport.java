@@ -6,8 +6,8 @@ import java.nio.ByteBuffer;
  * One rank's connections to the other ranks of its group. Messages between two ranks arrive in the
  * order in which they were sent, each once, unchanged.
  *
- * <p>Thread: one calls {@link #send}, {@link #receive} and {@link #flush}; {@link #abort} and
- * {@link #close} may come from any.
+ * <p>Thread: one at a time calls {@link #send}, {@link #receive} and {@link #flush}; {@link #abort}
+ * and {@link #close} may come from any.
  */
 public interface Transport extends AutoCloseable {
   int rank();

@@ -133,7 +133,7 @@ public final class CollectiveBenchmark {
 
   /** Until the JVM has compiled what runs: some thousand small calls, some hundred messages. */
   private static int warmup(long bytes) {
-    return bytes <= SMALL_BYTES ? 500 : (int) Math.max(5, Math.min(100, (4L << 30) / 8 / bytes));
+    return bytes <= SMALL_BYTES ? 500 : (int) Math.max(5, Math.min(100, (1L << 29) / bytes));
   }
 
   private Work start(MeasuredOperation operation, Tensor whole, Tensor own) {
@@ -183,41 +183,52 @@ public final class CollectiveBenchmark {
   }
 
   private static void fill(Arena arena, Tensor tensor, LongToDoubleFunction value) {
-    try (Tensor chunk = arena.allocate(DType.FLOAT64, CHUNK)) {
-      DoubleBuffer values = doubles(chunk);
-      for (long start = 0; start < tensor.elementCount(); start += CHUNK) {
-        int length = (int) Math.min(CHUNK, tensor.elementCount() - start);
-        for (int i = 0; i < length; i++) {
-          values.put(i, value.applyAsDouble(start + i));
-        }
-        try (Tensor from = chunk.slice(0, 0, length);
-            Tensor into = tensor.slice(0, start, length)) {
-          arena.engine().copy(from, into);
+    inChunks(
+        arena,
+        tensor,
+        (some, chunk, start) -> {
+          DoubleBuffer values = doubles(chunk);
+          for (int i = 0; i < values.capacity(); i++) {
+            values.put(i, value.applyAsDouble(start + i));
+          }
+          arena.engine().copy(chunk, some);
           arena.engine().synchronize(Device.CPU);
-        }
-      }
-    }
+        });
   }
 
   private static long wrong(Arena arena, Tensor tensor, LongToDoubleFunction expected) {
-    long wrong = 0;
-    try (Tensor chunk = arena.allocate(DType.FLOAT64, CHUNK)) {
-      DoubleBuffer values = doubles(chunk);
-      for (long start = 0; start < tensor.elementCount(); start += CHUNK) {
-        int length = (int) Math.min(CHUNK, tensor.elementCount() - start);
-        try (Tensor from = tensor.slice(0, start, length);
-            Tensor into = chunk.slice(0, 0, length)) {
-          arena.engine().copy(from, into);
+    long[] wrong = {0};
+    inChunks(
+        arena,
+        tensor,
+        (some, chunk, start) -> {
+          arena.engine().copy(some, chunk);
           arena.engine().synchronize(Device.CPU);
-        }
-        for (int i = 0; i < length; i++) {
-          if (values.get(i) != expected.applyAsDouble(start + i)) {
-            wrong++;
+          DoubleBuffer values = doubles(chunk);
+          for (int i = 0; i < values.capacity(); i++) {
+            if (values.get(i) != expected.applyAsDouble(start + i)) {
+              wrong[0]++;
+            }
           }
+        });
+    return wrong[0];
+  }
+
+  /** A run of a tensor's elements, and as many FLOAT64 to work with. */
+  private interface ChunkAction {
+    void run(Tensor some, Tensor chunk, long start);
+  }
+
+  private static void inChunks(Arena arena, Tensor tensor, ChunkAction action) {
+    try (Tensor memory = arena.allocate(DType.FLOAT64, CHUNK)) {
+      for (long start = 0; start < tensor.elementCount(); start += CHUNK) {
+        long length = Math.min(CHUNK, tensor.elementCount() - start);
+        try (Tensor some = tensor.slice(0, start, length);
+            Tensor chunk = memory.slice(0, 0, length)) {
+          action.run(some, chunk, start);
         }
       }
     }
-    return wrong;
   }
 
   private static DoubleBuffer doubles(Tensor tensor) {

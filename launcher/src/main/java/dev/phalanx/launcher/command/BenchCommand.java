@@ -17,7 +17,6 @@ import java.util.concurrent.Callable;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
-import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -27,20 +26,9 @@ import picocli.CommandLine.Option;
     name = "bench",
     description = "Measures the collectives on this machine.",
     subcommands = BenchCommand.Collectives.class)
-final class BenchCommand implements Runnable {
-  @Option(
-      names = {"-h", "--help"},
-      usageHelp = true,
-      description = "show this help")
-  private boolean isHelp;
-
-  @CommandLine.Spec
-  private CommandLine.Model.CommandSpec spec = CommandLine.Model.CommandSpec.create();
-
-  @Override
-  public void run() {
-    throw new CommandLine.ParameterException(
-        spec.commandLine(), "name what to measure: phalanx bench collectives");
+final class BenchCommand extends CommandGroup {
+  BenchCommand() {
+    super("name what to measure: phalanx bench collectives");
   }
 
   /** {@code phalanx bench collectives}. */

@@ -10,10 +10,8 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.concurrent.Callable;
-import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 
 /** {@code phalanx checkpoint}: looks at checkpoints. */
@@ -21,20 +19,9 @@ import picocli.CommandLine.Parameters;
     name = "checkpoint",
     description = "Looks at checkpoints.",
     subcommands = {CheckpointCommand.Inspect.class, CheckpointCommand.Verify.class})
-final class CheckpointCommand implements Runnable {
-  @Option(
-      names = {"-h", "--help"},
-      usageHelp = true,
-      description = "show this help")
-  private boolean isHelp;
-
-  @CommandLine.Spec
-  private CommandLine.Model.CommandSpec spec = CommandLine.Model.CommandSpec.create();
-
-  @Override
-  public void run() {
-    throw new CommandLine.ParameterException(
-        spec.commandLine(), "name what to do: phalanx checkpoint inspect or verify");
+final class CheckpointCommand extends CommandGroup {
+  CheckpointCommand() {
+    super("name what to do: phalanx checkpoint inspect or verify");
   }
 
   private static Path find(Path path) throws IOException {

@@ -10,7 +10,6 @@ import dev.phalanx.trainer.tokenizer.Tokenizers;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.Callable;
-import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -21,20 +20,9 @@ import picocli.CommandLine.Parameters;
     name = "data",
     description = "Prepares training data.",
     subcommands = DataCommand.Prepare.class)
-final class DataCommand implements Runnable {
-  @Option(
-      names = {"-h", "--help"},
-      usageHelp = true,
-      description = "show this help")
-  private boolean isHelp;
-
-  @CommandLine.Spec
-  private CommandLine.Model.CommandSpec spec = CommandLine.Model.CommandSpec.create();
-
-  @Override
-  public void run() {
-    throw new CommandLine.ParameterException(
-        spec.commandLine(), "name what to do: phalanx data prepare");
+final class DataCommand extends CommandGroup {
+  DataCommand() {
+    super("name what to do: phalanx data prepare");
   }
 
   /** {@code phalanx data prepare}. */

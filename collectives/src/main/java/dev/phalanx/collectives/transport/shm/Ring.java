@@ -2,6 +2,7 @@ package dev.phalanx.collectives.transport.shm;
 
 import dev.phalanx.collectives.transport.Call;
 import dev.phalanx.collectives.transport.Frame;
+import dev.phalanx.collectives.transport.FramedMessage;
 import dev.phalanx.collectives.transport.Message;
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.VarHandle;
@@ -170,23 +171,12 @@ final class Ring {
     return ALIGNMENT + (payloadBytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
   }
 
-  private final class Received implements Message {
-    private final Frame frame;
+  private final class Received extends FramedMessage {
     private final ByteBuffer payload;
 
     Received(Frame frame, ByteBuffer payload) {
-      this.frame = frame;
+      super(frame);
       this.payload = payload;
-    }
-
-    @Override
-    public Call call() {
-      return frame.call();
-    }
-
-    @Override
-    public int piece() {
-      return frame.piece();
     }
 
     @Override
@@ -196,7 +186,7 @@ final class Ring {
 
     @Override
     public void close() {
-      giveBack(frameBytes(frame.payloadBytes()));
+      giveBack(frameBytes(payloadBytes()));
     }
   }
 }

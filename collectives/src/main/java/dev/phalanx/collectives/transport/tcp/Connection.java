@@ -3,6 +3,7 @@ package dev.phalanx.collectives.transport.tcp;
 import dev.phalanx.collectives.transport.Call;
 import dev.phalanx.collectives.transport.Deadline;
 import dev.phalanx.collectives.transport.Frame;
+import dev.phalanx.collectives.transport.FramedMessage;
 import dev.phalanx.collectives.transport.Inbox;
 import dev.phalanx.collectives.transport.Message;
 import dev.phalanx.collectives.transport.Outstanding;
@@ -155,23 +156,12 @@ final class Connection implements FrameReader.Receiver {
     inbox.discard();
   }
 
-  private final class Received implements Message {
-    private final Frame frame;
+  private final class Received extends FramedMessage {
     private final ByteBuf content;
 
     Received(Frame frame, ByteBuf content) {
-      this.frame = frame;
+      super(frame);
       this.content = content;
-    }
-
-    @Override
-    public Call call() {
-      return frame.call();
-    }
-
-    @Override
-    public int piece() {
-      return frame.piece();
     }
 
     @Override
@@ -182,7 +172,7 @@ final class Connection implements FrameReader.Receiver {
     @Override
     public void close() {
       content.release();
-      long left = waitingBytes.addAndGet(-frame.payloadBytes());
+      long left = waitingBytes.addAndGet(-payloadBytes());
       if (left < INBOX_BYTES / 2 && !channel.config().isAutoRead()) {
         channel.config().setAutoRead(true);
       }

@@ -1,7 +1,5 @@
 package dev.phalanx.engine.torch;
 
-import dev.phalanx.tensor.Engine;
-import dev.phalanx.tensor.EngineOptions;
 import dev.phalanx.tensor.EngineProvider;
 import dev.phalanx.tensor.PretendedAccelerator;
 import dev.phalanx.tensor.PretendedAccelerator.Timing;
@@ -11,21 +9,8 @@ import dev.phalanx.tensor.conformance.EngineConformance;
 class AcceleratorConformanceTest extends EngineConformance {
   @Override
   protected EngineProvider provider() {
-    return new EngineProvider() {
-      @Override
-      public String name() {
-        return "torch";
-      }
-
-      @Override
-      public int priority() {
-        return 0;
-      }
-
-      @Override
-      public Engine open(EngineOptions options) {
-        return PretendedAccelerator.over(new TorchEngineProvider().open(options), Timing.AT_ONCE);
-      }
-    };
+    return new OpeningProvider(
+        options ->
+            PretendedAccelerator.over(new TorchEngineProvider().open(options), Timing.AT_ONCE));
   }
 }
