@@ -1,29 +1,61 @@
 package dev.phalanx.collectives;
 
+import dev.phalanx.collectives.algorithm.Algorithm;
+import dev.phalanx.collectives.algorithm.BinaryTreeBroadcast;
+import dev.phalanx.collectives.algorithm.BinaryTreeReduce;
 import dev.phalanx.collectives.algorithm.ChainBroadcast;
+import dev.phalanx.collectives.algorithm.ChainReduce;
 import dev.phalanx.collectives.algorithm.Copies;
+import dev.phalanx.collectives.algorithm.DirectAllGather;
+import dev.phalanx.collectives.algorithm.DirectAllReduce;
+import dev.phalanx.collectives.algorithm.DirectReduceScatter;
 import dev.phalanx.collectives.algorithm.DisseminationBarrier;
+import dev.phalanx.collectives.algorithm.DoubleBinaryTreeAllReduce;
 import dev.phalanx.collectives.algorithm.Exchange;
+import dev.phalanx.collectives.algorithm.HalvingDoublingAllReduce;
+import dev.phalanx.collectives.algorithm.HierarchicalAllReduce;
+import dev.phalanx.collectives.algorithm.LinearGather;
+import dev.phalanx.collectives.algorithm.LinearScatter;
+import dev.phalanx.collectives.algorithm.PairwiseAllToAll;
+import dev.phalanx.collectives.algorithm.Parts;
 import dev.phalanx.collectives.algorithm.RingAllGather;
 import dev.phalanx.collectives.algorithm.RingAllReduce;
 import dev.phalanx.collectives.algorithm.RingReduceScatter;
+import dev.phalanx.collectives.algorithm.Selection;
+import dev.phalanx.collectives.algorithm.SharedBlocks;
+import dev.phalanx.collectives.algorithm.SharedMemoryAllGather;
+import dev.phalanx.collectives.algorithm.SharedMemoryAllReduce;
+import dev.phalanx.collectives.algorithm.SharedMemoryReduceScatter;
+import dev.phalanx.collectives.algorithm.Transfers;
 import dev.phalanx.collectives.transport.Call;
 import dev.phalanx.collectives.transport.Deadline;
 import dev.phalanx.collectives.transport.Operation;
 import dev.phalanx.collectives.transport.PeerLostException;
 import dev.phalanx.collectives.transport.ReceiveTimeoutException;
+import dev.phalanx.collectives.transport.SharedMemory;
 import dev.phalanx.collectives.transport.Transport;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Device;
+import dev.phalanx.tensor.Storage;
 import dev.phalanx.tensor.Tensor;
+import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Optional;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.concurrent.locks.LockSupport;
 import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * The communicator over a {@link Transport}: calls are put into a queue, and a daemon thread runs
@@ -34,10 +66,17 @@ import org.jspecify.annotations.Nullable;
  * waits or comes later fails with it.
  */
 public final class QueuedCommunicator implements Communicator {
+  private static final Logger LOGGER = LoggerFactory.getLogger(QueuedCommunicator.class);
   private static final long CLOSE_MILLIS = 2000;
 
   /** How long an operation that nobody waits for may stay in the queue; see {@link #idle}. */
   private static final long NAP_NANOS = 500_000;
+
+  /** More cannot be mapped in one piece. */
+  private static final long LARGEST_SHARED = Integer.MAX_VALUE - 4096;
+
+  /** The records are written to the log once in this time. */
+  private static final long RECORDS_NANOS = TimeUnit.SECONDS.toNanos(5);
 
   /** After a call the thread naps for this long instead of sleeping. */
   private static final long ACTIVE_NANOS = 50_000_000;
@@ -45,6 +84,12 @@ public final class QueuedCommunicator implements Communicator {
   private final String name;
   private final Transport transport;
   private final Exchange exchange;
+  private final Selection selection;
+  private final SharedBlocks shared = new SharedBlocks();
+  private final FlightRecorder recorder = new FlightRecorder();
+  private final StatusBoard board;
+  private final StatusBoard.Member member = new BoardMember();
+  private final AtomicLong lastRecordsNanos = new AtomicLong(System.nanoTime() - RECORDS_NANOS);
   private final Queue<QueuedWork> queue = new ConcurrentLinkedQueue<>();
   private final ReentrantLock running = new ReentrantLock(); // whoever runs operations holds it
   private final AtomicReference<@Nullable CollectiveException> failure = new AtomicReference<>();
@@ -58,15 +103,17 @@ public final class QueuedCommunicator implements Communicator {
   private boolean isClosed;
 
   /**
-   * @param name the group's name in messages, {@code world} or {@code tensor[0]}
    * @param transport closed together with the communicator
-   * @param timeout how long a rank may keep the others waiting
+   * @param board tells where the others are, when one keeps the group waiting
    */
-  public QueuedCommunicator(String name, Transport transport, Duration timeout) {
-    this.name = name;
+  public QueuedCommunicator(
+      GroupMembers members, Transport transport, GroupOptions options, StatusBoard board) {
+    this.name = members.name();
     this.transport = transport;
-    this.exchange =
-        new Exchange(transport, new Call(0, Operation.BARRIER, null, null, -1, 0), timeout);
+    this.board = board;
+    this.exchange = new Exchange(transport, options.timeout());
+    this.selection = new Selection(options.algorithm(), transport.topology());
+    board.join(member);
     if (transport.size() == 1) {
       this.thread = null;
     } else {
@@ -80,7 +127,7 @@ public final class QueuedCommunicator implements Communicator {
 
   @Override
   public String transport() {
-    return transport.name();
+    return transport.topology().name();
   }
 
   @Override
@@ -106,10 +153,43 @@ public final class QueuedCommunicator implements Communicator {
   @Override
   public Work allReduce(Tensor tensor, ReduceOperation operation) {
     requireUsable(tensor);
-    requireReducible(tensor);
     return submit(
         call(Operation.ALL_REDUCE, tensor, operation, -1),
-        () -> RingAllReduce.run(exchange, tensor, operation),
+        () -> runAllReduce(tensor, operation),
+        () -> {});
+  }
+
+  private void runAllReduce(Tensor tensor, ReduceOperation operation) throws InterruptedException {
+    long bytes = tensor.byteSize();
+    if (mayShare(bytes) && SharedMemoryAllReduce.run(exchange, shared, tensor, operation)) {
+      return;
+    }
+    switch (selection.allReduce(bytes)) {
+      case TREE -> DoubleBinaryTreeAllReduce.run(exchange, tensor, operation);
+      case HALVING_DOUBLING -> HalvingDoublingAllReduce.run(exchange, tensor, operation);
+      case DIRECT -> DirectAllReduce.run(exchange, tensor, operation);
+      case HIERARCHICAL -> HierarchicalAllReduce.run(exchange, tensor, operation);
+      case AUTO, RING -> RingAllReduce.run(exchange, tensor, operation);
+    }
+  }
+
+  private boolean mayShare(long bytes) {
+    return shared.count() > 0 && selection.isForSharedMemory(bytes);
+  }
+
+  @Override
+  public Work reduce(Tensor tensor, ReduceOperation operation, int root) {
+    requireUsable(tensor);
+    requireRoot(root);
+    return submit(
+        call(Operation.REDUCE, tensor, operation, root),
+        () -> {
+          if (selection.toOrFromRoot(tensor.byteSize()) == Algorithm.TREE) {
+            BinaryTreeReduce.run(exchange, tensor, operation, root);
+          } else {
+            ChainReduce.run(exchange, tensor, operation, root);
+          }
+        },
         () -> {});
   }
 
@@ -117,12 +197,24 @@ public final class QueuedCommunicator implements Communicator {
   public Work reduceScatter(Tensor input, Tensor output, ReduceOperation operation) {
     requireUsable(input);
     requireUsable(output);
-    requireReducible(input);
     requireParts(input, output);
     return submit(
         call(Operation.REDUCE_SCATTER, input, operation, -1),
-        () -> RingReduceScatter.run(exchange, input, output, operation),
+        () -> runReduceScatter(input, output, operation),
         () -> Copies.copy(input, output));
+  }
+
+  private void runReduceScatter(Tensor input, Tensor output, ReduceOperation operation)
+      throws InterruptedException {
+    if (mayShare(input.byteSize())
+        && SharedMemoryReduceScatter.run(exchange, shared, input, output, operation)) {
+      return;
+    }
+    if (selection.reduceScatter(input.byteSize()) == Algorithm.DIRECT) {
+      DirectReduceScatter.run(exchange, input, output, operation);
+    } else {
+      RingReduceScatter.run(exchange, input, output, operation);
+    }
   }
 
   @Override
@@ -130,23 +222,170 @@ public final class QueuedCommunicator implements Communicator {
     requireUsable(input);
     requireUsable(output);
     requireParts(output, input);
+    return allGather(input, output, Parts.equal(size(), output.elementCount()));
+  }
+
+  @Override
+  public Work allGather(Tensor input, Tensor output, long[] counts) {
+    requireUsable(input);
+    requireUsable(output);
+    Parts parts = parts(output, counts);
+    requireCount(input, parts.count(rank()), output);
+    return allGather(input, output, parts);
+  }
+
+  private Work allGather(Tensor input, Tensor output, Parts parts) {
     return submit(
         call(Operation.ALL_GATHER, output, null, -1),
-        () -> RingAllGather.run(exchange, input, output),
+        () -> runAllGather(input, output, parts),
         () -> Copies.copy(input, output));
+  }
+
+  private void runAllGather(Tensor input, Tensor output, Parts parts) throws InterruptedException {
+    if (mayShare(output.byteSize())
+        && SharedMemoryAllGather.run(exchange, shared, input, output, parts)) {
+      return;
+    }
+    if (selection.allGather(output.byteSize()) == Algorithm.DIRECT) {
+      DirectAllGather.run(exchange, input, output, parts);
+    } else {
+      RingAllGather.run(exchange, input, output, parts);
+    }
+  }
+
+  @Override
+  public Work gather(Tensor input, @Nullable Tensor output, int root) {
+    requireUsable(input);
+    requireRoot(root);
+    Tensor gathered = wholeOnRoot(output, root, input, "output");
+    Parts parts = Parts.equal(size(), input.elementCount() * size());
+    return submit(
+        call(Operation.GATHER, input, null, root),
+        () -> LinearGather.run(exchange, input, gathered, parts, root),
+        () -> copyWhole(input, gathered));
+  }
+
+  @Override
+  public Work scatter(@Nullable Tensor input, Tensor output, int root) {
+    requireUsable(output);
+    requireRoot(root);
+    Tensor whole = wholeOnRoot(input, root, output, "input");
+    Parts parts = Parts.equal(size(), output.elementCount() * size());
+    return submit(
+        call(Operation.SCATTER, output, null, root),
+        () -> LinearScatter.run(exchange, whole, output, parts, root),
+        () -> copyWhole(whole, output));
+  }
+
+  private static void copyWhole(@Nullable Tensor from, @Nullable Tensor into) {
+    if (from != null && into != null) {
+      Copies.copy(from, into);
+    }
+  }
+
+  /** The tensor that only the root has, checked; null on the others. */
+  private @Nullable Tensor wholeOnRoot(@Nullable Tensor whole, int root, Tensor part, String name) {
+    if (rank() != root) {
+      return null;
+    }
+    if (whole == null) {
+      throw new IllegalArgumentException(
+          "The root, rank " + root + " of group " + this.name + ", needs a tensor as " + name);
+    }
+    requireUsable(whole);
+    requireParts(whole, part);
+    return whole;
   }
 
   @Override
   public Work broadcast(Tensor tensor, int root) {
     requireUsable(tensor);
-    if (root < 0 || root >= size()) {
-      throw new IllegalArgumentException(
-          "Rank " + root + " cannot be the root in group " + name + " of " + size() + " ranks");
-    }
+    requireRoot(root);
     return submit(
         call(Operation.BROADCAST, tensor, null, root),
-        () -> ChainBroadcast.run(exchange, tensor, root),
+        () -> {
+          if (selection.toOrFromRoot(tensor.byteSize()) == Algorithm.TREE) {
+            BinaryTreeBroadcast.run(exchange, tensor, root);
+          } else {
+            ChainBroadcast.run(exchange, tensor, root);
+          }
+        },
         () -> {});
+  }
+
+  @Override
+  public Work allToAll(Tensor input, Tensor output) {
+    Parts parts = Parts.equal(size(), input.elementCount());
+    requireCount(input, parts.total(), output);
+    return allToAll(input, parts, output, parts, input.elementCount());
+  }
+
+  @Override
+  public Work allToAll(Tensor input, long[] inputCounts, Tensor output, long[] outputCounts) {
+    Parts inputParts = parts(input, inputCounts);
+    Parts outputParts = parts(output, outputCounts);
+    if (inputParts.count(rank()) != outputParts.count(rank())) {
+      throw new IllegalArgumentException(
+          "Rank "
+              + rank()
+              + " of group "
+              + name
+              + " sends itself "
+              + inputParts.count(rank())
+              + " elements and expects "
+              + outputParts.count(rank()));
+    }
+    // The ranks' counts differ; that of each message is checked where it arrives.
+    return allToAll(input, inputParts, output, outputParts, -1);
+  }
+
+  private Work allToAll(
+      Tensor input, Parts inputParts, Tensor output, Parts outputParts, long elements) {
+    requireUsable(input);
+    requireUsable(output);
+    requireCount(output, outputParts.total(), input);
+    return submit(
+        new Call(sequence++, Operation.ALL_TO_ALL, input.dtype(), null, -1, elements),
+        () -> PairwiseAllToAll.run(exchange, input, inputParts, output, outputParts),
+        () -> Copies.copy(input, output));
+  }
+
+  @Override
+  public Work send(Tensor tensor, int peer, int tag) {
+    return exchange(List.of(new PointToPoint.Send(tensor, peer, tag)));
+  }
+
+  @Override
+  public Work receive(Tensor tensor, int peer, int tag) {
+    return exchange(List.of(new PointToPoint.Receive(tensor, peer, tag)));
+  }
+
+  @Override
+  public Work exchange(List<PointToPoint> transfers) {
+    List<PointToPoint> all = List.copyOf(transfers);
+    for (PointToPoint transfer : all) {
+      requireUsable(transfer.tensor());
+      if (transfer.peer() < 0 || transfer.peer() >= size() || transfer.peer() == rank()) {
+        throw new IllegalArgumentException(
+            "Rank "
+                + rank()
+                + " of group "
+                + name
+                + " of "
+                + size()
+                + " ranks cannot exchange tensors with rank "
+                + transfer.peer());
+      }
+      if (transfer.tag() < 0) {
+        throw new IllegalArgumentException("A tag is a number from 0, not " + transfer.tag());
+      }
+    }
+    Call call =
+        all.isEmpty()
+            ? Call.transfer(DType.UINT8, 0, 0)
+            : Call.transfer(
+                all.get(0).tensor().dtype(), all.get(0).tensor().elementCount(), all.get(0).tag());
+    return submit(call, () -> Transfers.run(exchange, all), () -> {});
   }
 
   @Override
@@ -155,6 +394,54 @@ public final class QueuedCommunicator implements Communicator {
         new Call(sequence++, Operation.BARRIER, null, null, -1, 0),
         () -> DisseminationBarrier.run(exchange),
         () -> {});
+  }
+
+  @Override
+  public Optional<Storage> allocateShared(long bytes, Function<ByteBuffer, Storage> wrap)
+      throws InterruptedException {
+    Optional<SharedMemory> memory = transport.sharedMemory();
+    if (memory.isEmpty() || bytes > LARGEST_SHARED || bytes <= 0 || thread == null) {
+      return Optional.empty();
+    }
+    int number = shared.count();
+    Tensor vote = BufferStorage.integers(1);
+    Optional<ByteBuffer> own = tryShare(() -> memory.get().create(number, (int) bytes));
+    boolean allHaveCreated = allAgree(vote, own.isPresent());
+    List<ByteBuffer> byRank = new ArrayList<>();
+    for (int peer = 0; peer < size() && allHaveCreated; peer++) {
+      int from = peer;
+      Optional<ByteBuffer> block =
+          peer == rank() ? own : tryShare(() -> memory.get().attach(from, number, (int) bytes));
+      block.ifPresent(byRank::add);
+    }
+    boolean isShared = allAgree(vote, byRank.size() == size());
+    memory.get().hide(number);
+    if (!isShared || own.isEmpty()) {
+      return Optional.empty();
+    }
+    Storage storage = wrap.apply(own.get());
+    shared.add(storage, byRank);
+    return Optional.of(storage);
+  }
+
+  private interface Sharing {
+    ByteBuffer share() throws IOException;
+  }
+
+  private Optional<ByteBuffer> tryShare(Sharing sharing) {
+    try {
+      return Optional.of(sharing.share());
+    } catch (IOException e) {
+      LOGGER.warn("rank {}/{} in group {}: {}", rank(), size(), name, e.getMessage());
+      return Optional.empty();
+    }
+  }
+
+  private boolean allAgree(Tensor vote, boolean own) throws InterruptedException {
+    ByteBuffer value = vote.byteBuffer(0, Integer.BYTES);
+    value.putInt(0, own ? 1 : 0);
+    allReduce(vote, ReduceOperation.MINIMUM).await();
+    return value.getInt(0) == 1;
   }
 
   private Call call(
@@ -172,15 +459,15 @@ public final class QueuedCommunicator implements Communicator {
     }
   }
 
-  private static void requireReducible(Tensor tensor) {
-    if (!Exchange.canReduce(tensor.dtype())) {
-      throw new IllegalArgumentException("Elements of " + tensor + " cannot be reduced");
+  private void requireRoot(int root) {
+    if (root < 0 || root >= size()) {
+      throw new IllegalArgumentException(
+          "Rank " + root + " cannot be the root in group " + name + " of " + size() + " ranks");
     }
   }
 
   private void requireParts(Tensor whole, Tensor part) {
-    DType dtype = whole.dtype();
-    if (part.dtype() != dtype || part.elementCount() * size() != whole.elementCount()) {
+    if (part.dtype() != whole.dtype() || part.elementCount() * size() != whole.elementCount()) {
       throw new IllegalArgumentException(
           "In group "
               + name
@@ -193,6 +480,39 @@ public final class QueuedCommunicator implements Communicator {
     }
   }
 
+  private Parts parts(Tensor whole, long[] counts) {
+    if (counts.length != size() || Arrays.stream(counts).anyMatch(count -> count < 0)) {
+      throw new IllegalArgumentException(
+          "Group "
+              + name
+              + " of "
+              + size()
+              + " ranks needs a count from 0 for each, not "
+              + Arrays.toString(counts));
+    }
+    Parts parts = Parts.of(counts);
+    if (parts.total() != whole.elementCount()) {
+      throw new IllegalArgumentException(
+          "In group " + name + ", " + whole + " is not made of " + Arrays.toString(counts));
+    }
+    return parts;
+  }
+
+  private void requireCount(Tensor tensor, long elements, Tensor other) {
+    if (tensor.elementCount() != elements || tensor.dtype() != other.dtype()) {
+      throw new IllegalArgumentException(
+          "In group "
+              + name
+              + ", "
+              + tensor
+              + " does not go with "
+              + other
+              + ": "
+              + elements
+              + " elements of its type are needed");
+    }
+  }
+
   /**
    * @param alone what the operation comes to in a group of one
    */
@@ -201,7 +521,7 @@ public final class QueuedCommunicator implements Communicator {
         new QueuedWork(call, thread == null ? alone::run : body, this::help, this::timedOut);
     if (thread == null) {
       try {
-        work.run();
+        work.run(() -> {});
       } catch (InterruptedException e) {
         throw new IllegalStateException("An operation of one rank does not wait", e);
       }
@@ -247,7 +567,8 @@ public final class QueuedCommunicator implements Communicator {
     }
     try {
       exchange.begin(work.call());
-      work.run();
+      recorder.begin(work.call());
+      work.run(recorder::end);
     } catch (RuntimeException | Error e) {
       work.fail(fail(describe(work.call(), e)));
     } catch (InterruptedException e) {
@@ -336,7 +657,8 @@ public final class QueuedCommunicator implements Communicator {
 
   private CollectiveException timedOut(QueuedWork work, Duration waited) {
     int peer = exchange.awaitedPeer();
-    String whom = peer < 0 ? "" : "; it waits for rank " + peer;
+    String whom = peer < 0 ? "" : "; it waits for rank " + peer + culprit(peer);
+    member.writeRecords();
     CollectiveException first =
         fail(
             new CollectiveTimeoutException(
@@ -358,6 +680,40 @@ public final class QueuedCommunicator implements Communicator {
     }
   }
 
+  /** Answers whoever waits for this rank. */
+  private final class BoardMember implements StatusBoard.Member {
+    @Override
+    public RankStatus status() {
+      return recorder.status(name, rank(), exchange.awaitedPeer());
+    }
+
+    @Override
+    public void writeRecords() {
+      long now = System.nanoTime();
+      long last = lastRecordsNanos.get();
+      boolean isTime = now - last >= RECORDS_NANOS && lastRecordsNanos.compareAndSet(last, now);
+      if (isTime) { // several ranks find out at about the same time
+        LOGGER.warn(
+            "rank {}/{} in group {}: the last operations, the newest last:\n  {}",
+            rank(),
+            size(),
+            name,
+            String.join("\n  ", recorder.lines()));
+      }
+    }
+  }
+
+  /** A clause that names the rank at fault, as far as that can be found out. */
+  private String culprit(int awaited) {
+    try {
+      return Culprit.find(rank(), awaited, board.ask(name)).map(found -> "; " + found).orElse("");
+    } catch (InterruptedException e) {
+      Thread.currentThread()
+          .interrupt(); // the operation has failed already: no answer is waited for
+      return "";
+    }
+  }
+
   private CollectiveException describe(Call call, Throwable found) {
     if (found instanceof PeerLostException lost) {
       return new CollectiveException(
@@ -370,6 +726,7 @@ public final class QueuedCommunicator implements Communicator {
           lost);
     }
     if (found instanceof ReceiveTimeoutException late) {
+      member.writeRecords();
       CollectiveTimeoutException timeout =
           new CollectiveTimeoutException(
               where(call)
@@ -377,7 +734,9 @@ public final class QueuedCommunicator implements Communicator {
                   + late.peer()
                   + " for "
                   + late.deadline().text()
-                  + ". It hangs, or is slower than communication.timeout_s allows.");
+                  + culprit(late.peer())
+                  + ". Look at that rank's log, or raise communication.timeout_s if it is only"
+                  + " slow.");
       timeout.initCause(late);
       return timeout;
     }
@@ -415,6 +774,7 @@ public final class QueuedCommunicator implements Communicator {
       return;
     }
     isClosed = true;
+    board.leave(member);
     if (thread != null) {
       failure.compareAndSet(
           null,

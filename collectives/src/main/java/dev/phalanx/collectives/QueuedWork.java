@@ -47,9 +47,14 @@ final class QueuedWork implements Work {
     return call;
   }
 
-  /** On the communication thread. */
-  void run() throws InterruptedException {
+  /**
+   * On the thread that runs operations.
+   *
+   * @param beforeDone is called before anybody hears that it is done
+   */
+  void run(Runnable beforeDone) throws InterruptedException {
     body.run();
+    beforeDone.run();
     ended.complete(Optional.empty());
   }
 

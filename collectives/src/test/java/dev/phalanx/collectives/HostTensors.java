@@ -60,6 +60,11 @@ final class HostTensors {
     return values;
   }
 
+  /** A block over a direct buffer. */
+  static Storage storage(ByteBuffer direct) {
+    return new DirectStorage(direct);
+  }
+
   private record DirectStorage(ByteBuffer buffer) implements Storage {
     @Override
     public Device device() {

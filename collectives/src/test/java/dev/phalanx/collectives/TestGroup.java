@@ -4,10 +4,12 @@ import static java.util.concurrent.TimeUnit.SECONDS;
 
 import dev.phalanx.collectives.rendezvous.JobToken;
 import dev.phalanx.collectives.transport.Deadline;
+import dev.phalanx.collectives.transport.GroupId;
 import dev.phalanx.collectives.transport.InProcessNetwork;
+import dev.phalanx.collectives.transport.Link;
+import dev.phalanx.collectives.transport.Topology;
 import dev.phalanx.collectives.transport.Transport;
 import dev.phalanx.collectives.transport.shm.SharedMemoryEndpoint;
-import dev.phalanx.collectives.transport.tcp.GroupId;
 import dev.phalanx.collectives.transport.tcp.TcpEndpoint;
 import java.io.IOException;
 import java.net.InetAddress;
@@ -15,9 +17,11 @@ import java.net.InetSocketAddress;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.stream.IntStream;
 
 /** The ranks of a group as threads of this JVM, over any transport. */
 final class TestGroup implements AutoCloseable {
@@ -25,7 +29,8 @@ final class TestGroup implements AutoCloseable {
   enum Network {
     IN_PROCESS,
     SHARED_MEMORY,
-    TCP
+    TCP,
+    MIXED
   }
 
   /** One rank's part of a test. */
@@ -40,16 +45,25 @@ final class TestGroup implements AutoCloseable {
   private final List<Communicator> communicators = new ArrayList<>();
 
   TestGroup(Network network, int size, Duration timeout) throws Exception {
-    for (Transport transport : transports(network, size)) {
-      communicators.add(new QueuedCommunicator("test", transport, timeout));
+    this(network, size, GroupOptions.withTimeout(timeout));
+  }
+
+  TestGroup(Network network, int size, GroupOptions options) throws Exception {
+    LocalStatusBoard board = new LocalStatusBoard();
+    List<Transport> transports = transports(network, size, options.timeout());
+    for (int rank = 0; rank < size; rank++) {
+      communicators.add(
+          new QueuedCommunicator(
+              GroupMembers.world("test", rank, size), transports.get(rank), options, board));
     }
   }
 
-  private List<Transport> transports(Network network, int size) throws Exception {
+  private List<Transport> transports(Network network, int size, Duration timeout) throws Exception {
     return switch (network) {
       case IN_PROCESS -> inProcess(size);
       case SHARED_MEMORY -> sharedMemory(size);
-      case TCP -> tcp(size);
+      case TCP -> tcp(size, timeout);
+      case MIXED -> mixed(size, timeout);
     };
   }
 
@@ -57,16 +71,24 @@ final class TestGroup implements AutoCloseable {
     JobToken token = JobToken.random();
     List<SharedMemoryEndpoint> inboxes = new ArrayList<>();
     for (int rank = 0; rank < size; rank++) {
-      inboxes.add(SharedMemoryEndpoint.create(token, rank, size));
+      inboxes.add(SharedMemoryEndpoint.create(token, GroupId.WORLD, rank, size));
     }
+    Topology topology =
+        Topology.ofOneHost(
+            "shm", size, SharedMemoryEndpoint.COST, SharedMemoryEndpoint.pieceBytes(size));
     List<Future<Transport>> futures = new ArrayList<>();
-    for (SharedMemoryEndpoint inbox : inboxes) {
-      futures.add(threads.submit(() -> inbox.connect(Deadline.after(PATIENCE))));
+    for (int rank = 0; rank < size; rank++) {
+      int own = rank;
+      SharedMemoryEndpoint inbox = inboxes.get(rank);
+      futures.add(
+          threads.submit(
+              () ->
+                  new Transport(
+                      own,
+                      topology,
+                      inbox.connect(Deadline.after(PATIENCE), peer -> Optional.empty()),
+                      Optional.of(inbox.blocks()))));
     }
-    return all(futures);
-  }
-
-  private static List<Transport> all(List<Future<Transport>> futures) throws Exception {
     List<Transport> transports = new ArrayList<>();
     for (Future<Transport> future : futures) {
       transports.add(future.get(PATIENCE.toSeconds(), SECONDS));
@@ -83,7 +105,16 @@ final class TestGroup implements AutoCloseable {
     return transports;
   }
 
-  private List<Transport> tcp(int size) throws Exception {
+  private List<Transport> tcp(int size, Duration timeout) throws Exception {
+    Topology topology = Topology.ofOneHost("tcp", size, TcpEndpoint.COST, TcpEndpoint.PIECE_BYTES);
+    List<Transport> transports = new ArrayList<>();
+    for (List<Link> links : tcpLinks(size, timeout)) {
+      transports.add(new Transport(transports.size(), topology, links));
+    }
+    return transports;
+  }
+
+  private List<List<Link>> tcpLinks(int size, Duration timeout) throws Exception {
     JobToken token = JobToken.random();
     List<InetSocketAddress> members = new ArrayList<>();
     for (int rank = 0; rank < size; rank++) {
@@ -91,17 +122,38 @@ final class TestGroup implements AutoCloseable {
       endpoints.add(endpoint);
       members.add(endpoint.address());
     }
-    List<Future<Transport>> futures = new ArrayList<>();
+    List<List<Link>> all = new ArrayList<>();
     for (int rank = 0; rank < size; rank++) {
-      int own = rank;
-      futures.add(
-          threads.submit(
-              () ->
-                  endpoints
-                      .get(own)
-                      .connect(GroupId.WORLD, own, members, Deadline.after(PATIENCE))));
+      all.add(endpoints.get(rank).links(GroupId.WORLD, rank, members, timeout));
     }
-    return all(futures);
+    return all;
+  }
+
+  /**
+   * Ranks of even and of odd numbers on a host each, with threads' links within and TCP between.
+   */
+  private List<Transport> mixed(int size, Duration timeout) throws Exception {
+    List<Integer> hosts = IntStream.range(0, size).mapToObj(rank -> rank % 2).toList();
+    InProcessNetwork network = new InProcessNetwork(size);
+    Topology topology =
+        new Topology(
+            "mixed",
+            hosts,
+            SharedMemoryEndpoint.COST,
+            TcpEndpoint.COST,
+            SharedMemoryEndpoint.pieceBytes(size));
+    List<Transport> transports = new ArrayList<>();
+    for (List<Link> far : tcpLinks(size, timeout)) {
+      int rank = transports.size();
+      List<Link> near = network.links(rank);
+      List<Link> links = new ArrayList<>();
+      for (int peer = 0; peer < size; peer++) {
+        boolean isNear = hosts.get(peer).equals(hosts.get(rank));
+        links.add((isNear ? near : far).get(peer));
+      }
+      transports.add(new Transport(rank, topology, links));
+    }
+    return transports;
   }
 
   static TcpEndpoint endpoint(JobToken token, int rank) throws IOException {

@@ -3,8 +3,8 @@ package dev.phalanx.integration;
 import static java.util.concurrent.TimeUnit.SECONDS;
 
 import dev.phalanx.collectives.Communicator;
-import dev.phalanx.collectives.QueuedCommunicator;
-import dev.phalanx.collectives.transport.InProcessNetwork;
+import dev.phalanx.collectives.GroupOptions;
+import dev.phalanx.collectives.InProcessGroups;
 import dev.phalanx.tensor.Engines;
 import dev.phalanx.trainer.JobListener;
 import dev.phalanx.trainer.JobResult;
@@ -46,7 +46,8 @@ final class InProcessJob {
       throws Exception {
     ParsedPlan plan = JobConfigParser.parse("plan.yaml", yaml);
     JobConfigValidator.validate(plan, worldSize);
-    InProcessNetwork network = new InProcessNetwork(worldSize);
+    InProcessGroups groups =
+        new InProcessGroups(worldSize, GroupOptions.withTimeout(Duration.ofSeconds(60)));
     List<StepRecord> steps = new ArrayList<>();
     JobListener listener =
         new JobListener() {
@@ -63,9 +64,7 @@ final class InProcessJob {
         ranks.add(
             threads.submit(
                 () -> {
-                  try (Communicator world =
-                      new QueuedCommunicator(
-                          "world", network.transport(own), Duration.ofSeconds(60))) {
+                  try (Communicator world = groups.ofRank(own).world()) {
                     RankContext context =
                         new RankContext(
                             own, worldSize, own, worldSize, world, 1, folder, () -> false);

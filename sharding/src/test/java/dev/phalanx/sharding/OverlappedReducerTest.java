@@ -7,9 +7,9 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import dev.phalanx.collectives.CollectiveException;
 import dev.phalanx.collectives.CollectiveMismatchException;
 import dev.phalanx.collectives.Communicator;
-import dev.phalanx.collectives.QueuedCommunicator;
+import dev.phalanx.collectives.GroupOptions;
+import dev.phalanx.collectives.InProcessGroups;
 import dev.phalanx.collectives.ReduceOperation;
-import dev.phalanx.collectives.transport.InProcessNetwork;
 import dev.phalanx.sharding.RecordingCommunicator.Call;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Shape;
@@ -272,14 +272,13 @@ final class OverlappedReducerTest {
 
   /** Runs every rank on a thread of its own and gives the results in order. */
   private static <T> List<T> runRanks(int size, RankBody<T> body) throws Exception {
-    InProcessNetwork network = new InProcessNetwork(size);
+    InProcessGroups groups =
+        new InProcessGroups(size, GroupOptions.withTimeout(Duration.ofSeconds(PATIENCE_SECONDS)));
     ExecutorService threads = Executors.newCachedThreadPool();
     List<Communicator> communicators = new ArrayList<>();
     try {
       for (int rank = 0; rank < size; rank++) {
-        communicators.add(
-            new QueuedCommunicator(
-                "test", network.transport(rank), Duration.ofSeconds(PATIENCE_SECONDS)));
+        communicators.add(groups.ofRank(rank).world());
       }
       List<Future<T>> futures = new ArrayList<>();
       for (Communicator communicator : communicators) {

@@ -1,14 +1,20 @@
 package dev.phalanx.sharding;
 
 import dev.phalanx.collectives.Communicator;
+import dev.phalanx.collectives.PointToPoint;
 import dev.phalanx.collectives.ReduceOperation;
 import dev.phalanx.collectives.Traffic;
 import dev.phalanx.collectives.Work;
 import dev.phalanx.tensor.Device;
+import dev.phalanx.tensor.Storage;
 import dev.phalanx.tensor.Tensor;
+import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
+import java.util.function.Function;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Notes what is handed over, by its place in flat memory, and does it by another communicator, or
@@ -95,23 +101,77 @@ final class RecordingCommunicator implements Communicator {
   }
 
   @Override
+  public Work reduce(Tensor tensor, ReduceOperation operation, int root) {
+    throw onlyAllReduced();
+  }
+
+  @Override
   public Work reduceScatter(Tensor input, Tensor output, ReduceOperation operation) {
-    throw new AssertionError("gradients are all-reduced");
+    throw onlyAllReduced();
   }
 
   @Override
   public Work allGather(Tensor input, Tensor output) {
-    throw new AssertionError("gradients are all-reduced");
+    throw onlyAllReduced();
+  }
+
+  @Override
+  public Work allGather(Tensor input, Tensor output, long[] counts) {
+    throw onlyAllReduced();
+  }
+
+  @Override
+  public Work gather(Tensor input, @Nullable Tensor output, int root) {
+    throw onlyAllReduced();
+  }
+
+  @Override
+  public Work scatter(@Nullable Tensor input, Tensor output, int root) {
+    throw onlyAllReduced();
   }
 
   @Override
   public Work broadcast(Tensor tensor, int root) {
-    throw new AssertionError("gradients are all-reduced");
+    throw onlyAllReduced();
+  }
+
+  @Override
+  public Work allToAll(Tensor input, Tensor output) {
+    throw onlyAllReduced();
+  }
+
+  @Override
+  public Work allToAll(Tensor input, long[] inputCounts, Tensor output, long[] outputCounts) {
+    throw onlyAllReduced();
+  }
+
+  @Override
+  public Work send(Tensor tensor, int peer, int tag) {
+    throw onlyAllReduced();
+  }
+
+  @Override
+  public Work receive(Tensor tensor, int peer, int tag) {
+    throw onlyAllReduced();
+  }
+
+  @Override
+  public Work exchange(List<PointToPoint> transfers) {
+    throw onlyAllReduced();
   }
 
   @Override
   public Work barrier() {
-    throw new AssertionError("gradients are all-reduced");
+    throw onlyAllReduced();
+  }
+
+  private static AssertionError onlyAllReduced() {
+    return new AssertionError("gradients are all-reduced");
+  }
+
+  @Override
+  public Optional<Storage> allocateShared(long bytes, Function<ByteBuffer, Storage> wrap) {
+    return Optional.empty();
   }
 
   @Override

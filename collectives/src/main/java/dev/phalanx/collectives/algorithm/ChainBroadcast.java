@@ -1,5 +1,6 @@
 package dev.phalanx.collectives.algorithm;
 
+import dev.phalanx.collectives.transport.LinkCost;
 import dev.phalanx.tensor.Tensor;
 
 /**
@@ -11,13 +12,16 @@ import dev.phalanx.tensor.Tensor;
 public final class ChainBroadcast {
   private ChainBroadcast() {}
 
+  static double cost(int ranks, long bytes, int pieceBytes, LinkCost link) {
+    double piece = Math.min(pieceBytes, bytes);
+    return (ranks - 1) * (link.alphaNanos() + piece * link.betaNanos()) + bytes * link.betaNanos();
+  }
+
   public static void run(Exchange exchange, Tensor tensor, int root) throws InterruptedException {
     Chunk whole = exchange.whole(tensor);
     int next = exchange.neighbour(1);
     if (exchange.rank() == root) {
-      for (int piece = 0; piece < whole.pieces(); piece++) {
-        exchange.send(next, whole.piece(piece));
-      }
+      exchange.send(next, whole);
     } else {
       RingAllGather.passOn(exchange, whole, next != root);
     }

@@ -18,10 +18,10 @@ record Chunk(Tensor tensor, long first, long elements, int pieceBytes) {
   }
 
   /** Part {@code index} of {@code parts} about equal ones. */
-  static Chunk part(Tensor tensor, int index, int parts, int pieceBytes) {
-    long start = boundary(tensor.elementCount(), index, parts);
-    long end = boundary(tensor.elementCount(), index + 1, parts);
-    return new Chunk(tensor, start, end - start, pieceBytes);
+  Chunk part(int index, int parts) {
+    long start = boundary(elements, index, parts);
+    long end = boundary(elements, index + 1, parts);
+    return new Chunk(tensor, first + start, end - start, pieceBytes);
   }
 
   /** {@code elements * index / parts} without overflow; the first chunks are the larger ones. */
@@ -34,10 +34,14 @@ record Chunk(Tensor tensor, long first, long elements, int pieceBytes) {
     return Math.toIntExact(Math.max(1, (bytes + pieceBytes - 1) / pieceBytes));
   }
 
+  /** Where a piece begins in its tensor, in bytes. */
+  long start(int index) {
+    return tensor.dtype().bytes(first) + (long) index * pieceBytes;
+  }
+
   /** The bytes of a piece; no copy. */
   ByteBuffer piece(int index) {
-    long start = (long) index * pieceBytes;
-    long end = Math.min(start + pieceBytes, tensor.dtype().bytes(elements));
-    return tensor.byteBuffer(tensor.dtype().bytes(first) + start, (int) (end - start));
+    long left = tensor.dtype().bytes(elements) - (long) index * pieceBytes;
+    return tensor.byteBuffer(start(index), (int) Math.min(pieceBytes, left));
   }
 }

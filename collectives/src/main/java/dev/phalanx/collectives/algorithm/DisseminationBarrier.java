@@ -1,7 +1,5 @@
 package dev.phalanx.collectives.algorithm;
 
-import java.nio.ByteBuffer;
-
 /**
  * Dissemination barrier (Hensgen, Finkel and Manber, 1988, "Two algorithms for barrier
  * synchronization"): in round k a rank tells the one 2^k after it, and hears from the one 2^k
@@ -10,14 +8,12 @@ import java.nio.ByteBuffer;
  * <p>Cost: ⌈log2 n⌉ α.
  */
 public final class DisseminationBarrier {
-  private static final ByteBuffer NOTHING = ByteBuffer.allocateDirect(0);
-
   private DisseminationBarrier() {}
 
   public static void run(Exchange exchange) throws InterruptedException {
     for (int distance = 1; distance < exchange.size(); distance *= 2) {
-      exchange.send(exchange.neighbour(distance), NOTHING.duplicate());
-      exchange.receive(exchange.neighbour(-distance), NOTHING.duplicate());
+      Signals.to(exchange, exchange.neighbour(distance));
+      Signals.from(exchange, exchange.neighbour(-distance));
     }
     exchange.flush();
   }

@@ -6,147 +6,361 @@ import dev.phalanx.collectives.Traffic;
 import dev.phalanx.collectives.transport.Call;
 import dev.phalanx.collectives.transport.Deadline;
 import dev.phalanx.collectives.transport.Message;
+import dev.phalanx.collectives.transport.ReceiveTimeoutException;
+import dev.phalanx.collectives.transport.Topology;
 import dev.phalanx.collectives.transport.Transport;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Tensor;
 import java.nio.ByteBuffer;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.List;
 import java.util.concurrent.atomic.AtomicLong;
+import org.jspecify.annotations.Nullable;
 
 /**
  * What an algorithm sees of its group while one operation runs: sends that return at once, receives
  * that wait for at most the timeout and check that the peer is in the same call.
  *
+ * <p>A {@link #subset} is the same exchange among some of the ranks, numbered anew: algorithms made
+ * of others run these over it.
+ *
  * <p>Thread: whoever runs the operation, one at a time; {@link #traffic} and {@link #awaitedPeer}
  * may be asked by any.
  */
 public final class Exchange {
-  private final Transport transport;
-  private final Duration timeout;
-  private final HostReduction reduction = new HostReduction();
-  private final int[] sentPieces;
-  private final int[] receivedPieces;
-  private final AtomicLong bytesSent = new AtomicLong();
-  private final AtomicLong messagesSent = new AtomicLong();
-  private Call call;
-  private volatile int awaitedPeer = -1;
+  /** How long a wait lasts before the other ranks' calls are looked at too. */
+  private static final Duration PATIENCE = Duration.ofMillis(100);
 
-  /**
-   * @param first the call that comes first
-   * @param timeout how long a peer may be silent
-   */
-  public Exchange(Transport transport, Call first, Duration timeout) {
-    this.transport = transport;
-    this.timeout = timeout;
-    this.call = first;
-    this.sentPieces = new int[transport.size()];
-    this.receivedPieces = new int[transport.size()];
+  /** Buffers of a piece each; enough to keep a link busy. */
+  private static final int MOST_SCRATCH = 16;
+
+  /** What all views of one group share. */
+  private static final class State {
+    final Transport transport;
+    final Duration timeout;
+    final HostReduction reduction = new HostReduction();
+    final Stash stash = new Stash();
+    final List<ByteBuffer> scratch = new ArrayList<>();
+    int scratchInUse;
+    final int[] sentPieces;
+    final int[] receivedPieces;
+    final AtomicLong bytesSent = new AtomicLong();
+    final AtomicLong messagesSent = new AtomicLong();
+    Call call = Call.NONE;
+    volatile int awaitedPeer = -1;
+
+    State(Transport transport, Duration timeout) {
+      this.transport = transport;
+      this.timeout = timeout;
+      this.sentPieces = new int[transport.size()];
+      this.receivedPieces = new int[transport.size()];
+    }
   }
 
-  /** Whether elements of this type can be reduced. */
-  public static boolean canReduce(DType dtype) {
-    return HostReduction.supports(dtype);
+  private final State state;
+  private final int rank;
+  private final int[] members; // the group's rank of each of this view's
+
+  /**
+   * @param timeout how long a peer may be silent
+   */
+  public Exchange(Transport transport, Duration timeout) {
+    this.state = new State(transport, timeout);
+    this.rank = transport.rank();
+    this.members = new int[transport.size()];
+    Arrays.setAll(members, peer -> peer);
+  }
+
+  private Exchange(State state, int rank, int[] members) {
+    this.state = state;
+    this.rank = rank;
+    this.members = members;
+  }
+
+  /**
+   * The same operation among some ranks.
+   *
+   * @param ranks of this view, in the order of their new numbers; this rank is one of them
+   */
+  Exchange subset(List<Integer> ranks) {
+    int[] chosen = new int[ranks.size()];
+    Arrays.setAll(chosen, i -> members[ranks.get(i)]);
+    return new Exchange(state, ranks.indexOf(rank), chosen);
   }
 
   /** From now on messages belong to this call. */
   public void begin(Call next) {
-    call = next;
-    Arrays.fill(sentPieces, 0);
-    Arrays.fill(receivedPieces, 0);
+    state.call = next;
+    state.scratchInUse = 0;
+    Arrays.fill(state.sentPieces, 0);
+    Arrays.fill(state.receivedPieces, 0);
   }
 
   int rank() {
-    return transport.rank();
+    return rank;
   }
 
   int size() {
-    return transport.size();
+    return members.length;
+  }
+
+  /** Of the whole group. */
+  Topology topology() {
+    return state.transport.topology();
   }
 
   /** The rank {@code distance} after this one on the ring; a negative distance counts backwards. */
   int neighbour(int distance) {
-    return Math.floorMod(rank() + distance, size());
+    return Math.floorMod(rank + distance, size());
   }
 
   /** All of a tensor, in this group's pieces. */
   Chunk whole(Tensor tensor) {
-    return Chunk.whole(tensor, transport.pieceBytes());
+    return Chunk.whole(tensor, pieceBytes());
+  }
+
+  /** Some of a tensor's elements, in this group's pieces. */
+  Chunk range(Tensor tensor, long first, long elements) {
+    return new Chunk(tensor, first, elements, pieceBytes());
   }
 
   /** The part of a tensor that belongs to a rank, counted around the ring. */
-  Chunk part(Tensor tensor, int rank) {
-    return Chunk.part(tensor, Math.floorMod(rank, size()), size(), transport.pieceBytes());
+  Chunk part(Tensor tensor, int index) {
+    return part(whole(tensor), index);
+  }
+
+  /** {@link #part(Tensor, int)} of a part of a tensor. */
+  Chunk part(Chunk whole, int index) {
+    return whole.part(Math.floorMod(index, size()), size());
+  }
+
+  private int pieceBytes() {
+    return state.transport.topology().pieceBytes();
   }
 
   void send(int peer, ByteBuffer payload) {
-    bytesSent.addAndGet(payload.remaining());
-    messagesSent.incrementAndGet();
-    transport.send(peer, call, sentPieces[peer]++, payload);
+    int member = members[peer];
+    state.bytesSent.addAndGet(payload.remaining());
+    state.messagesSent.incrementAndGet();
+    state.transport.send(member, state.call, state.sentPieces[member]++, payload);
   }
 
-  /** Waits for the peer's next message and copies its content. */
+  /** Sends all pieces. */
+  void send(int peer, Chunk chunk) {
+    for (int piece = 0; piece < chunk.pieces(); piece++) {
+      send(peer, chunk.piece(piece));
+    }
+  }
+
+  /** Waits for the peer's next message and puts its content in place. */
   void receive(int peer, ByteBuffer into) throws InterruptedException {
-    try (Message message = next(peer, into.remaining())) {
+    try (Message message = next(members[peer], into, into.remaining())) {
+      put(message, into);
+    }
+  }
+
+  private static void put(Message message, ByteBuffer into) {
+    if (!message.isInPlace()) {
       into.duplicate().put(message.payload().duplicate());
+    }
+  }
+
+  /** Receives all pieces. */
+  void receive(int peer, Chunk chunk) throws InterruptedException {
+    for (int piece = 0; piece < chunk.pieces(); piece++) {
+      receive(peer, chunk.piece(piece));
     }
   }
 
   /** Waits for the peer's next message and combines its content with what is there. */
   void receiveAndReduce(int peer, DType dtype, ReduceOperation operation, ByteBuffer into)
       throws InterruptedException {
-    try (Message message = next(peer, into.remaining())) {
-      reduction.reduce(dtype, operation, message.payload().order(into.order()), into);
+    try (Message message = next(members[peer], null, into.remaining())) {
+      state.reduction.reduce(dtype, operation, message.payload().order(into.order()), into);
     }
   }
 
-  /** Divides by the number of ranks where the operation is an average. */
+  /** Receives all pieces and combines them with what is there. */
+  void receiveAndReduce(int peer, DType dtype, ReduceOperation operation, Chunk chunk)
+      throws InterruptedException {
+    for (int piece = 0; piece < chunk.pieces(); piece++) {
+      receiveAndReduce(peer, dtype, operation, chunk.piece(piece));
+    }
+  }
+
+  /** Combines memory that this rank can read with what is there. */
+  void reduce(DType dtype, ReduceOperation operation, ByteBuffer from, ByteBuffer into) {
+    state.reduction.reduce(dtype, operation, from, into);
+  }
+
+  /** Divides by the number of ranks of the whole group where the operation is an average. */
   void finishReduction(DType dtype, ReduceOperation operation, ByteBuffer values) {
     if (operation == ReduceOperation.AVERAGE) {
-      reduction.divide(dtype, values, size());
+      state.reduction.divide(dtype, values, state.transport.size());
     }
   }
 
-  /** Waits until what was sent may be changed. */
+  /** {@link #finishReduction} of all pieces. */
+  void finishReduction(DType dtype, ReduceOperation operation, Chunk chunk) {
+    if (operation == ReduceOperation.AVERAGE) {
+      for (int piece = 0; piece < chunk.pieces(); piece++) {
+        finishReduction(dtype, operation, chunk.piece(piece));
+      }
+    }
+  }
+
+  /** Sends all of a tensor to one rank. */
+  void transferTo(int peer, Tensor tensor, int tag) {
+    int member = members[peer];
+    Call call = Call.transfer(tensor.dtype(), tensor.elementCount(), tag);
+    Chunk chunk = whole(tensor);
+    for (int piece = 0; piece < chunk.pieces(); piece++) {
+      ByteBuffer payload = chunk.piece(piece);
+      state.bytesSent.addAndGet(payload.remaining());
+      state.messagesSent.incrementAndGet();
+      state.transport.send(member, call, piece, payload);
+    }
+  }
+
+  /** Receives what a rank sends with this tag; others of its transfers are kept for later. */
+  void transferFrom(int peer, Tensor tensor, int tag) throws InterruptedException {
+    int member = members[peer];
+    Call call = Call.transfer(tensor.dtype(), tensor.elementCount(), tag);
+    Chunk chunk = whole(tensor);
+    for (int piece = 0; piece < chunk.pieces(); piece++) {
+      ByteBuffer into = chunk.piece(piece);
+      Message message = state.stash.take(member, tag);
+      while (message == null) {
+        Message come = await(member, into);
+        if (come.call().isTransfer() && come.call().tag() != tag) {
+          state.stash.keep(member, come);
+        } else {
+          message = come;
+        }
+      }
+      try (Message taken = message) {
+        check(member, taken, call, piece, into.remaining());
+        put(taken, into);
+      }
+    }
+  }
+
+  /**
+   * A copy of {@code values} in memory of the exchange, which may be changed and sent. Where much
+   * is in use, this waits until what was sent from it is no longer needed.
+   */
+  ByteBuffer scratch(ByteBuffer values) throws InterruptedException {
+    if (state.scratchInUse == MOST_SCRATCH) {
+      flush();
+    }
+    if (state.scratchInUse == state.scratch.size()) {
+      state.scratch.add(ByteBuffer.allocateDirect(pieceBytes()));
+    }
+    ByteBuffer copy = state.scratch.get(state.scratchInUse++);
+    copy.clear().limit(values.remaining());
+    return copy.put(values.duplicate()).flip().slice().order(values.order());
+  }
+
+  /** Waits until what was sent may be changed, and scratch memory used again. */
   void flush() throws InterruptedException {
-    transport.flush(Deadline.after(timeout));
+    state.transport.flush(Deadline.after(state.timeout));
+    state.scratchInUse = 0;
   }
 
-  private Message next(int peer, int expectedBytes) throws InterruptedException {
-    if (Thread.interrupted()) { // also where the next message is there already
-      throw new InterruptedException();
+  /** The peer's next message of this call; transfers on the way are kept for later. */
+  private Message next(int member, @Nullable ByteBuffer into, int expectedBytes)
+      throws InterruptedException {
+    Message message = await(member, into);
+    while (message.call().isTransfer() && !state.call.isTransfer()) {
+      state.stash.keep(member, message);
+      message = await(member, into);
     }
-    awaitedPeer = peer;
-    Message message = transport.receive(peer, Deadline.after(timeout));
-    awaitedPeer = -1;
-    if (!message.call().equals(call)
-        || message.piece() != receivedPieces[peer]++
-        || message.payload().remaining() != expectedBytes) {
-      String theirs = message.call().description();
-      int bytes = message.payload().remaining();
-      message.close();
-      throw new CollectiveMismatchException(mismatch(peer, theirs, bytes, expectedBytes));
-    }
+    check(member, message, state.call, state.receivedPieces[member]++, expectedBytes);
     return message;
   }
 
-  private String mismatch(int peer, String theirs, int bytes, int expectedBytes) {
-    String ours = call.description();
+  private void check(int member, Message message, Call expected, int piece, int bytes) {
+    if (!message.call().equals(expected)
+        || message.piece() != piece
+        || message.payload().remaining() != bytes) {
+      Call theirs = message.call();
+      int came = message.payload().remaining();
+      message.close();
+      throw mismatch(member, expected, theirs, came, bytes);
+    }
+  }
+
+  private Message await(int member, @Nullable ByteBuffer into) throws InterruptedException {
+    if (Thread.interrupted()) { // also where the next message is there already
+      throw new InterruptedException();
+    }
+    Deadline deadline = Deadline.after(state.timeout);
+    state.awaitedPeer = member;
+    while (true) {
+      Message message = state.transport.receive(member, into, deadline.within(PATIENCE));
+      if (message != null) {
+        state.awaitedPeer = -1;
+        return message;
+      }
+      requireThatNobodyDiffers();
+      if (deadline.hasPassed()) {
+        throw new ReceiveTimeoutException(member, deadline);
+      }
+    }
+  }
+
+  /**
+   * Ranks in different calls may wait for each other in a circle, by different algorithms; what one
+   * of them has sent lies unread at another.
+   */
+  private void requireThatNobodyDiffers() {
+    if (state.call.isTransfer()) {
+      return; // it says nothing about where the others are
+    }
+    for (int peer = 0; peer < state.transport.size(); peer++) {
+      Call theirs = peer == state.transport.rank() ? null : state.transport.peek(peer);
+      if (theirs != null
+          && !theirs.isTransfer()
+          && theirs.sequence() <= state.call.sequence()
+          && !theirs.equals(state.call)) {
+        throw mismatch(peer, state.call, theirs, 0, 0);
+      }
+    }
+  }
+
+  private CollectiveMismatchException mismatch(
+      int member, Call ours, Call theirs, int bytes, int expectedBytes) {
     String found =
         theirs.equals(ours)
-            ? "rank " + peer + " sent " + bytes + " bytes where " + expectedBytes + " were expected"
-            : "rank " + rank() + " called " + ours + " but rank " + peer + " called " + theirs;
-    return found
-        + ". Every rank must call the same operations in the same order with tensors of one type"
-        + " and size.";
+            ? "rank "
+                + member
+                + " sent "
+                + bytes
+                + " bytes where "
+                + expectedBytes
+                + " were expected"
+            : "rank "
+                + state.transport.rank()
+                + " called "
+                + ours.description()
+                + " but rank "
+                + member
+                + " called "
+                + theirs.description();
+    return new CollectiveMismatchException(
+        found
+            + ". Every rank must call the same operations in the same order with tensors of one"
+            + " type and size.");
   }
 
   /** The peer that the communication thread waits for just now; -1 if none. */
   public int awaitedPeer() {
-    return awaitedPeer;
+    return state.awaitedPeer;
   }
 
   public Traffic traffic() {
-    return new Traffic(bytesSent.get(), messagesSent.get());
+    return new Traffic(state.bytesSent.get(), state.messagesSent.get());
   }
 }

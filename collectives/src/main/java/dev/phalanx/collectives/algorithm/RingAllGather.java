@@ -1,5 +1,6 @@
 package dev.phalanx.collectives.algorithm;
 
+import dev.phalanx.collectives.transport.LinkCost;
 import dev.phalanx.tensor.Tensor;
 import java.nio.ByteBuffer;
 
@@ -11,24 +12,32 @@ import java.nio.ByteBuffer;
 public final class RingAllGather {
   private RingAllGather() {}
 
+  static double cost(int ranks, long bytes, LinkCost link) {
+    return RingAllReduce.cost(ranks, bytes, link) / 2;
+  }
+
   /**
-   * @param input [k]; may be this rank's slice of {@code output}
-   * @param output [n * k]
+   * @param input this rank's part; may be its slice of {@code output}
+   * @param output the parts of all
    */
-  public static void run(Exchange exchange, Tensor input, Tensor output)
+  public static void run(Exchange exchange, Tensor input, Tensor output, Parts parts)
       throws InterruptedException {
-    int rank = exchange.rank();
-    int size = exchange.size();
-    Chunk own = exchange.part(output, rank);
-    Copies.copy(exchange.whole(input), own);
-    for (int piece = 0; piece < own.pieces(); piece++) {
-      exchange.send(exchange.neighbour(1), own.piece(piece));
-    }
-    for (int step = 0; step < size - 1; step++) {
-      Chunk chunk = exchange.part(output, rank - step - 1);
-      passOn(exchange, chunk, step < size - 2);
-    }
+    Copies.copy(exchange.whole(input), parts.chunk(exchange, output, exchange.rank()));
+    around(exchange, output, parts);
     exchange.flush();
+  }
+
+  /** This rank's part is in place; without waiting for what was sent last. */
+  static void around(Exchange exchange, Tensor output, Parts parts) throws InterruptedException {
+    int size = exchange.size();
+    if (size == 1) {
+      return;
+    }
+    exchange.send(exchange.neighbour(1), parts.chunk(exchange, output, exchange.rank()));
+    for (int step = 0; step < size - 1; step++) {
+      int part = exchange.neighbour(-step - 1);
+      passOn(exchange, parts.chunk(exchange, output, part), step < size - 2);
+    }
   }
 
   /**

@@ -1,6 +1,7 @@
 package dev.phalanx.collectives.algorithm;
 
 import dev.phalanx.collectives.ReduceOperation;
+import dev.phalanx.collectives.transport.LinkCost;
 import dev.phalanx.tensor.Tensor;
 
 /**
@@ -23,15 +24,28 @@ import dev.phalanx.tensor.Tensor;
 public final class RingAllReduce {
   private RingAllReduce() {}
 
+  static double cost(int ranks, long bytes, LinkCost link) {
+    return 2.0 * (ranks - 1) * (link.alphaNanos() + (double) bytes / ranks * link.betaNanos());
+  }
+
   public static void run(Exchange exchange, Tensor tensor, ReduceOperation operation)
+      throws InterruptedException {
+    around(exchange, exchange.whole(tensor), operation);
+    exchange.flush();
+  }
+
+  /** Without waiting for what was sent last. */
+  static void around(Exchange exchange, Chunk whole, ReduceOperation operation)
       throws InterruptedException {
     int rank = exchange.rank();
     int size = exchange.size();
-    RingReduceScatter.reduceAround(exchange, tensor, operation, rank, true);
-    for (int step = 0; step < size - 1; step++) {
-      Chunk chunk = exchange.part(tensor, rank - step);
-      RingAllGather.passOn(exchange, chunk, step < size - 2);
+    if (size == 1) {
+      exchange.finishReduction(whole.tensor().dtype(), operation, whole);
+      return;
     }
-    exchange.flush();
+    RingReduceScatter.around(exchange, whole, operation, rank, true);
+    for (int step = 0; step < size - 1; step++) {
+      RingAllGather.passOn(exchange, exchange.part(whole, rank - step), step < size - 2);
+    }
   }
 }

@@ -1,6 +1,8 @@
 package dev.phalanx.collectives.algorithm;
 
 import dev.phalanx.collectives.ReduceOperation;
+import dev.phalanx.collectives.transport.LinkCost;
+import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Tensor;
 import java.nio.ByteBuffer;
 
@@ -13,13 +15,17 @@ import java.nio.ByteBuffer;
 public final class RingReduceScatter {
   private RingReduceScatter() {}
 
+  static double cost(int ranks, long bytes, LinkCost link) {
+    return RingAllReduce.cost(ranks, bytes, link) / 2;
+  }
+
   /**
    * @param input [n * k]; serves as working memory
    * @param output [k]; may be this rank's slice of {@code input}
    */
   public static void run(Exchange exchange, Tensor input, Tensor output, ReduceOperation operation)
       throws InterruptedException {
-    reduceAround(exchange, input, operation, exchange.rank() - 1, false);
+    around(exchange, exchange.whole(input), operation, exchange.rank() - 1, false);
     exchange.flush();
     Chunk own = exchange.part(input, exchange.rank());
     Copies.copy(own, exchange.whole(output));
@@ -30,28 +36,22 @@ public final class RingReduceScatter {
    *
    * @param forwardsResult whether the last chunk, then complete, is sent on too
    */
-  static void reduceAround(
-      Exchange exchange,
-      Tensor tensor,
-      ReduceOperation operation,
-      int start,
-      boolean forwardsResult)
+  static void around(
+      Exchange exchange, Chunk whole, ReduceOperation operation, int start, boolean forwardsResult)
       throws InterruptedException {
     int size = exchange.size();
+    DType dtype = whole.tensor().dtype();
     int next = exchange.neighbour(1);
     int previous = exchange.neighbour(-1);
-    Chunk first = exchange.part(tensor, start);
-    for (int piece = 0; piece < first.pieces(); piece++) {
-      exchange.send(next, first.piece(piece));
-    }
+    exchange.send(next, exchange.part(whole, start));
     for (int step = 0; step < size - 1; step++) {
       boolean isComplete = step == size - 2;
-      Chunk chunk = exchange.part(tensor, start - step - 1);
+      Chunk chunk = exchange.part(whole, start - step - 1);
       for (int piece = 0; piece < chunk.pieces(); piece++) {
         ByteBuffer values = chunk.piece(piece);
-        exchange.receiveAndReduce(previous, tensor.dtype(), operation, values);
+        exchange.receiveAndReduce(previous, dtype, operation, values);
         if (isComplete) {
-          exchange.finishReduction(tensor.dtype(), operation, values);
+          exchange.finishReduction(dtype, operation, values);
         }
         if (!isComplete || forwardsResult) {
           exchange.send(next, values);

@@ -5,24 +5,41 @@ import dev.phalanx.collectives.rendezvous.wire.Join;
 import dev.phalanx.collectives.rendezvous.wire.Lost;
 import dev.phalanx.collectives.rendezvous.wire.Member;
 import dev.phalanx.collectives.rendezvous.wire.Members;
+import dev.phalanx.collectives.rendezvous.wire.RankStatus;
 import dev.phalanx.collectives.rendezvous.wire.Refusal;
+import dev.phalanx.collectives.rendezvous.wire.StatusReply;
+import dev.phalanx.collectives.rendezvous.wire.StatusRequest;
+import dev.phalanx.collectives.rendezvous.wire.StatusTable;
 import dev.phalanx.collectives.transport.Deadline;
 import io.netty.channel.EventLoopGroup;
 import java.time.Duration;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Consumer;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
 
 /** Who has come, who is missing, who is lost. The server's calls come from several threads. */
 final class Gathering {
   /** How often ranks tell that they are alive, and how often it is looked at. */
   static final Duration HEARTBEAT = Duration.ofSeconds(1);
+
+  /** How long ranks have to tell where they are. */
+  private static final long ANSWER_MILLIS = 1500;
+
+  /** A question that is being answered. */
+  private static final class Inquiry {
+    final Set<ServerSession> askers = new HashSet<>();
+    final SortedMap<Integer, List<RankStatus>> answers = new TreeMap<>();
+  }
 
   private record Present(Join join, ServerSession session) {}
 
@@ -37,6 +54,9 @@ final class Gathering {
   private boolean hasTimers;
   private boolean isComplete;
   private boolean isOver;
+  private @Nullable Inquiry inquiry;
+  private long inquiryNumber;
+  private Consumer<SortedMap<Integer, List<RankStatus>>> inquiryListener = answers -> {};
 
   /**
    * @param silence after which a rank counts as lost
@@ -200,6 +220,59 @@ final class Gathering {
               .setLost(Lost.newBuilder().setRank(rank).setReason(loss.get()))
               .build());
     }
+  }
+
+  /** Hears of every inquiry: the statuses by rank of the job, of those that have answered. */
+  synchronized void onInquiry(Consumer<SortedMap<Integer, List<RankStatus>>> listener) {
+    inquiryListener = listener;
+  }
+
+  /** A rank has waited in vain. */
+  synchronized void ask(int rank, ServerSession asker) {
+    if (isUnknown(rank, asker)) {
+      return;
+    }
+    if (inquiry == null) {
+      Inquiry begun = new Inquiry();
+      inquiry = begun;
+      long number = ++inquiryNumber;
+      tellAll(
+          FromServer.newBuilder()
+              .setStatusRequest(StatusRequest.newBuilder().setNumber(number))
+              .build());
+      timer.schedule(() -> conclude(number), ANSWER_MILLIS, TimeUnit.MILLISECONDS);
+      begun.askers.add(asker);
+    } else {
+      inquiry.askers.add(asker);
+    }
+  }
+
+  private boolean isUnknown(int rank, ServerSession session) {
+    Present known = present.get(rank);
+    return known == null || known.session() != session;
+  }
+
+  synchronized void answer(int rank, StatusReply reply) {
+    if (inquiry == null || reply.getNumber() != inquiryNumber || !present.containsKey(rank)) {
+      return;
+    }
+    inquiry.answers.put(rank, reply.getStatusesList());
+    if (inquiry.answers.size() == present.size()) {
+      conclude(inquiryNumber);
+    }
+  }
+
+  private synchronized void conclude(long number) {
+    Inquiry over = inquiry;
+    if (over == null || number != inquiryNumber) {
+      return;
+    }
+    inquiry = null;
+    StatusTable.Builder table = StatusTable.newBuilder();
+    over.answers.values().forEach(table::addAllStatuses);
+    FromServer message = FromServer.newBuilder().setStatusTable(table).build();
+    over.askers.forEach(asker -> asker.tell(message));
+    inquiryListener.accept(over.answers);
   }
 
   private void tellAll(FromServer message) {

@@ -1,5 +1,6 @@
 package dev.phalanx.collectives.rendezvous;
 
+import dev.phalanx.collectives.StatusBoard;
 import java.net.InetSocketAddress;
 import java.util.List;
 import java.util.function.Consumer;
@@ -27,12 +28,6 @@ public final class Members implements AutoCloseable {
     return ranks.stream().map(RankAddress::address).toList();
   }
 
-  /** Whether all ranks can share memory. */
-  public boolean shareMemory() {
-    return ranks.stream().allMatch(rank -> rank.sharedMemory().isPresent())
-        && ranks.stream().map(RankAddress::sharedMemory).distinct().count() == 1;
-  }
-
   /**
    * A rank that has ended without leaving.
    *
@@ -43,6 +38,11 @@ public final class Members implements AutoCloseable {
   /** From now on {@code listener} hears of lost ranks, and of those lost before. */
   public void onLost(Consumer<LostRank> listener) {
     client.onLost(listener);
+  }
+
+  /** Where the job's ranks are in the operations of their groups. */
+  public StatusBoard statusBoard() {
+    return client.statusBoard();
   }
 
   /** Ends the connection as a process that is killed does. */

@@ -1,6 +1,9 @@
 package dev.phalanx.collectives.rendezvous;
 
 import com.google.protobuf.ByteString;
+import dev.phalanx.collectives.LocalStatusBoard;
+import dev.phalanx.collectives.RankStatus;
+import dev.phalanx.collectives.StatusBoard;
 import dev.phalanx.collectives.rendezvous.wire.Challenge;
 import dev.phalanx.collectives.rendezvous.wire.FromRank;
 import dev.phalanx.collectives.rendezvous.wire.FromServer;
@@ -11,6 +14,10 @@ import dev.phalanx.collectives.rendezvous.wire.Leave;
 import dev.phalanx.collectives.rendezvous.wire.Member;
 import dev.phalanx.collectives.rendezvous.wire.Refusal;
 import dev.phalanx.collectives.rendezvous.wire.RendezvousGrpc;
+import dev.phalanx.collectives.rendezvous.wire.StatusQuery;
+import dev.phalanx.collectives.rendezvous.wire.StatusReply;
+import dev.phalanx.collectives.rendezvous.wire.StatusRequest;
+import dev.phalanx.collectives.rendezvous.wire.StatusTable;
 import dev.phalanx.collectives.transport.Deadline;
 import io.grpc.ManagedChannel;
 import io.grpc.netty.NettyChannelBuilder;
@@ -32,6 +39,7 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
@@ -42,6 +50,7 @@ public final class RendezvousClient {
   private static final Logger LOG = LoggerFactory.getLogger(RendezvousClient.class);
   private static final long SHUTDOWN_MILLIS = 1000;
   private static final long LEAVE_MILLIS = 1000;
+  private static final long STATUS_MILLIS = 2500;
 
   private final Membership self;
   private final JobToken token;
@@ -54,6 +63,9 @@ public final class RendezvousClient {
   private final AtomicBoolean isClosed = new AtomicBoolean();
   private final List<Members.LostRank> lost = new ArrayList<>();
   private @Nullable Consumer<Members.LostRank> lossListener;
+  private final LocalStatusBoard ownGroups = new LocalStatusBoard();
+  private final AtomicReference<CompletableFuture<List<RankStatus>>> statusTable =
+      new AtomicReference<>();
   private final StreamObserver<FromRank> toServer;
 
   private RendezvousClient(InetSocketAddress server, Membership self, JobToken token) {
@@ -137,7 +149,8 @@ public final class RendezvousClient {
   }
 
   private void answer(Challenge message) {
-    if (!token.verify(challenge, Challenges.SERVER, message.getProof().toByteArray())) {
+    byte[] theirs = message.getChallenge().toByteArray();
+    if (!token.verify(challenge, Challenges.server(theirs), message.getProof().toByteArray())) {
       fail(
           new RendezvousRefusedException(
               who()
@@ -147,7 +160,7 @@ public final class RendezvousClient {
                   + " port."));
       return;
     }
-    byte[] proof = token.prove(message.getChallenge().toByteArray(), Challenges.RANK);
+    byte[] proof = token.prove(theirs, Challenges.rank(self.rank(), self.worldSize(), challenge));
     send(
         FromRank.newBuilder()
             .setJoin(
@@ -236,6 +249,57 @@ public final class RendezvousClient {
     }
   }
 
+  /** Where the job's ranks are in their groups; this rank's own groups join it. */
+  StatusBoard statusBoard() {
+    return new Board();
+  }
+
+  private final class Board implements StatusBoard {
+    @Override
+    public void join(Member member) {
+      ownGroups.join(member);
+    }
+
+    @Override
+    public void leave(Member member) {
+      ownGroups.leave(member);
+    }
+
+    @Override
+    public List<RankStatus> ask(String group) throws InterruptedException {
+      CompletableFuture<List<RankStatus>> table = new CompletableFuture<>();
+      CompletableFuture<List<RankStatus>> underWay = statusTable.compareAndExchange(null, table);
+      CompletableFuture<List<RankStatus>> awaited = underWay == null ? table : underWay;
+      try {
+        if (underWay == null && !isClosed.get() && !ended.isDone()) {
+          send(FromRank.newBuilder().setStatusQuery(StatusQuery.getDefaultInstance()).build());
+        }
+        return awaited.get(STATUS_MILLIS, TimeUnit.MILLISECONDS).stream()
+            .filter(status -> status.group().equals(group))
+            .toList();
+      } catch (ExecutionException | TimeoutException e) {
+        LOG.debug("{}: the rendezvous has not told where the ranks are", who(), e);
+        return List.of();
+      } finally {
+        statusTable.compareAndSet(awaited, null);
+      }
+    }
+  }
+
+  /** On the event loop. */
+  private void answer(StatusRequest request) {
+    StatusReply.Builder reply = StatusReply.newBuilder().setNumber(request.getNumber());
+    ownGroups.answer().forEach(status -> reply.addStatuses(Statuses.write(status)));
+    send(FromRank.newBuilder().setStatusReply(reply).build());
+  }
+
+  private void tell(StatusTable table) {
+    CompletableFuture<List<RankStatus>> asked = statusTable.get();
+    if (asked != null) {
+      asked.complete(table.getStatusesList().stream().map(Statuses::read).toList());
+    }
+  }
+
   void onLost(Consumer<Members.LostRank> listener) {
     List<Members.LostRank> before;
     synchronized (lost) { // see lost
@@ -288,6 +352,8 @@ public final class RendezvousClient {
         case REFUSAL -> refused(message.getRefusal());
         case LOST ->
             lost(new Members.LostRank(message.getLost().getRank(), message.getLost().getReason()));
+        case STATUS_REQUEST -> answer(message.getStatusRequest());
+        case STATUS_TABLE -> tell(message.getStatusTable());
         case CONTENT_NOT_SET -> {
           // A newer server may know more than this rank.
         }

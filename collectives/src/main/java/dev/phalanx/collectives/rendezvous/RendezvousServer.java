@@ -1,5 +1,6 @@
 package dev.phalanx.collectives.rendezvous;
 
+import dev.phalanx.collectives.RankStatus;
 import dev.phalanx.collectives.rendezvous.wire.FromRank;
 import dev.phalanx.collectives.rendezvous.wire.FromServer;
 import dev.phalanx.collectives.rendezvous.wire.RendezvousGrpc;
@@ -16,7 +17,11 @@ import java.io.IOException;
 import java.net.BindException;
 import java.net.InetSocketAddress;
 import java.time.Duration;
+import java.util.List;
+import java.util.SortedMap;
+import java.util.TreeMap;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Consumer;
 
 /**
  * Where the ranks of a job meet. A rank is let in when it has proven the job's token and fits the
@@ -107,6 +112,20 @@ public final class RendezvousServer implements AutoCloseable {
       }
     }
     return false;
+  }
+
+  /**
+   * Hears where the ranks are whenever one of them has waited in vain: by rank of the job, in each
+   * of its groups. A rank that is missing has given no answer. On the server's thread.
+   */
+  public void onInquiry(Consumer<SortedMap<Integer, List<RankStatus>>> listener) {
+    gathering.onInquiry(
+        answers -> {
+          SortedMap<Integer, List<RankStatus>> statuses = new TreeMap<>();
+          answers.forEach(
+              (rank, answer) -> statuses.put(rank, answer.stream().map(Statuses::read).toList()));
+          listener.accept(statuses);
+        });
   }
 
   public int port() {

@@ -18,6 +18,7 @@ final class ServerSession implements StreamObserver<FromRank> {
   private final Gathering gathering;
   private final StreamObserver<FromServer> toRank;
   private final byte[] challenge = Challenges.random();
+  private byte[] rankChallenge = new byte[0];
   private boolean isGreeted;
   private int rank = -1;
   private boolean isOver;
@@ -37,6 +38,8 @@ final class ServerSession implements StreamObserver<FromRank> {
       case HELLO -> greet(message.getHello());
       case JOIN -> join(message.getJoin());
       case HEARTBEAT -> gathering.heard(rank, this);
+      case STATUS_QUERY -> gathering.ask(rank, this);
+      case STATUS_REPLY -> gathering.answer(rank, message.getStatusReply());
       case LEAVE -> end(Optional.empty());
       case CONTENT_NOT_SET -> refuse("it has sent an empty message.");
     }
@@ -53,7 +56,8 @@ final class ServerSession implements StreamObserver<FromRank> {
       return;
     }
     isGreeted = true;
-    byte[] proof = token.prove(hello.getChallenge().toByteArray(), Challenges.SERVER);
+    rankChallenge = hello.getChallenge().toByteArray();
+    byte[] proof = token.prove(rankChallenge, Challenges.server(challenge));
     tell(
         FromServer.newBuilder()
             .setChallenge(
@@ -64,7 +68,8 @@ final class ServerSession implements StreamObserver<FromRank> {
   }
 
   private void join(Join join) {
-    if (!isGreeted || !token.verify(challenge, Challenges.RANK, join.getProof().toByteArray())) {
+    String purpose = Challenges.rank(join.getRank(), join.getWorldSize(), rankChallenge);
+    if (!isGreeted || !token.verify(challenge, purpose, join.getProof().toByteArray())) {
       refuse("it does not hold this job's token. Start it from this job's launcher.");
       return;
     }

@@ -8,11 +8,12 @@ import org.jspecify.annotations.Nullable;
  * One rank's call of an operation. It travels with every message, so that ranks which call
  * different operations find out at the first byte.
  *
- * @param sequence the operation's number in its group, from 0
+ * @param sequence the operation's number in its group, from 0; 0 of a transfer between two ranks
  * @param dtype the tensor's type; null for a barrier
  * @param reduction how values become one; null where nothing is reduced
- * @param root the rank that has the values; -1 where all are alike
- * @param elements of the whole tensor
+ * @param root the rank that has or gets the values; -1 where all are alike
+ * @param elements of the whole tensor, or of all that the ranks have together
+ * @param tag of a transfer between two ranks; 0 otherwise
  */
 public record Call(
     long sequence,
@@ -20,16 +21,37 @@ public record Call(
     @Nullable DType dtype,
     @Nullable ReduceOperation reduction,
     int root,
-    long elements) {
+    long elements,
+    int tag) {
+  /** Before the first operation. */
+  public static final Call NONE = new Call(0, Operation.BARRIER, null, null, -1, 0);
 
-  /** Bytes of the whole tensor. */
-  public long bytes() {
-    return dtype == null ? 0 : dtype.bytes(elements);
+  /** An operation of the whole group. */
+  public Call(
+      long sequence,
+      Operation operation,
+      @Nullable DType dtype,
+      @Nullable ReduceOperation reduction,
+      int root,
+      long elements) {
+    this(sequence, operation, dtype, reduction, root, elements, 0);
+  }
+
+  /** A transfer between two ranks. */
+  public static Call transfer(DType dtype, long elements, int tag) {
+    return new Call(0, Operation.TRANSFER, dtype, null, -1, elements, tag);
+  }
+
+  /** Whether it concerns two ranks only. */
+  public boolean isTransfer() {
+    return operation == Operation.TRANSFER;
   }
 
   /** {@code all_reduce #7}. */
   public String title() {
-    return operation.label() + " #" + sequence;
+    return isTransfer()
+        ? operation.label() + " of tag " + tag
+        : operation.label() + " #" + sequence;
   }
 
   /** {@code all_reduce #7 (SUM of 1024 FLOAT32)}. */
@@ -42,7 +64,7 @@ public record Call(
       }
       text.append(elements).append(' ').append(dtype);
       if (root >= 0) {
-        text.append(" from rank ").append(root);
+        text.append(" with root ").append(root);
       }
       text.append(')');
     }

@@ -7,13 +7,19 @@ public final class Deadline {
   private final Duration allowed;
   private final long endNanos;
 
-  private Deadline(Duration allowed) {
+  private Deadline(Duration allowed, long endNanos) {
     this.allowed = allowed;
-    this.endNanos = System.nanoTime() + allowed.toNanos();
+    this.endNanos = endNanos;
   }
 
   public static Deadline after(Duration allowed) {
-    return new Deadline(allowed);
+    return new Deadline(allowed, System.nanoTime() + allowed.toNanos());
+  }
+
+  /** The moment after {@code step}, or this one where it comes first. */
+  public Deadline within(Duration step) {
+    long soon = System.nanoTime() + step.toNanos();
+    return soon - endNanos < 0 ? new Deadline(step, soon) : this;
   }
 
   /** Nanoseconds that are left; zero or less when it has passed. */

@@ -33,8 +33,7 @@ public record Frame(byte kind, int payloadBytes, int piece, int checksum, Call c
   private static final ReduceOperation[] REDUCTIONS = ReduceOperation.values();
 
   public static Frame control(byte kind, int payloadBytes, int checksum) {
-    return new Frame(
-        kind, payloadBytes, 0, checksum, new Call(0, Operation.BARRIER, null, null, -1, 0));
+    return new Frame(kind, payloadBytes, 0, checksum, Call.NONE);
   }
 
   /** Writes {@link #HEADER_BYTES} at the buffer's position. */
@@ -49,7 +48,7 @@ public record Frame(byte kind, int payloadBytes, int piece, int checksum, Call c
     out.putInt(call.root());
     out.putInt(piece);
     out.putInt(checksum);
-    out.putInt(0); // reserved, keeps payloads aligned
+    out.putInt(call.tag());
   }
 
   /**
@@ -66,7 +65,7 @@ public record Frame(byte kind, int payloadBytes, int piece, int checksum, Call c
     int root = in.getInt();
     int piece = in.getInt();
     int checksum = in.getInt();
-    in.getInt(); // reserved
+    int tag = in.getInt();
     if (kind < DATA || kind > FAREWELL) {
       throw new IllegalArgumentException("a frame of unknown kind " + kind);
     }
@@ -80,7 +79,8 @@ public record Frame(byte kind, int payloadBytes, int piece, int checksum, Call c
             dtype == NONE ? null : entry(DTYPES, dtype, "type"),
             reduction == NONE ? null : entry(REDUCTIONS, reduction, "reduction"),
             root,
-            elements);
+            elements,
+            tag);
     return new Frame(kind, payloadBytes, piece, checksum, call);
   }
 

@@ -3,7 +3,13 @@ package dev.phalanx.collectives.transport;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.Queue;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicReference;
+import java.util.concurrent.atomic.AtomicReferenceArray;
+import java.util.concurrent.locks.LockSupport;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Connects ranks that are threads of one JVM. A message is a view of the sender's memory: nothing
@@ -12,104 +18,190 @@ import java.util.concurrent.atomic.AtomicBoolean;
  * <p>Each rank takes its transport once.
  */
 public final class InProcessNetwork {
-  private final List<Endpoint> endpoints = new ArrayList<>();
+  private static final LinkCost COST = new LinkCost(1000, 0.08);
+  private static final int PIECE_BYTES = 256 * 1024;
+
+  private final int size;
+  private final Topology topology;
+  private final AtomicReferenceArray<@Nullable Road> roads;
 
   public InProcessNetwork(int size) {
-    for (int rank = 0; rank < size; rank++) {
-      endpoints.add(new Endpoint(rank, size));
-    }
+    this.size = size;
+    this.topology = Topology.ofOneHost("inprocess", size, COST, PIECE_BYTES);
+    this.roads = new AtomicReferenceArray<>(size * size);
   }
 
   public int size() {
-    return endpoints.size();
+    return size;
   }
 
   /** The transport of a rank. */
   public Transport transport(int rank) {
-    return endpoints.get(rank);
+    return new Transport(rank, topology, links(rank));
   }
 
-  private final class Endpoint implements Transport {
-    private final int rank;
-    private final List<Inbox> inboxes = new ArrayList<>();
-    private final Outstanding outstanding;
-    private final AtomicBoolean isClosed = new AtomicBoolean();
+  /** The links of a rank, by peer, for a transport that has others too. */
+  public List<Link> links(int rank) {
+    List<Link> links = new ArrayList<>();
+    for (int peer = 0; peer < size; peer++) {
+      links.add(new ThreadLink(rank, peer));
+    }
+    return links;
+  }
 
-    Endpoint(int rank, int size) {
-      this.rank = rank;
-      this.outstanding = new Outstanding(size);
-      for (int peer = 0; peer < size; peer++) {
-        inboxes.add(new Inbox(peer));
+  /** Made by whoever uses it first: of many ranks each talks to a few. */
+  private Road road(int from, int to) {
+    int place = from * size + to;
+    Road found = roads.get(place);
+    if (found != null) {
+      return found;
+    }
+    Road made = new Road();
+    Road other = roads.compareAndExchange(place, null, made);
+    return other == null ? made : other;
+  }
+
+  /** One way between two ranks. */
+  private static final class Road {
+    final Queue<View> views = new ConcurrentLinkedQueue<>();
+    final AtomicInteger unread = new AtomicInteger();
+    final AtomicReference<@Nullable String> end = new AtomicReference<>();
+    volatile @Nullable Thread reader;
+    volatile @Nullable Thread writer;
+
+    static void wake(@Nullable Thread sleeper) {
+      if (sleeper != null) {
+        LockSupport.unpark(sleeper);
       }
     }
 
+    void end(String reason) {
+      end.compareAndSet(null, reason);
+      wake(reader);
+      wake(writer);
+    }
+
+    void isRead() {
+      if (unread.decrementAndGet() == 0) {
+        wake(writer);
+      }
+    }
+  }
+
+  private record View(Call call, int piece, ByteBuffer payload, Road road) implements Message {
     @Override
-    public int rank() {
-      return rank;
+    public void close() {
+      road.isRead();
+    }
+  }
+
+  private final class ThreadLink implements Link {
+    private final int rank;
+    private final int peer;
+    private @Nullable Road incoming;
+    private @Nullable Road outgoing;
+    private boolean wasFlushed; // when it was last asked
+
+    ThreadLink(int rank, int peer) {
+      this.rank = rank;
+      this.peer = peer;
+    }
+
+    private Road incoming() {
+      Road found = incoming;
+      if (found == null) {
+        found = road(peer, rank);
+        incoming = found;
+      }
+      return found;
+    }
+
+    private Road outgoing() {
+      Road found = outgoing;
+      if (found == null) {
+        found = road(rank, peer);
+        outgoing = found;
+      }
+      return found;
     }
 
     @Override
-    public int size() {
-      return endpoints.size();
-    }
-
-    @Override
-    public String name() {
-      return "inprocess";
-    }
-
-    @Override
-    public void send(int peer, Call call, int piece, ByteBuffer payload) {
-      String reason = inboxes.get(peer).endReason();
+    public void send(Call call, int piece, ByteBuffer payload) {
+      String reason = endReason();
       if (reason != null) {
         throw new PeerLostException(peer, reason);
       }
-      outstanding.sent(peer);
-      endpoints
-          .get(peer)
-          .inboxes
-          .get(rank)
-          .put(new View(call, piece, payload, () -> outstanding.done(peer)));
+      Road road = outgoing();
+      road.unread.incrementAndGet();
+      road.views.add(new View(call, piece, payload, road));
+      Road.wake(road.reader);
     }
 
     @Override
-    public Message receive(int peer, Deadline deadline) throws InterruptedException {
-      return inboxes.get(peer).take(deadline);
+    public @Nullable Message poll(@Nullable ByteBuffer into) {
+      return incoming().views.poll();
     }
 
     @Override
-    public void flush(Deadline deadline) throws InterruptedException {
-      outstanding.await(deadline, peer -> inboxes.get(peer).endReason());
+    public @Nullable Call peek() {
+      View next = incoming().views.peek();
+      return next == null ? null : next.call();
+    }
+
+    @Override
+    public boolean advance() {
+      return false;
+    }
+
+    @Override
+    public boolean isFlushed() {
+      wasFlushed = outgoing == null || outgoing.unread.get() == 0;
+      return wasFlushed;
+    }
+
+    @Override
+    public boolean needsPolling() {
+      return false;
+    }
+
+    @Override
+    public @Nullable String endReason() {
+      return incoming().end.get();
+    }
+
+    @Override
+    public void sleep(long nanos) {
+      Thread current = Thread.currentThread();
+      incoming().reader = current;
+      outgoing().writer = current;
+      // Whatever happens from here on wakes this thread; what has happened just before is seen
+      // here.
+      boolean hasCome = !incoming().views.isEmpty() || incoming().end.get() != null;
+      boolean hasGone = !wasFlushed && isFlushed();
+      if (!hasCome && !hasGone) {
+        LockSupport.parkNanos(this, nanos);
+      }
+      incoming().reader = null;
+      outgoing().writer = null;
+    }
+
+    @Override
+    public void lost(String reason) {
+      incoming().end(reason);
     }
 
     @Override
     public void abort(String reason) {
-      leave("cannot go on: " + reason);
+      outgoing().end("cannot go on: " + reason);
     }
 
     @Override
-    public void close() {
-      if (isClosed.compareAndSet(false, true)) {
-        leave("has left the group");
-        inboxes.forEach(Inbox::discard);
+    public void leave(Deadline deadline) {
+      outgoing().end("has left the group");
+      Road road = incoming();
+      for (View view = road.views.poll(); view != null; view = road.views.poll()) {
+        view.close();
       }
-    }
-
-    private void leave(String reason) {
-      for (Endpoint peer : endpoints) {
-        if (peer != this) {
-          peer.inboxes.get(rank).end(reason);
-          peer.outstanding.wake();
-        }
-      }
-    }
-  }
-
-  private record View(Call call, int piece, ByteBuffer payload, Runnable whenRead)
-      implements Message {
-    @Override
-    public void close() {
-      whenRead.run();
     }
   }
 }

@@ -15,6 +15,11 @@ public interface Message extends AutoCloseable {
   /** The content, in the order of bytes of the host. */
   ByteBuffer payload();
 
+  /** Whether the payload is in the memory that the receiver has named; see {@link Link#poll}. */
+  default boolean isInPlace() {
+    return false;
+  }
+
   /** Gives the payload's memory back. */
   @Override
   void close();

@@ -8,7 +8,13 @@ public enum Operation {
   REDUCE_SCATTER,
   ALL_GATHER,
   BROADCAST,
-  BARRIER;
+  BARRIER,
+  REDUCE,
+  GATHER,
+  SCATTER,
+  ALL_TO_ALL,
+  /** A send and the receive that belongs to it. */
+  TRANSFER;
 
   private final String label = name().toLowerCase(Locale.ROOT);
 

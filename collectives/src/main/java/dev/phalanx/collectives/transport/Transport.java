@@ -1,28 +1,79 @@
 package dev.phalanx.collectives.transport;
 
 import java.nio.ByteBuffer;
+import java.time.Duration;
+import java.util.List;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
 
 /**
- * One rank's connections to the other ranks of its group. Messages between two ranks arrive in the
- * order in which they were sent, each once, unchanged.
+ * One rank's links to the other ranks of its group, of one kind or of several: shared memory within
+ * a host and TCP between hosts, for instance. It waits for all of them together, so that no order
+ * of sends and receives locks up.
  *
- * <p>Thread: one at a time calls {@link #send}, {@link #receive} and {@link #flush}; {@link #abort}
- * and {@link #close} may come from any.
+ * <p>Thread: one at a time calls {@link #send}, {@link #receive}, {@link #peek} and {@link #flush};
+ * the others may come from any.
  */
-public interface Transport extends AutoCloseable {
-  int rank();
+public final class Transport implements AutoCloseable {
+  private static final long CLOSE_MILLIS = 2000;
 
-  int size();
+  /** How often somebody who sleeps looks whether he was interrupted, or should give up. */
+  private static final long LONGEST_SLEEP_NANOS = TimeUnit.MILLISECONDS.toNanos(200);
 
-  /** What it is, as reports and plan files call it. */
-  String name();
+  private static final long POLLING_SLEEP_NANOS = TimeUnit.MICROSECONDS.toNanos(200);
+
+  private final int rank;
+  private final Topology topology;
+  private final List<Link> links; // by peer; this rank's own place is not used
+  private final Link[] peers;
+  private final Optional<SharedMemory> sharedMemory;
+  private final Pause pause;
+  private final AtomicBoolean isClosed = new AtomicBoolean();
 
   /**
-   * The payload that suits it best: small enough to overlap transfer and reduction, large enough
-   * for the cost of a message to vanish. The same on all ranks; no payload may be longer.
+   * @param links by peer; what stands at this rank's own place is not used
    */
-  default int pieceBytes() {
-    return 256 * 1024;
+  public Transport(int rank, Topology topology, List<Link> links) {
+    this(rank, topology, links, Optional.empty());
+  }
+
+  /**
+   * @param sharedMemory where all ranks can read each other's
+   */
+  public Transport(
+      int rank, Topology topology, List<Link> links, Optional<SharedMemory> sharedMemory) {
+    this.sharedMemory = sharedMemory;
+    this.rank = rank;
+    this.topology = topology;
+    this.links = List.copyOf(links);
+    this.peers =
+        IntStream.range(0, links.size())
+            .filter(peer -> peer != rank)
+            .mapToObj(links::get)
+            .toArray(Link[]::new);
+    this.pause = new Pause(topology.ranksOfHost(rank));
+  }
+
+  public int rank() {
+    return rank;
+  }
+
+  public int size() {
+    return links.size();
+  }
+
+  /** Which ranks are on one host, and what the roads between them are like. */
+  public Topology topology() {
+    return topology;
+  }
+
+  /** Makes memory that all ranks can read; empty where they have none in common. */
+  public Optional<SharedMemory> sharedMemory() {
+    return sharedMemory;
   }
 
   /**
@@ -32,15 +83,55 @@ public interface Transport extends AutoCloseable {
    * @param piece the message's number among those to this peer in this call, from 0
    * @throws PeerLostException where the peer is gone
    */
-  void send(int peer, Call call, int piece, ByteBuffer payload);
+  public void send(int peer, Call call, int piece, ByteBuffer payload) {
+    links.get(peer).send(call, piece, payload);
+  }
 
   /**
-   * The next message of a peer.
+   * The next message of a peer. It must be closed before the next one of this peer.
    *
+   * @param into where the payload is put if it is as long as this and the link can; see {@link
+   *     Link#poll}
+   * @return null where the deadline passed first
    * @throws PeerLostException where the peer is gone and nothing is left of what it sent
-   * @throws ReceiveTimeoutException where the deadline passed first
    */
-  Message receive(int peer, Deadline deadline) throws InterruptedException;
+  public @Nullable Message receive(int peer, @Nullable ByteBuffer into, Deadline deadline)
+      throws InterruptedException {
+    Link link = links.get(peer);
+    Message message = link.poll(into);
+    if (message != null) {
+      return message;
+    }
+    pause.begin();
+    while (true) {
+      boolean hasMoved = advance();
+      message = link.poll(into);
+      if (message != null) {
+        return message;
+      }
+      if (!hasMoved && pause.isOver()) {
+        requireNotInterrupted();
+        String reason = link.endReason();
+        if (reason != null) {
+          message = link.poll(into); // what came before the end counts
+          if (message != null) {
+            return message;
+          }
+          throw new PeerLostException(peer, reason);
+        }
+        long left = deadline.remainingNanos();
+        if (left <= 0) {
+          return null;
+        }
+        link.sleep(Math.min(left, needsPolling() ? POLLING_SLEEP_NANOS : LONGEST_SLEEP_NANOS));
+      }
+    }
+  }
+
+  /** The call of a peer's next message, as far as that is known. */
+  public @Nullable Call peek(int peer) {
+    return links.get(peer).peek();
+  }
 
   /**
    * Waits until the payloads of all messages sent so far may be changed.
@@ -48,18 +139,85 @@ public interface Transport extends AutoCloseable {
    * @throws PeerLostException where a peer with unread messages is gone
    * @throws ReceiveTimeoutException where the deadline passed first
    */
-  void flush(Deadline deadline) throws InterruptedException;
+  public void flush(Deadline deadline) throws InterruptedException {
+    for (int peer = 0; peer < links.size(); peer++) {
+      if (peer != rank && !links.get(peer).isFlushed()) {
+        flush(peer, deadline);
+      }
+    }
+  }
+
+  private void flush(int peer, Deadline deadline) throws InterruptedException {
+    Link link = links.get(peer);
+    pause.begin();
+    while (!link.isFlushed()) {
+      if (!advance() && pause.isOver()) {
+        requireNotInterrupted();
+        String reason = link.endReason();
+        if (reason != null && !link.isFlushed()) { // it may have read all just before it left
+          throw new PeerLostException(peer, reason);
+        }
+        long left = deadline.remainingNanos();
+        if (left <= 0) {
+          throw new ReceiveTimeoutException(peer, deadline);
+        }
+        link.sleep(Math.min(left, needsPolling() ? POLLING_SLEEP_NANOS : LONGEST_SLEEP_NANOS));
+      }
+    }
+  }
+
+  private static void requireNotInterrupted() throws InterruptedException {
+    if (Thread.interrupted()) {
+      throw new InterruptedException();
+    }
+  }
+
+  private boolean advance() {
+    boolean hasMoved = false;
+    for (Link link : peers) {
+      hasMoved |= link.advance();
+    }
+    return hasMoved;
+  }
+
+  private boolean needsPolling() {
+    for (Link link : peers) {
+      if (link.needsPolling()) {
+        return true;
+      }
+    }
+    return false;
+  }
 
   /**
    * Somebody else has found out that a peer is gone; what waits for it, or comes to, fails with
-   * this reason. Any thread.
+   * this reason.
    */
-  default void lost(int peer, String reason) {}
+  public void lost(int peer, String reason) {
+    if (Objects.checkIndex(peer, size()) != rank) {
+      links.get(peer).lost(reason);
+    }
+  }
 
   /** Tells every peer that this rank cannot go on and why; their receives fail with that reason. */
-  void abort(String reason);
+  public void abort(String reason) {
+    for (Link link : peers) {
+      link.abort(reason);
+    }
+  }
+
+  public boolean isClosed() {
+    return isClosed.get();
+  }
 
   /** Leaves the group. What was sent before still arrives. Calling it again does nothing. */
   @Override
-  void close();
+  public void close() {
+    if (!isClosed.getAndSet(true)) {
+      Deadline deadline = Deadline.after(Duration.ofMillis(CLOSE_MILLIS));
+      for (Link link : peers) {
+        link.leave(deadline);
+      }
+    }
+  }
 }

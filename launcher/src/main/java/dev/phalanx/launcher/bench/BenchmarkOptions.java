@@ -2,6 +2,7 @@ package dev.phalanx.launcher.bench;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import dev.phalanx.collectives.algorithm.Algorithm;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.trainer.config.JobConfig;
 import java.time.Duration;
@@ -22,6 +23,7 @@ public record BenchmarkOptions(
     int samples,
     int warmup,
     JobConfig.Transport transport,
+    Algorithm algorithm,
     long timeoutMillis) {
   private static final ObjectMapper MAPPER = new ObjectMapper();
 
@@ -45,6 +47,7 @@ public record BenchmarkOptions(
               .put("samples", samples)
               .put("warmup", warmup)
               .put("transport", transport.name())
+              .put("algorithm", algorithm.name())
               .put("timeout_ms", timeoutMillis)
               .putPOJO("operations", operations)
               .putPOJO("sizes", sizes));
@@ -68,6 +71,7 @@ public record BenchmarkOptions(
           node.path("samples").intValue(),
           node.path("warmup").intValue(),
           JobConfig.Transport.valueOf(node.path("transport").asText()),
+          Algorithm.valueOf(node.path("algorithm").asText()),
           node.path("timeout_ms").longValue());
     } catch (JsonProcessingException e) {
       throw new IllegalArgumentException("These are no options of a benchmark", e);

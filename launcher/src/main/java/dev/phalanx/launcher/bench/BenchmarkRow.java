@@ -9,6 +9,7 @@ import java.util.Locale;
  * @param bytes of the whole tensor; a rank's part of a scatter or gather is one over {@code ranks}
  *     of it
  * @param reduction {@code sum}, or {@code none}
+ * @param algorithm as it was asked for
  * @param samples each the mean of some calls one after the other, on the slowest rank
  * @param wrong elements whose value was not right
  */
@@ -20,6 +21,7 @@ public record BenchmarkRow(
     @JsonProperty("redop") String reduction,
     @JsonProperty("ranks") int ranks,
     @JsonProperty("transport") String transport,
+    @JsonProperty("algorithm") String algorithm,
     @JsonProperty("samples") int samples,
     @JsonProperty("median_us") double medianMicros,
     @JsonProperty("p10_us") double lowMicros,
@@ -31,13 +33,14 @@ public record BenchmarkRow(
   /** The names of the columns, above rows. */
   public static String heading() {
     return String.format(
-        "%-14s %12s %12s %9s %6s %9s %11s %9s %9s %6s",
+        "%-14s %12s %12s %9s %6s %9s %16s %11s %9s %9s %6s",
         "op",
         "size B",
         "count",
         "type",
         "redop",
         "transport",
+        "algorithm",
         "time us",
         "algbw",
         "busbw",
@@ -48,13 +51,14 @@ public record BenchmarkRow(
   public String toString() {
     return String.format(
         Locale.ROOT,
-        "%-14s %12d %12d %9s %6s %9s %11.1f %9.3f %9.3f %6d",
+        "%-14s %12d %12d %9s %6s %9s %16s %11.1f %9.3f %9.3f %6d",
         operation,
         bytes,
         count,
         dtype,
         reduction,
         transport,
+        algorithm,
         medianMicros,
         algorithmBandwidth,
         busBandwidth,

@@ -89,6 +89,7 @@ public final class CollectiveBenchmark {
           isReduced ? "sum" : "none",
           ranks,
           world.transport(),
+          options.algorithm().label(),
           samples.length,
           median,
           quantile(samples, 0.1),

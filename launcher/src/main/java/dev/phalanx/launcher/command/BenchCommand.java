@@ -1,6 +1,7 @@
 package dev.phalanx.launcher.command;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
+import dev.phalanx.collectives.algorithm.Algorithm;
 import dev.phalanx.launcher.CommandException;
 import dev.phalanx.launcher.ExitStatus;
 import dev.phalanx.launcher.bench.BenchmarkOptions;
@@ -84,6 +85,15 @@ final class BenchCommand extends CommandGroup {
         defaultValue = "auto",
         description = "auto, shm or tcp (default: ${DEFAULT-VALUE})")
     private String transport = "auto";
+
+    @Option(
+        names = "--algorithm",
+        paramLabel = "NAME",
+        defaultValue = "auto",
+        description =
+            "auto, ring, tree, halving_doubling, direct or hierarchical (default:"
+                + " ${DEFAULT-VALUE})")
+    private String algorithm = "auto";
 
     @Option(
         names = "--samples",
@@ -176,7 +186,14 @@ final class BenchCommand extends CommandGroup {
                 + "; leave it out, or write shm or tcp for ranks that are processes");
       }
       return new BenchmarkOptions(
-          measured, bytes, type, samples, warmup, wanted, timeoutSeconds * 1000L);
+          measured,
+          bytes,
+          type,
+          samples,
+          warmup,
+          wanted,
+          choice("--algorithm", algorithm, Algorithm.values()),
+          timeoutSeconds * 1000L);
     }
 
     private static void requireFrom(String option, int value, int least) {

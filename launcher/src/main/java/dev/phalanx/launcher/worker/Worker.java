@@ -1,6 +1,8 @@
 package dev.phalanx.launcher.worker;
 
 import dev.phalanx.collectives.Communicator;
+import dev.phalanx.collectives.GroupOptions;
+import dev.phalanx.collectives.algorithm.Algorithm;
 import dev.phalanx.launcher.ExitStatus;
 import dev.phalanx.launcher.Failure;
 import dev.phalanx.launcher.Failures;
@@ -14,7 +16,6 @@ import dev.phalanx.trainer.TrainingJob;
 import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.config.JobConfigParser;
 import java.io.IOException;
-import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -55,24 +56,26 @@ final class Worker {
   ExitStatus run() throws InterruptedException {
     RankWork work;
     JobConfig.Transport transport;
-    Duration timeout;
+    GroupOptions groups;
     if (assignment.task() == Assignment.Task.BENCHMARK) {
       BenchmarkOptions options = BenchmarkOptions.parse(assignment.plan());
       transport = options.transport();
-      timeout = options.timeout();
+      groups = new GroupOptions(options.algorithm(), options.timeout());
       work = (rank, world, listener) -> measure(rank, world, options);
     } else {
       JobConfig config = JobConfigParser.parse("the plan", assignment.plan()).config();
       transport = config.communication().transport();
-      timeout = config.communication().timeout();
+      groups =
+          new GroupOptions(
+              Algorithm.valueOf(config.communication().algorithm().name()),
+              config.communication().timeout());
       work = (rank, world, listener) -> train(rank, world, listener, config);
     }
-    try (Worlds worlds = Worlds.of(assignment, transport, timeout)) {
-      if (assignment.ranks().size() == 1) {
-        runRank(assignment.ranks().get(0), work, worlds);
-      } else {
-        runRanks(work, worlds);
-      }
+    Worlds worlds = Worlds.of(assignment, transport, groups);
+    if (assignment.ranks().size() == 1) {
+      runRank(assignment.ranks().get(0), work, worlds);
+    } else {
+      runRanks(work, worlds);
     }
     ExitStatus failure = firstFailure.get();
     return failure == null ? ExitStatus.DONE : failure;

@@ -1,6 +1,5 @@
 package dev.phalanx.trainer.config;
 
-import dev.phalanx.trainer.config.JobConfig.Algorithm;
 import dev.phalanx.trainer.config.JobConfig.Compression;
 import dev.phalanx.trainer.config.JobConfig.DeviceKind;
 import dev.phalanx.trainer.config.JobConfig.EngineKind;
@@ -19,7 +18,6 @@ import java.util.Set;
 final class FeatureAvailability {
   private static final Set<Transport> TRANSPORTS =
       EnumSet.of(Transport.AUTO, Transport.INPROCESS, Transport.SHM, Transport.TCP);
-  private static final Set<Algorithm> ALGORITHMS = EnumSet.of(Algorithm.AUTO, Algorithm.RING);
 
   private final Problems problems;
   private final Positions positions;
@@ -103,12 +101,6 @@ final class FeatureAvailability {
         TRANSPORTS.contains(transport),
         "communication.transport",
         "transport " + transport.label(),
-        "auto");
-    Algorithm algorithm = communication.algorithm();
-    require(
-        ALGORITHMS.contains(algorithm),
-        "communication.algorithm",
-        "algorithm " + algorithm.label(),
         "auto");
     Compression compression = communication.compression();
     require(

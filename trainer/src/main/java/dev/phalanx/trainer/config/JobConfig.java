@@ -362,7 +362,8 @@ public record JobConfig(
     RING,
     TREE,
     HALVING_DOUBLING,
-    DIRECT
+    DIRECT,
+    HIERARCHICAL
   }
 
   /** What is done to gradients before they are sent. */

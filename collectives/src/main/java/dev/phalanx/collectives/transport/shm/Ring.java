@@ -68,8 +68,8 @@ final class Ring {
   /**
    * Longer payloads are no faster; an empty ring takes a quarter of it wherever its frames begin.
    */
-  int longestPayload() {
-    return Math.min(capacity / 4, LONGEST_PAYLOAD);
+  static int longestPayload(int ringBytes) {
+    return Math.min(ringBytes / 4, LONGEST_PAYLOAD);
   }
 
   // ------------------------------------------------------------------------------------ writer

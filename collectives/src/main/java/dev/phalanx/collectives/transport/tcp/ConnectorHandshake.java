@@ -2,10 +2,12 @@ package dev.phalanx.collectives.transport.tcp;
 
 import dev.phalanx.collectives.CollectiveException;
 import dev.phalanx.collectives.rendezvous.JobToken;
+import dev.phalanx.collectives.transport.PeerLostException;
 import io.netty.buffer.ByteBuf;
-import io.netty.channel.Channel;
 import io.netty.channel.ChannelHandlerContext;
 import io.netty.handler.codec.ByteToMessageDecoder;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 
@@ -13,20 +15,21 @@ import java.util.concurrent.CompletableFuture;
 final class ConnectorHandshake extends ByteToMessageDecoder {
   private enum State {
     GREETING,
-    PROOF,
+    ANSWER,
     DONE
   }
 
   private final JobToken token;
   private final Hello hello;
-  private final CompletableFuture<Channel> connected;
+  private final CompletableFuture<PeerSocket> connected;
   private final byte[] challenge = Hello.newChallenge();
   private State state = State.GREETING;
 
   /**
-   * @param connected gets the channel, with reading switched off, or the reason why there is none
+   * @param connected gets the connection, or the reason why there is none; nothing where the other
+   *     side opens one itself
    */
-  ConnectorHandshake(JobToken token, Hello hello, CompletableFuture<Channel> connected) {
+  ConnectorHandshake(JobToken token, Hello hello, CompletableFuture<PeerSocket> connected) {
     this.token = token;
     this.hello = hello;
     this.connected = connected;
@@ -37,18 +40,22 @@ final class ConnectorHandshake extends ByteToMessageDecoder {
     switch (state) {
       case GREETING -> {
         if (in.readableBytes() >= Hello.GREETING_BYTES) {
-          state = State.PROOF;
+          state = State.ANSWER;
           answer(context, in);
         }
       }
-      case PROOF -> {
-        if (in.readableBytes() >= Hello.PROOF_BYTES) {
+      case ANSWER -> {
+        int readable = in.readableBytes();
+        if (readable >= Hello.ANSWER_BYTES
+            && readable
+                >= Hello.ANSWER_BYTES
+                    + in.getUnsignedShort(in.readerIndex() + Hello.ANSWER_BYTES - 2)) {
           state = State.DONE;
           verify(context, in);
         }
       }
       case DONE -> {
-        // Frames wait here until a reader takes this handler's place.
+        // The rest is the link's.
       }
     }
   }
@@ -76,8 +83,19 @@ final class ConnectorHandshake extends ByteToMessageDecoder {
       fail(context, "does not hold this job's token");
       return;
     }
-    context.channel().config().setAutoRead(false);
-    connected.complete(context.channel());
+    context.channel().config().setAutoRead(false); // what comes next is the link's
+    int kind = in.readUnsignedByte();
+    String reason = in.readCharSequence(in.readUnsignedShort(), StandardCharsets.UTF_8).toString();
+    if (kind == Meeting.Answer.Kind.WELCOME.ordinal()) {
+      ByteBuffer surplus = ByteBuffer.allocate(in.readableBytes());
+      in.readBytes(surplus);
+      RawSocketChannel.release(context.channel(), surplus.flip(), connected);
+    } else if (kind == Meeting.Answer.Kind.OVER.ordinal()) {
+      connected.completeExceptionally(new PeerLostException(hello.to(), reason));
+      context.close();
+    } else {
+      context.close();
+    }
   }
 
   private void fail(ChannelHandlerContext context, String reason) {

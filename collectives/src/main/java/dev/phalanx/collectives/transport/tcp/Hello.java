@@ -1,6 +1,7 @@
 package dev.phalanx.collectives.transport.tcp;
 
 import dev.phalanx.collectives.rendezvous.JobToken;
+import dev.phalanx.collectives.transport.GroupId;
 import io.netty.buffer.ByteBuf;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
@@ -15,7 +16,7 @@ import java.util.Arrays;
  *   listening rank                      connecting rank
  *        | -- magic, challenge ----------------> |
  *        | <- magic, who, challenge, proof ----- |
- *        | -- proof ---------------------------> |
+ *        | -- proof, answer -------------------> |
  * </pre>
  *
  * @param from the connecting rank
@@ -27,8 +28,12 @@ record Hello(GroupId group, int from, int to) {
   private static final byte[] MAGIC = "PHLX".getBytes(StandardCharsets.US_ASCII);
   private static final int VERSION = 1;
   static final int MAGIC_BYTES = 8;
+
+  /** A proof, the kind of the answer and the length of the reason that follows. */
+  static final int ANSWER_BYTES = PROOF_BYTES + 1 + 2;
+
   static final int GREETING_BYTES = MAGIC_BYTES + CHALLENGE_BYTES;
-  static final int HELLO_BYTES = MAGIC_BYTES + 16 + CHALLENGE_BYTES + PROOF_BYTES;
+  static final int HELLO_BYTES = MAGIC_BYTES + 20 + CHALLENGE_BYTES + PROOF_BYTES;
 
   static byte[] newChallenge() {
     byte[] challenge = new byte[CHALLENGE_BYTES];
@@ -64,11 +69,11 @@ record Hello(GroupId group, int from, int to) {
   }
 
   void write(ByteBuf out) {
-    out.writeInt(group.number()).writeInt(group.generation()).writeInt(from).writeInt(to);
+    out.writeLong(group.number()).writeInt(group.generation()).writeInt(from).writeInt(to);
   }
 
   static Hello read(ByteBuf in) {
-    return new Hello(new GroupId(in.readInt(), in.readInt()), in.readInt(), in.readInt());
+    return new Hello(new GroupId(in.readLong(), in.readInt()), in.readInt(), in.readInt());
   }
 
   byte[] connectorProof(JobToken token, byte[] challenge) {

@@ -2,11 +2,14 @@ package dev.phalanx.collectives.transport.tcp;
 
 import dev.phalanx.collectives.rendezvous.JobToken;
 import io.netty.buffer.ByteBuf;
-import io.netty.channel.Channel;
+import io.netty.channel.ChannelFuture;
+import io.netty.channel.ChannelFutureListener;
 import io.netty.channel.ChannelHandlerContext;
 import io.netty.handler.codec.ByteToMessageDecoder;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
 import java.util.List;
-import java.util.function.BiConsumer;
+import java.util.function.Function;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -17,17 +20,19 @@ import org.slf4j.LoggerFactory;
 final class ListenerHandshake extends ByteToMessageDecoder {
   private static final Logger LOGGER = LoggerFactory.getLogger(ListenerHandshake.class);
 
+  private static final int LONGEST_REASON_BYTES = 8192;
+
   private final JobToken token;
-  private final BiConsumer<Hello, Channel> accepted;
+  private final Function<Hello, Meeting> meetings;
   private final byte[] challenge = Hello.newChallenge();
   private boolean isDone;
 
   /**
-   * @param accepted called once, on the event loop, with reading switched off
+   * @param meetings where the connections of two ranks meet
    */
-  ListenerHandshake(JobToken token, BiConsumer<Hello, Channel> accepted) {
+  ListenerHandshake(JobToken token, Function<Hello, Meeting> meetings) {
     this.token = token;
-    this.accepted = accepted;
+    this.meetings = meetings;
   }
 
   @Override
@@ -58,10 +63,27 @@ final class ListenerHandshake extends ByteToMessageDecoder {
       refuse(context, "does not hold this job's token");
       return;
     }
+    Meeting meeting = meetings.apply(hello);
+    Meeting.Answer answer = meeting.arrive(hello.from() > hello.to());
     context.channel().config().setAutoRead(false);
-    context.writeAndFlush(
-        context.alloc().buffer().writeBytes(hello.listenerProof(token, theirChallenge)));
-    accepted.accept(hello, context.channel());
+    byte[] reason = answer.reason().getBytes(StandardCharsets.UTF_8);
+    int length = Math.min(reason.length, LONGEST_REASON_BYTES);
+    ChannelFuture answered =
+        context.writeAndFlush(
+            context
+                .alloc()
+                .buffer()
+                .writeBytes(hello.listenerProof(token, theirChallenge))
+                .writeByte(answer.kind().ordinal())
+                .writeShort(length)
+                .writeBytes(reason, 0, length));
+    if (answer.kind() == Meeting.Answer.Kind.WELCOME) {
+      answered.addListener(
+          done ->
+              RawSocketChannel.release(context.channel(), ByteBuffer.allocate(0), meeting.met()));
+    } else {
+      answered.addListener(ChannelFutureListener.CLOSE);
+    }
   }
 
   private static void refuse(ChannelHandlerContext context, String reason) {

@@ -3,9 +3,12 @@ package dev.phalanx.collectives.transport.shm;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.phalanx.collectives.CollectiveException;
 import dev.phalanx.collectives.CollectiveTimeoutException;
 import dev.phalanx.collectives.rendezvous.JobToken;
 import dev.phalanx.collectives.transport.Deadline;
+import dev.phalanx.collectives.transport.GroupId;
+import dev.phalanx.collectives.transport.Link;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
@@ -13,6 +16,7 @@ import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.TimeUnit;
@@ -37,9 +41,9 @@ final class SharedMemoryEndpointTest {
     return folders().stream().filter(folder -> !before.contains(folder)).toList();
   }
 
-  private static SharedMemoryTransport connect(SharedMemoryEndpoint endpoint) {
+  private static List<Link> connect(SharedMemoryEndpoint endpoint) {
     try {
-      return endpoint.connect(Deadline.after(Duration.ofSeconds(20)));
+      return endpoint.connect(Deadline.after(Duration.ofSeconds(20)), peer -> Optional.empty());
     } catch (IOException | InterruptedException e) {
       throw new CompletionException(e);
     }
@@ -47,30 +51,26 @@ final class SharedMemoryEndpointTest {
 
   @Test
   void nothingHasANameOnceAllAreConnected() throws Exception {
-    SharedMemoryEndpoint first = SharedMemoryEndpoint.create(token, 0, 2);
-    SharedMemoryEndpoint second = SharedMemoryEndpoint.create(token, 1, 2);
+    SharedMemoryEndpoint first = SharedMemoryEndpoint.create(token, GroupId.WORLD, 0, 2);
+    SharedMemoryEndpoint second = SharedMemoryEndpoint.create(token, GroupId.WORLD, 1, 2);
     assertThat(newFolders()).hasSize(1);
     assertThat(newFolders().get(0).toString()).doesNotContain(token.hex().substring(0, 16));
     assertThat(PosixFilePermissions.toString(Files.getPosixFilePermissions(newFolders().get(0))))
         .isEqualTo("rwx------");
-    CompletableFuture<SharedMemoryTransport> other =
-        CompletableFuture.supplyAsync(() -> connect(second));
-    try (SharedMemoryTransport one = connect(first);
-        SharedMemoryTransport two = other.get(20, TimeUnit.SECONDS)) {
-      assertThat(one.size()).isEqualTo(2);
-      assertThat(two.rank()).isEqualTo(1);
-    }
+    CompletableFuture<List<Link>> other = CompletableFuture.supplyAsync(() -> connect(second));
+    assertThat(connect(first)).hasSize(2);
+    assertThat(other.get(20, TimeUnit.SECONDS)).hasSize(2);
     assertThat(newFolders()).isEmpty();
   }
 
   @Test
   void theRankThatDoesNotComeIsNamedAndTheRestIsCleanedUp() throws Exception {
-    SharedMemoryEndpoint first = SharedMemoryEndpoint.create(token, 0, 3);
-    SharedMemoryEndpoint second = SharedMemoryEndpoint.create(token, 1, 3);
-    SharedMemoryEndpoint.create(token, 2, 3);
-    CompletableFuture<SharedMemoryTransport> other =
-        CompletableFuture.supplyAsync(() -> connect(second));
-    assertThatThrownBy(() -> first.connect(Deadline.after(Duration.ofMillis(500))))
+    SharedMemoryEndpoint first = SharedMemoryEndpoint.create(token, GroupId.WORLD, 0, 3);
+    SharedMemoryEndpoint second = SharedMemoryEndpoint.create(token, GroupId.WORLD, 1, 3);
+    SharedMemoryEndpoint.create(token, GroupId.WORLD, 2, 3);
+    CompletableFuture<List<Link>> other = CompletableFuture.supplyAsync(() -> connect(second));
+    assertThatThrownBy(
+            () -> first.connect(Deadline.after(Duration.ofMillis(500)), peer -> Optional.empty()))
         .isInstanceOf(CollectiveTimeoutException.class)
         .hasMessageContaining("rank 2 has not mapped");
     other.cancel(true);
@@ -79,11 +79,23 @@ final class SharedMemoryEndpointTest {
   }
 
   @Test
+  void aRankThatIsLostMeanwhileIsNamedAtOnce() throws Exception {
+    try (SharedMemoryEndpoint first = SharedMemoryEndpoint.create(token, GroupId.WORLD, 0, 2)) {
+      assertThatThrownBy(
+              () ->
+                  first.connect(
+                      Deadline.after(Duration.ofSeconds(20)), peer -> Optional.of("is gone")))
+          .isInstanceOf(CollectiveException.class)
+          .hasMessageContaining("rank 1 is gone");
+    }
+  }
+
+  @Test
   void aSecondRankOfTheSameNumberIsRefused() throws Exception {
-    try (SharedMemoryEndpoint first = SharedMemoryEndpoint.create(token, 0, 2)) {
-      assertThatThrownBy(() -> SharedMemoryEndpoint.create(token, 0, 2))
+    try (SharedMemoryEndpoint first = SharedMemoryEndpoint.create(token, GroupId.WORLD, 0, 2)) {
+      assertThatThrownBy(() -> SharedMemoryEndpoint.create(token, GroupId.WORLD, 0, 2))
           .isInstanceOf(IOException.class)
-          .hasMessageContaining("rank 0");
+          .hasMessageContaining("rank-0");
       assertThat(first).isNotNull();
     }
   }

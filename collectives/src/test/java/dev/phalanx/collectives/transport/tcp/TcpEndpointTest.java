@@ -4,12 +4,15 @@ import static java.util.concurrent.TimeUnit.SECONDS;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import dev.phalanx.collectives.CollectiveException;
-import dev.phalanx.collectives.CollectiveTimeoutException;
 import dev.phalanx.collectives.rendezvous.JobToken;
+import dev.phalanx.collectives.transport.Call;
 import dev.phalanx.collectives.transport.Deadline;
 import dev.phalanx.collectives.transport.Frame;
+import dev.phalanx.collectives.transport.GroupId;
+import dev.phalanx.collectives.transport.Message;
+import dev.phalanx.collectives.transport.Operation;
 import dev.phalanx.collectives.transport.PeerLostException;
+import dev.phalanx.collectives.transport.Topology;
 import dev.phalanx.collectives.transport.Transport;
 import java.io.DataInputStream;
 import java.io.DataOutputStream;
@@ -17,11 +20,10 @@ import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
+import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.Future;
-import java.util.concurrent.FutureTask;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
@@ -36,15 +38,12 @@ final class TcpEndpointTest {
     return TcpEndpoint.listen(LOOPBACK, secret, name);
   }
 
-  private static Future<Transport> connect(
+  private static Transport transport(
       TcpEndpoint endpoint, int rank, List<InetSocketAddress> members, Duration timeout) {
-    FutureTask<Transport> task =
-        new FutureTask<>(
-            () -> endpoint.connect(GroupId.WORLD, rank, members, Deadline.after(timeout)));
-    Thread thread = new Thread(task, "connecting-" + rank);
-    thread.setDaemon(true);
-    thread.start();
-    return task;
+    return new Transport(
+        rank,
+        Topology.ofOneHost("tcp", members.size(), TcpEndpoint.COST, TcpEndpoint.PIECE_BYTES),
+        endpoint.links(GroupId.WORLD, rank, members, timeout));
   }
 
   @Test
@@ -52,24 +51,25 @@ final class TcpEndpointTest {
     try (TcpEndpoint listening = endpoint(token, "a");
         TcpEndpoint stranger = endpoint(JobToken.random(), "b")) {
       List<InetSocketAddress> members = List.of(listening.address(), stranger.address());
-      assertThatThrownBy(() -> stranger.connect(GroupId.WORLD, 1, members, Deadline.after(LONG)))
-          .isInstanceOf(CollectiveException.class)
-          .hasMessageContaining("rank 1 connecting to rank 0")
-          .hasMessageContaining("another job");
+      try (Transport transport = transport(stranger, 1, members, LONG)) {
+        assertThatThrownBy(() -> transport.receive(0, null, Deadline.after(LONG)))
+            .isInstanceOf(PeerLostException.class)
+            .hasMessageContaining("rank 1 connecting to rank 0")
+            .hasMessageContaining("another job");
+      }
     }
   }
 
   @Test
-  void aRankThatDoesNotConnectIsNamed() throws Exception {
+  void aRankThatDoesNotListenIsNamed() throws Exception {
     try (TcpEndpoint listening = endpoint(token, "a")) {
       List<InetSocketAddress> members =
           List.of(listening.address(), new InetSocketAddress(LOOPBACK, 1));
-      assertThatThrownBy(
-              () ->
-                  listening.connect(
-                      GroupId.WORLD, 0, members, Deadline.after(Duration.ofMillis(200))))
-          .isInstanceOf(CollectiveTimeoutException.class)
-          .hasMessageContaining("no connection with rank 1");
+      try (Transport transport = transport(listening, 0, members, LONG)) {
+        assertThatThrownBy(() -> transport.receive(1, null, Deadline.after(LONG)))
+            .isInstanceOf(PeerLostException.class)
+            .hasMessageContaining("cannot be reached");
+      }
     }
   }
 
@@ -86,10 +86,12 @@ final class TcpEndpointTest {
                 byte[] magic = {'P', 'H', 'L', 'X', 0, 1, 'L', 0};
                 out.write(magic);
                 out.write(new byte[Hello.CHALLENGE_BYTES]);
-                in.readNBytes(Hello.MAGIC_BYTES + 16);
+                in.readNBytes(Hello.MAGIC_BYTES + 20);
                 byte[] challenge = in.readNBytes(Hello.CHALLENGE_BYTES);
                 in.readNBytes(Hello.PROOF_BYTES);
                 out.write(new Hello(GroupId.WORLD, 1, 0).listenerProof(token, challenge));
+                out.writeByte(Meeting.Answer.Kind.WELCOME.ordinal());
+                out.writeShort(0);
                 peer.complete(socket);
               } catch (Exception e) {
                 peer.completeExceptionally(e);
@@ -99,12 +101,14 @@ final class TcpEndpointTest {
     accepting.setDaemon(true);
     accepting.start();
     TcpEndpoint endpoint = endpoint(token, "a");
-    return connect(
+    Transport transport =
+        transport(
             endpoint,
             1,
             List.of((InetSocketAddress) server.getLocalSocketAddress(), endpoint.address()),
-            LONG)
-        .get(30, SECONDS);
+            LONG);
+    assertThat(transport.receive(0, null, Deadline.after(Duration.ofMillis(1)))).isNull();
+    return transport;
   }
 
   @Test
@@ -112,7 +116,7 @@ final class TcpEndpointTest {
     CompletableFuture<Socket> peer = new CompletableFuture<>();
     try (Transport transport = connectedTo(peer)) {
       peer.get(30, SECONDS).close();
-      assertThatThrownBy(() -> transport.receive(0, Deadline.after(LONG)))
+      assertThatThrownBy(() -> transport.receive(0, null, Deadline.after(LONG)))
           .isInstanceOf(PeerLostException.class)
           .hasMessageContaining("closed without a farewell");
     }
@@ -132,7 +136,7 @@ final class TcpEndpointTest {
       out.writeInt(12345); // a checksum that four zeros do not have
       out.writeInt(0); // reserved
       out.writeInt(0); // the payload
-      assertThatThrownBy(() -> transport.receive(0, Deadline.after(LONG)))
+      assertThatThrownBy(() -> transport.receive(0, null, Deadline.after(LONG)))
           .isInstanceOf(PeerLostException.class)
           .hasMessageContaining("damaged frame of all_reduce #0");
     }
@@ -146,7 +150,7 @@ final class TcpEndpointTest {
       out.write(new byte[] {Frame.DATA, 0, 0, 0});
       out.writeInt(Integer.MAX_VALUE);
       out.write(new byte[32]);
-      assertThatThrownBy(() -> transport.receive(0, Deadline.after(LONG)))
+      assertThatThrownBy(() -> transport.receive(0, null, Deadline.after(LONG)))
           .isInstanceOf(PeerLostException.class)
           .hasMessageContaining("2147483647 bytes");
     }
@@ -160,10 +164,17 @@ final class TcpEndpointTest {
         socket.getOutputStream().write(new byte[5000]);
       }
       List<InetSocketAddress> members = List.of(first.address(), second.address());
-      Future<Transport> one = connect(first, 0, members, LONG);
-      Future<Transport> other = connect(second, 1, members, LONG);
-      assertThat(one.get(30, SECONDS).size()).isEqualTo(2);
-      assertThat(other.get(30, SECONDS).size()).isEqualTo(2);
+      try (Transport one = transport(first, 0, members, LONG);
+          Transport other = transport(second, 1, members, LONG)) {
+        Call call = new Call(7, Operation.BARRIER, null, null, -1, 0);
+        one.send(1, call, 0, ByteBuffer.allocateDirect(3));
+        one.flush(Deadline.after(LONG));
+        try (Message message = other.receive(0, null, Deadline.after(LONG))) {
+          assertThat(message).isNotNull();
+          assertThat(message.call()).isEqualTo(call);
+          assertThat(message.payload().remaining()).isEqualTo(3);
+        }
+      }
     }
   }
 }

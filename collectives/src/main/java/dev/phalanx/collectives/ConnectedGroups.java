@@ -1,0 +1,268 @@
+package dev.phalanx.collectives;
+
+import dev.phalanx.collectives.rendezvous.JobToken;
+import dev.phalanx.collectives.rendezvous.Members;
+import dev.phalanx.collectives.rendezvous.Membership;
+import dev.phalanx.collectives.rendezvous.RankAddress;
+import dev.phalanx.collectives.rendezvous.RendezvousClient;
+import dev.phalanx.collectives.transport.Deadline;
+import dev.phalanx.collectives.transport.GroupId;
+import dev.phalanx.collectives.transport.Link;
+import dev.phalanx.collectives.transport.LinkCost;
+import dev.phalanx.collectives.transport.SharedMemory;
+import dev.phalanx.collectives.transport.Topology;
+import dev.phalanx.collectives.transport.Transport;
+import dev.phalanx.collectives.transport.shm.SharedMemoryEndpoint;
+import dev.phalanx.collectives.transport.tcp.TcpEndpoint;
+import java.io.IOException;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.stream.IntStream;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * A job whose ranks are processes, seen from one of them. They meet at a {@code RendezvousServer},
+ * then talk over shared memory within a host and over TCP between hosts.
+ */
+public final class ConnectedGroups implements ProcessGroups {
+  private static final Logger LOGGER = LoggerFactory.getLogger(ConnectedGroups.class);
+  private static final String WORLD = "world";
+
+  /**
+   * As whom and where a rank joins.
+   *
+   * @param fingerprint of what all ranks must have in common, the plan above all
+   * @param rendezvous where the job's server listens
+   * @param address where this rank accepts connections; the loopback address on one host
+   */
+  public record Joining(
+      int rank,
+      int worldSize,
+      String fingerprint,
+      InetSocketAddress rendezvous,
+      InetAddress address,
+      JobToken token,
+      TransportKind transport) {}
+
+  private record Member(GroupMembers group, Transport transport) {}
+
+  private final Joining joining;
+  private final GroupOptions options;
+  private final TcpEndpoint endpoint;
+  private final Members members;
+  private final Map<Integer, String> losses = new ConcurrentHashMap<>(); // by rank of the job
+  private final List<Member> open = new CopyOnWriteArrayList<>();
+
+  private ConnectedGroups(
+      Joining joining, GroupOptions options, TcpEndpoint endpoint, Members members) {
+    this.joining = joining;
+    this.options = options;
+    this.endpoint = endpoint;
+    this.members = members;
+    members.onLost(lost -> lost(lost.rank(), lost.reason()));
+  }
+
+  /**
+   * Meets the job's other ranks; blocks until all have come.
+   *
+   * @throws IOException where no port can be listened on
+   * @throws CollectiveException where the ranks do not come together; a {@code RendezvousException}
+   *     as a rule
+   */
+  public static ConnectedGroups join(Joining joining, GroupOptions options)
+      throws IOException, InterruptedException {
+    TcpEndpoint endpoint =
+        TcpEndpoint.listen(joining.address(), joining.token(), "rank-" + joining.rank() + "-tcp");
+    try {
+      long start = System.nanoTime();
+      Members members =
+          RendezvousClient.join(
+              joining.rendezvous(),
+              new Membership(
+                  joining.rank(),
+                  joining.worldSize(),
+                  joining.fingerprint(),
+                  endpoint.address(),
+                  sharedMemory(joining)),
+              joining.token(),
+              options.timeout());
+      LOGGER.info(
+          "rank {}/{}: all have come after {} ms",
+          joining.rank(),
+          joining.worldSize(),
+          (System.nanoTime() - start) / 1_000_000);
+      return new ConnectedGroups(joining, options, endpoint, members);
+    } catch (RuntimeException | InterruptedException e) {
+      endpoint.close();
+      throw e;
+    }
+  }
+
+  /** What tells ranks that can share memory with this one from others. */
+  private static Optional<String> sharedMemory(Joining joining) {
+    if (joining.transport() == TransportKind.TCP) {
+      return Optional.empty();
+    }
+    Optional<String> host = SharedMemoryEndpoint.hostIdentity();
+    if (host.isPresent() && !SharedMemoryEndpoint.hasRoomFor(joining.worldSize())) {
+      LOGGER.warn(
+          "rank {}: there is too little shared memory for {} ranks, so it talks over TCP. Give the"
+              + " host or container more of it.",
+          joining.rank(),
+          joining.worldSize());
+      return Optional.empty();
+    }
+    return host;
+  }
+
+  private void lost(int rank, String reason) {
+    losses.putIfAbsent(rank, reason);
+    for (Member member : open) {
+      int peer = member.group().ranks().indexOf(rank);
+      if (peer >= 0) {
+        member.transport().lost(peer, reason);
+      }
+    }
+  }
+
+  @Override
+  public int rank() {
+    return joining.rank();
+  }
+
+  @Override
+  public int worldSize() {
+    return joining.worldSize();
+  }
+
+  @Override
+  public Communicator world() throws IOException, InterruptedException {
+    return group(WORLD, IntStream.range(0, worldSize()).boxed().toList());
+  }
+
+  @Override
+  public Communicator group(String name, List<Integer> ranks)
+      throws IOException, InterruptedException {
+    GroupMembers group = new GroupMembers(name, ranks, rank(), worldSize());
+    Transport transport = transport(group);
+    Member member = new Member(group, transport);
+    open.removeIf(other -> other.transport().isClosed());
+    open.add(member);
+    losses.forEach(this::lost); // of before it was there
+    return new QueuedCommunicator(group, transport, options, members.statusBoard());
+  }
+
+  private Transport transport(GroupMembers group) throws IOException, InterruptedException {
+    long start = System.nanoTime();
+    GroupId id = GroupId.of(group.name(), group.ranks(), 0);
+    List<RankAddress> all = group.ranks().stream().map(members.ranks()::get).toList();
+    RankAddress self = all.get(group.ownIndex());
+    List<Integer> hosts = hosts(all);
+    List<Integer> neighbours =
+        IntStream.range(0, all.size())
+            .filter(peer -> canShareMemory(all.get(peer), self))
+            .boxed()
+            .toList();
+    boolean isOneHost = neighbours.size() == all.size();
+    if (joining.transport() == TransportKind.SHM && !isOneHost) {
+      throw new CollectiveException(
+          "rank "
+              + rank()
+              + ": communication.transport is shm, but not all ranks can share memory with it."
+              + " Write 'transport: auto' or 'tcp'.");
+    }
+    List<Link> links = List.of();
+    if (!isOneHost || all.size() == 1) {
+      List<InetSocketAddress> addresses = all.stream().map(RankAddress::address).toList();
+      links = endpoint.links(id, group.ownIndex(), addresses, options.timeout());
+    }
+    Optional<SharedMemory> blocks = Optional.empty();
+    if (neighbours.size() > 1) {
+      try (SharedMemoryEndpoint memory =
+          SharedMemoryEndpoint.create(
+              joining.token(), id, neighbours.indexOf(group.ownIndex()), neighbours.size())) {
+        List<Link> near =
+            memory.connect(
+                Deadline.after(options.timeout()),
+                local -> Optional.ofNullable(losses.get(group.ranks().get(neighbours.get(local)))));
+        links = isOneHost ? near : mixed(links, neighbours, near);
+        blocks = isOneHost ? Optional.of(memory.blocks()) : Optional.empty();
+      }
+    }
+    LOGGER.info(
+        "rank {}/{}: group {} of ranks {} is set up after {} ms, {} of them over shared memory",
+        rank(),
+        worldSize(),
+        group.name(),
+        group.ranks(),
+        (System.nanoTime() - start) / 1_000_000,
+        neighbours.size() - 1);
+    return new Transport(group.ownIndex(), topology(all, hosts), links, blocks);
+  }
+
+  private static List<Link> mixed(List<Link> far, List<Integer> neighbours, List<Link> near) {
+    List<Link> links = new ArrayList<>(far);
+    for (int local = 0; local < near.size(); local++) {
+      links.set(neighbours.get(local), near.get(local));
+    }
+    return links;
+  }
+
+  private static boolean canShareMemory(RankAddress one, RankAddress other) {
+    return one.sharedMemory().isPresent() && one.sharedMemory().equals(other.sharedMemory());
+  }
+
+  /** Ranks that share memory, or have one address, are on one host. */
+  private static List<Integer> hosts(List<RankAddress> all) {
+    List<Integer> hosts = new ArrayList<>();
+    for (RankAddress rank : all) {
+      int host = 0;
+      while (host < hosts.size() && !isSameHost(all.get(host), rank)) {
+        host++;
+      }
+      hosts.add(host < hosts.size() ? hosts.get(host) : host);
+    }
+    return hosts;
+  }
+
+  private static boolean isSameHost(RankAddress one, RankAddress other) {
+    return canShareMemory(one, other)
+        || one.address().getAddress().equals(other.address().getAddress());
+  }
+
+  private static Topology topology(List<RankAddress> all, List<Integer> hosts) {
+    boolean allShareWithinHosts = true;
+    boolean isOneHost = hosts.stream().distinct().count() == 1;
+    int most = 1;
+    for (int host : hosts) {
+      List<RankAddress> local =
+          IntStream.range(0, all.size())
+              .filter(rank -> hosts.get(rank) == host)
+              .mapToObj(all::get)
+              .toList();
+      allShareWithinHosts &= local.stream().allMatch(rank -> canShareMemory(rank, local.get(0)));
+      most = Math.max(most, local.size());
+    }
+    LinkCost within = allShareWithinHosts ? SharedMemoryEndpoint.COST : TcpEndpoint.COST;
+    String name = !allShareWithinHosts ? "tcp" : isOneHost ? "shm" : "shm+tcp";
+    int piece =
+        allShareWithinHosts && most > 1
+            ? SharedMemoryEndpoint.pieceBytes(most)
+            : TcpEndpoint.PIECE_BYTES;
+    return new Topology(
+        isOneHost || most > 1 ? name : "tcp", hosts, within, TcpEndpoint.COST, piece);
+  }
+
+  @Override
+  public void close() {
+    endpoint.close();
+    members.close();
+  }
+}

@@ -1,0 +1,43 @@
+package dev.phalanx.collectives;
+
+import java.util.HashSet;
+import java.util.List;
+import java.util.stream.IntStream;
+
+/**
+ * A group's name and ranks, seen from one of them.
+ *
+ * @param ranks of the job, in the order of their numbers in the group
+ * @param rank this one's number in the job
+ */
+public record GroupMembers(String name, List<Integer> ranks, int rank, int worldSize) {
+  /**
+   * @throws IllegalArgumentException where these ranks are no group, or this one is not in it
+   */
+  public GroupMembers {
+    ranks = List.copyOf(ranks);
+    if (!ranks.contains(rank)) {
+      throw new IllegalArgumentException(
+          "Rank " + rank + " is not in group " + name + " of ranks " + ranks);
+    }
+    if (new HashSet<>(ranks).size() != ranks.size()) {
+      throw new IllegalArgumentException("Group " + name + " has a rank twice: " + ranks);
+    }
+    for (int one : ranks) {
+      if (one < 0 || one >= worldSize) {
+        throw new IllegalArgumentException(
+            "Group " + name + " has rank " + one + " and the job only " + worldSize + " ranks");
+      }
+    }
+  }
+
+  /** A group of which only the name and the size matter, all ranks of a job. */
+  public static GroupMembers world(String name, int rank, int size) {
+    return new GroupMembers(name, IntStream.range(0, size).boxed().toList(), rank, size);
+  }
+
+  /** This rank's number in the group. */
+  public int ownIndex() {
+    return ranks.indexOf(rank);
+  }
+}

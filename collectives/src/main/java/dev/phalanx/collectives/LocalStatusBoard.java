@@ -1,0 +1,32 @@
+package dev.phalanx.collectives;
+
+import java.util.List;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+
+/** The ranks of one JVM. */
+public final class LocalStatusBoard implements StatusBoard {
+  private final Set<Member> members = ConcurrentHashMap.newKeySet();
+
+  @Override
+  public void join(Member member) {
+    members.add(member);
+  }
+
+  @Override
+  public void leave(Member member) {
+    members.remove(member);
+  }
+
+  @Override
+  public List<RankStatus> ask(String group) {
+    return answer().stream().filter(status -> status.group().equals(group)).toList();
+  }
+
+  /** Where all are that have joined; they write their records too. */
+  public List<RankStatus> answer() {
+    List<RankStatus> statuses = members.stream().map(Member::status).toList();
+    members.forEach(Member::writeRecords);
+    return statuses;
+  }
+}

@@ -1,0 +1,45 @@
+package dev.phalanx.collectives;
+
+import java.util.List;
+
+/**
+ * Tells where the ranks of a group are, when one of them has waited in vain: whoever waits for
+ * another that waits itself must not blame it.
+ */
+public interface StatusBoard {
+  /** One rank of one group. Any thread asks, and is answered at once. */
+  interface Member {
+    RankStatus status();
+
+    /** Somebody has waited in vain: the last operations go to the log. */
+    void writeRecords();
+  }
+
+  /** A rank of a group that answers from now on. */
+  void join(Member member);
+
+  /** A rank that has left answers no more. */
+  void leave(Member member);
+
+  /**
+   * Asks all ranks of a group. Those that give no answer within some seconds are missing from the
+   * result.
+   */
+  List<RankStatus> ask(String group) throws InterruptedException;
+
+  /** Nobody answers. */
+  static StatusBoard none() {
+    return new StatusBoard() {
+      @Override
+      public void join(Member member) {}
+
+      @Override
+      public void leave(Member member) {}
+
+      @Override
+      public List<RankStatus> ask(String group) {
+        return List.of();
+      }
+    };
+  }
+}

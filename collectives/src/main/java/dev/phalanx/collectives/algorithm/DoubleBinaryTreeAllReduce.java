@@ -1,0 +1,87 @@
+package dev.phalanx.collectives.algorithm;
+
+import dev.phalanx.collectives.ReduceOperation;
+import dev.phalanx.collectives.transport.LinkCost;
+import dev.phalanx.tensor.Tensor;
+import java.nio.ByteBuffer;
+
+/**
+ * All-reduce over two binary trees (Sanders, Speck and Träff, 2009, "Two-tree algorithms for full
+ * bandwidth broadcast, reduction and scan"): each half of the tensor is reduced to the root of its
+ * tree and sent back down, in pieces that follow each other. Whoever passes on in one tree is a
+ * leaf of the other one, so that all links are busy.
+ *
+ * <p>Cost: 2 ⌈log2 n⌉ (α + b β) + 2 m β, with pieces of b bytes. Where p of its two trees have a
+ * parent for it and it has c children in both together, a rank sends (p + c) m / 2 bytes.
+ */
+public final class DoubleBinaryTreeAllReduce {
+  private DoubleBinaryTreeAllReduce() {}
+
+  static double cost(int ranks, long bytes, int pieceBytes, LinkCost link) {
+    int depth = 32 - Integer.numberOfLeadingZeros(ranks - 1);
+    double piece = Math.min(pieceBytes, bytes / 2.0);
+    return 2 * depth * (link.alphaNanos() + piece * link.betaNanos())
+        + 2 * bytes * link.betaNanos()
+        + 2 * bytes / Math.max(1, piece) * link.alphaNanos();
+  }
+
+  public static void run(Exchange exchange, Tensor tensor, ReduceOperation operation)
+      throws InterruptedException {
+    BinaryTree[] trees = {
+      BinaryTree.first(exchange.rank(), exchange.size()),
+      BinaryTree.second(exchange.rank(), exchange.size())
+    };
+    Chunk[] halves = {
+      exchange.range(tensor, 0, (tensor.elementCount() + 1) / 2),
+      exchange.range(tensor, (tensor.elementCount() + 1) / 2, tensor.elementCount() / 2)
+    };
+    int pieces = Math.max(halves[0].pieces(), halves[1].pieces());
+    for (int piece = 0; piece < pieces; piece++) {
+      for (int half = 0; half < 2; half++) {
+        if (piece < halves[half].pieces()) {
+          up(exchange, trees[half], tensor, operation, halves[half].piece(piece));
+        }
+      }
+    }
+    for (int piece = 0; piece < pieces; piece++) {
+      for (int half = 0; half < 2; half++) {
+        if (piece < halves[half].pieces() && !trees[half].isRoot()) {
+          ByteBuffer values = halves[half].piece(piece);
+          exchange.receive(trees[half].parent(), values);
+          down(exchange, trees[half], values);
+        }
+      }
+    }
+    exchange.flush();
+  }
+
+  private static void up(
+      Exchange exchange,
+      BinaryTree tree,
+      Tensor tensor,
+      ReduceOperation operation,
+      ByteBuffer values)
+      throws InterruptedException {
+    if (tree.left() >= 0) {
+      exchange.receiveAndReduce(tree.left(), tensor.dtype(), operation, values);
+    }
+    if (tree.right() >= 0) {
+      exchange.receiveAndReduce(tree.right(), tensor.dtype(), operation, values);
+    }
+    if (tree.isRoot()) {
+      exchange.finishReduction(tensor.dtype(), operation, values);
+      down(exchange, tree, values);
+    } else {
+      exchange.send(tree.parent(), values);
+    }
+  }
+
+  private static void down(Exchange exchange, BinaryTree tree, ByteBuffer values) {
+    if (tree.left() >= 0) {
+      exchange.send(tree.left(), values);
+    }
+    if (tree.right() >= 0) {
+      exchange.send(tree.right(), values);
+    }
+  }
+}

@@ -1,0 +1,165 @@
+package dev.phalanx.collectives.transport.shm;
+
+import dev.phalanx.collectives.rendezvous.JobToken;
+import dev.phalanx.collectives.transport.GroupId;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.ByteBuffer;
+import java.nio.MappedByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.file.DirectoryStream;
+import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.Files;
+import java.nio.file.LinkOption;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.PosixFileAttributes;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.util.HexFormat;
+import java.util.Optional;
+import java.util.Set;
+
+/**
+ * A group's folder in /dev/shm, which only this user can enter and whose name only the holders of
+ * the job's token can work out. Files are taken out of it as soon as all have mapped them, so that
+ * nothing is left, however the job ends.
+ */
+final class SharedFolder {
+  private static final Path ROOT = Path.of("/dev/shm");
+  private static final String PURPOSE = "phalanx shared memory folder";
+  private static final String OWNER_ONLY = "rwx------";
+
+  private final Path folder;
+
+  SharedFolder(JobToken token, GroupId group) {
+    this.folder =
+        ROOT.resolve(prefix(token) + Long.toHexString(group.number()) + "-" + group.generation());
+  }
+
+  private static String prefix(JobToken token) {
+    return "phalanx-" + HexFormat.of().formatHex(token.prove(new byte[0], PURPOSE), 0, 16) + "-";
+  }
+
+  /** What tells this host's shared memory from all others; empty where there is none. */
+  static Optional<String> hostIdentity() {
+    try {
+      if (!Files.isWritable(ROOT)) {
+        return Optional.empty();
+      }
+      String boot = Files.readString(Path.of("/proc/sys/kernel/random/boot_id")).trim();
+      // Containers of one host have a device each.
+      return Optional.of(boot + "/" + Files.getAttribute(ROOT, "unix:dev"));
+    } catch (IOException | UnsupportedOperationException | IllegalArgumentException e) {
+      return Optional.empty();
+    }
+  }
+
+  static long usableBytes() {
+    try {
+      return Files.getFileStore(ROOT).getUsableSpace();
+    } catch (IOException e) {
+      return 0;
+    }
+  }
+
+  /**
+   * A new file of zeros, its memory taken; others see it when it is complete.
+   *
+   * @throws IOException where there is not enough; the message tells what to do
+   */
+  MappedByteBuffer create(String name, long bytes) throws IOException {
+    Path unfinished = folder.resolve(name + ".new");
+    try {
+      makeFolder();
+      try (FileChannel channel =
+          FileChannel.open(
+              unfinished,
+              Set.of(
+                  StandardOpenOption.CREATE_NEW, StandardOpenOption.READ, StandardOpenOption.WRITE),
+              PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------")))) {
+        fill(channel, bytes);
+        MappedByteBuffer mapped = channel.map(FileChannel.MapMode.READ_WRITE, 0, bytes);
+        Files.createLink(folder.resolve(name), unfinished); // refused where there is one already
+        return mapped;
+      } finally {
+        Files.deleteIfExists(unfinished);
+      }
+    } catch (IOException e) {
+      throw new IOException(
+          name
+              + " cannot take "
+              + bytes
+              + " bytes of shared memory in "
+              + ROOT
+              + ": "
+              + e
+              + ". Give the host or container more of it, or write communication.transport: tcp.",
+          e);
+    }
+  }
+
+  private void makeFolder() throws IOException {
+    try {
+      Files.createDirectory(
+          folder,
+          PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString(OWNER_ONLY)));
+    } catch (FileAlreadyExistsException e) { // another rank was first
+      PosixFileAttributes found =
+          Files.readAttributes(folder, PosixFileAttributes.class, LinkOption.NOFOLLOW_LINKS);
+      if (!found.isDirectory()
+          || !PosixFilePermissions.toString(found.permissions()).equals(OWNER_ONLY)) {
+        throw new IOException(folder + " is not the job's own folder", e);
+      }
+    }
+  }
+
+  /**
+   * Zeros, written and not only a length set: a process that touches a page for which there is no
+   * memory would be killed, while a write is only refused.
+   */
+  private static void fill(FileChannel channel, long bytes) throws IOException {
+    ByteBuffer zeros = ByteBuffer.allocateDirect(1 << 20);
+    for (long done = 0; done < bytes; ) {
+      zeros.clear().limit((int) Math.min(zeros.capacity(), bytes - done));
+      done += channel.write(zeros);
+    }
+  }
+
+  boolean has(String name) {
+    return Files.exists(folder.resolve(name));
+  }
+
+  /** Maps a part of a file that another rank has made. */
+  MappedByteBuffer attach(String name, long offset, long bytes) throws IOException {
+    try (FileChannel channel =
+        FileChannel.open(folder.resolve(name), StandardOpenOption.READ, StandardOpenOption.WRITE)) {
+      return channel.map(FileChannel.MapMode.READ_WRITE, offset, bytes);
+    }
+  }
+
+  /** Deletes a file, and the folder with the last one; what is mapped stays usable. */
+  void hide(String name) throws IOException {
+    Files.deleteIfExists(folder.resolve(name));
+    try {
+      Files.deleteIfExists(folder);
+    } catch (IOException e) {
+      // Not empty: the last one removes it.
+    }
+  }
+
+  /** Removes what a job leaves that ended before its ranks had connected. */
+  static void cleanUp(JobToken token) {
+    try (DirectoryStream<Path> folders = Files.newDirectoryStream(ROOT, prefix(token) + "*")) {
+      for (Path folder : folders) {
+        try (DirectoryStream<Path> files = Files.newDirectoryStream(folder)) {
+          for (Path file : files) {
+            Files.deleteIfExists(file);
+          }
+        }
+        Files.deleteIfExists(folder);
+      }
+    } catch (IOException | UncheckedIOException e) {
+      // As a rule the ranks have deleted everything themselves.
+    }
+  }
+}

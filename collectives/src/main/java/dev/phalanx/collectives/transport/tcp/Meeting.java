@@ -1,0 +1,67 @@
+package dev.phalanx.collectives.transport.tcp;
+
+import java.util.concurrent.CompletableFuture;
+import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * How two ranks of a group come to one connection, whoever of them needs it first. Where both open
+ * one at the same time, that of the later rank stays. Any thread.
+ */
+final class Meeting {
+  /** What the listening side tells one that has come. */
+  record Answer(Kind kind, String reason) {
+    enum Kind {
+      WELCOME,
+      /** The other side's own connection is on its way. */
+      CROSSED,
+      /** This rank has left the group, or cannot go on. */
+      OVER
+    }
+
+    static final Answer WELCOME = new Answer(Kind.WELCOME, "");
+    static final Answer CROSSED = new Answer(Kind.CROSSED, "");
+  }
+
+  private final CompletableFuture<PeerSocket> met = new CompletableFuture<>();
+  private boolean isOpening; // guarded by this, as all below
+  private boolean isPromised;
+  private @Nullable String over;
+
+  /** The connection, as soon as there is one. */
+  CompletableFuture<PeerSocket> met() {
+    return met;
+  }
+
+  /** This rank needs the connection; {@code open} is called where it must open one itself. */
+  CompletableFuture<PeerSocket> want(Consumer<CompletableFuture<PeerSocket>> open) {
+    boolean mustOpen;
+    synchronized (this) { // the event loop takes arrivals
+      mustOpen = !isOpening && !isPromised;
+      isOpening |= mustOpen;
+    }
+    if (mustOpen) {
+      open.accept(met);
+    }
+    return met;
+  }
+
+  /** The peer has come with a connection of its own. */
+  synchronized Answer arrive(boolean isFromLaterRank) {
+    if (over != null) {
+      return new Answer(Answer.Kind.OVER, over);
+    }
+    if (isPromised || (isOpening && !isFromLaterRank)) {
+      return Answer.CROSSED;
+    }
+    isPromised = true;
+    return Answer.WELCOME;
+  }
+
+  /** From now on whoever comes hears this reason. */
+  synchronized void end(String reason) {
+    if (over == null) {
+      over = reason;
+    }
+  }
+}

@@ -1,0 +1,491 @@
+package dev.phalanx.collectives.transport.tcp;
+
+import dev.phalanx.collectives.transport.Call;
+import dev.phalanx.collectives.transport.Deadline;
+import dev.phalanx.collectives.transport.Frame;
+import dev.phalanx.collectives.transport.FramedMessage;
+import dev.phalanx.collectives.transport.Link;
+import dev.phalanx.collectives.transport.Message;
+import dev.phalanx.collectives.transport.PeerLostException;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.channels.SelectionKey;
+import java.nio.channels.SocketChannel;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayDeque;
+import java.util.Deque;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
+import java.util.concurrent.atomic.AtomicReference;
+import java.util.concurrent.locks.LockSupport;
+import java.util.function.Consumer;
+import java.util.zip.CRC32C;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A connection to one peer, opened when it is used first. The thread that waits for a frame reads
+ * it from the socket to its place: nothing is handed over between threads, and the checksum is
+ * taken while the bytes are still in the core's cache.
+ */
+final class TcpLink implements Link {
+  private static final long CONNECTING_SLEEP_NANOS = 200_000;
+  private static final int LONGEST_REASON_BYTES = 8192;
+
+  /** A header and a payload, of which some may have gone out. */
+  private record Outgoing(ByteBuffer header, ByteBuffer payload) {
+    boolean hasBegun() {
+      return header.position() > 0;
+    }
+
+    boolean isOut() {
+      return !payload.hasRemaining() && !header.hasRemaining();
+    }
+  }
+
+  private final int peer;
+  private final Meeting meeting;
+  private final Consumer<CompletableFuture<PeerSocket>> opener;
+  private final Waiting waiting;
+
+  /** Why the stream has ended, or never began. */
+  private final AtomicReference<@Nullable String> end = new AtomicReference<>();
+
+  /** Why somebody else says that it will. */
+  private final AtomicReference<@Nullable String> loss = new AtomicReference<>();
+
+  private volatile @Nullable SocketChannel channel;
+  private @Nullable SelectionKey key;
+
+  private final Deque<Outgoing> out = new ArrayDeque<>(); // guarded by itself: aborts come from any
+  private final ByteBuffer[] gathered = new ByteBuffer[2]; // guarded by out
+  private final CRC32C sentChecksum = new CRC32C(); // guarded by out
+  private volatile boolean hasUnsent;
+
+  private final ByteBuffer header = ByteBuffer.allocateDirect(Frame.HEADER_BYTES);
+  private final ByteBuffer[] scattered = new ByteBuffer[2];
+  private final CRC32C checksum = new CRC32C();
+  private ByteBuffer surplus = ByteBuffer.allocate(0); // read already, before what the socket has
+  private @Nullable Frame frame; // whose payload comes next
+  private @Nullable ByteBuffer payload; // of that frame; its position tells how much has come
+  private int payloadStart;
+  private ByteBuffer own = ByteBuffer.allocateDirect(0); // for payloads that have no other place
+
+  /**
+   * @param opener begins to open a connection; called once at most
+   */
+  TcpLink(
+      int peer, Meeting meeting, Consumer<CompletableFuture<PeerSocket>> opener, Waiting waiting) {
+    this.peer = peer;
+    this.meeting = meeting;
+    this.opener = opener;
+    this.waiting = waiting;
+    waiting.add(this);
+  }
+
+  /** The connection, or null where it is not open yet or never will be. */
+  private @Nullable SocketChannel connected() {
+    SocketChannel known = channel;
+    if (known != null || end.get() != null) {
+      return known;
+    }
+    CompletableFuture<PeerSocket> met = meeting.want(opener);
+    return met.isDone() ? take(met) : null;
+  }
+
+  private @Nullable SocketChannel take(CompletableFuture<PeerSocket> met) {
+    synchronized (out) { // aborts come from any thread
+      if (channel == null) {
+        try {
+          PeerSocket socket = met.join();
+          surplus = socket.surplus();
+          key = waiting.register(socket.channel());
+          channel = socket.channel();
+        } catch (CompletionException | IOException e) {
+          Throwable cause = e.getCause() == null ? e : e.getCause();
+          end(String.valueOf(cause.getMessage()));
+        }
+      }
+      return channel;
+    }
+  }
+
+  // ------------------------------------------------------------------------------------ sending
+
+  @Override
+  public void send(Call call, int piece, ByteBuffer content) {
+    String reason = endReason();
+    if (reason != null) {
+      throw new PeerLostException(peer, reason);
+    }
+    synchronized (out) { // with abort
+      sentChecksum.reset();
+      sentChecksum.update(content.duplicate());
+      int checksumOfContent = (int) sentChecksum.getValue();
+      enqueue(
+          new Frame(Frame.DATA, content.remaining(), piece, checksumOfContent, call),
+          content.duplicate());
+      writeSome();
+    }
+  }
+
+  /** With the lock held. */
+  private void enqueue(Frame next, ByteBuffer content) {
+    ByteBuffer start = ByteBuffer.allocate(Frame.HEADER_BYTES);
+    next.write(start);
+    out.add(new Outgoing(start.flip(), content));
+    hasUnsent = true;
+  }
+
+  @Override
+  public boolean advance() {
+    if (!hasUnsent) {
+      return false;
+    }
+    synchronized (out) { // with abort
+      return writeSome();
+    }
+  }
+
+  /** With the lock held: as much as the socket takes; whether that was anything. */
+  private boolean writeSome() {
+    SocketChannel socket = connected();
+    if (socket == null) {
+      return false;
+    }
+    boolean hasMoved = false;
+    try {
+      for (Outgoing next = out.peek(); next != null; next = out.peek()) {
+        gathered[0] = next.header();
+        gathered[1] = next.payload();
+        long written =
+            next.header().hasRemaining() ? socket.write(gathered) : socket.write(next.payload());
+        hasMoved |= written > 0;
+        if (!next.isOut()) {
+          break;
+        }
+        out.remove();
+      }
+    } catch (IOException e) {
+      out.clear();
+      end("has a broken connection: " + e.getMessage());
+    }
+    hasUnsent = !out.isEmpty();
+    return hasMoved;
+  }
+
+  @Override
+  public boolean isFlushed() {
+    return !hasUnsent;
+  }
+
+  /** Once it is open the group's {@link Waiting} tells when there is room. */
+  @Override
+  public boolean needsPolling() {
+    return hasUnsent && channel == null;
+  }
+
+  // ---------------------------------------------------------------------------------- receiving
+
+  @Override
+  public @Nullable Message poll(@Nullable ByteBuffer into) {
+    SocketChannel socket = connected();
+    if (socket == null || end.get() != null) {
+      return null;
+    }
+    try {
+      Frame next = frame(socket, into);
+      while (next != null) {
+        if (!readPayload(socket, next, into)) {
+          return null;
+        }
+        ByteBuffer content = complete(next);
+        if (next.kind() == Frame.DATA) {
+          return new Received(next, content, into != null && content != own);
+        }
+        endBy(next, content);
+        next = null;
+      }
+    } catch (IOException e) {
+      end("has a broken connection: " + e.getMessage());
+    } catch (IllegalArgumentException e) {
+      end("has sent " + e.getMessage());
+      closeChannel();
+    }
+    return null;
+  }
+
+  @Override
+  public @Nullable Call peek() {
+    SocketChannel socket = channel;
+    if (socket == null || end.get() != null) {
+      return null;
+    }
+    try {
+      Frame next = frame(socket, null);
+      return next == null || next.kind() != Frame.DATA ? null : next.call();
+    } catch (IOException | IllegalArgumentException e) {
+      return null; // poll will come upon it too
+    }
+  }
+
+  /** The frame whose payload comes next, or null where its header is not complete yet. */
+  private @Nullable Frame frame(SocketChannel socket, @Nullable ByteBuffer into)
+      throws IOException {
+    Frame known = frame;
+    if (known != null) {
+      return known;
+    }
+    if (!header.hasRemaining()) {
+      return begin();
+    }
+    if (into == null || surplus.hasRemaining()) {
+      read(socket, header);
+      return header.hasRemaining() ? null : begin();
+    }
+    // As a rule the payload is what is waited for: one read for both.
+    ByteBuffer expected = into.duplicate();
+    readBoth(socket, header, expected);
+    if (header.hasRemaining()) {
+      return null;
+    }
+    int early = expected.position() - into.position();
+    Frame read = begin();
+    if (read.kind() == Frame.DATA && read.payloadBytes() == into.remaining()) {
+      payload = expected;
+      payloadStart = into.position();
+      update(expected, payloadStart);
+    } else if (early > 0) { // something else: what was read of it is read again from here
+      ByteBuffer kept = ByteBuffer.allocate(early);
+      kept.put(expected.flip().position(into.position()));
+      surplus = kept.flip();
+    }
+    return read;
+  }
+
+  private Frame begin() {
+    Frame read = Frame.read(header.flip());
+    header.clear();
+    checksum.reset();
+    frame = read;
+    return read;
+  }
+
+  /** Whether all of it is there. */
+  private boolean readPayload(SocketChannel socket, Frame next, @Nullable ByteBuffer into)
+      throws IOException {
+    ByteBuffer target = payload;
+    if (target == null) {
+      target = place(next, into);
+      payload = target;
+      payloadStart = target.position();
+    }
+    while (target.hasRemaining()) {
+      int before = target.position();
+      if (surplus.hasRemaining()) {
+        read(socket, target);
+      } else {
+        readBoth(socket, target, header); // the next header comes along
+      }
+      if (target.position() == before) {
+        return false;
+      }
+      update(target, before);
+    }
+    return true;
+  }
+
+  private ByteBuffer place(Frame next, @Nullable ByteBuffer into) {
+    int length = next.payloadBytes();
+    if (into != null && next.kind() == Frame.DATA && into.remaining() == length) {
+      return into.duplicate();
+    }
+    if (own.capacity() < length) {
+      own = ByteBuffer.allocateDirect(length);
+    }
+    return own.clear().limit(length);
+  }
+
+  private void update(ByteBuffer target, int from) {
+    if (target.position() > from) {
+      checksum.update(target.duplicate().flip().position(from));
+    }
+  }
+
+  /** The whole payload, checked. */
+  private ByteBuffer complete(Frame read) {
+    ByteBuffer content = payload;
+    if (content == null) {
+      throw new IllegalStateException("A frame without memory");
+    }
+    frame = null;
+    payload = null;
+    if ((int) checksum.getValue() != read.checksum()) {
+      throw new IllegalArgumentException(
+          "a damaged frame of "
+              + read.call().title()
+              + ": its CRC-32C is "
+              + Integer.toHexString((int) checksum.getValue())
+              + " instead of "
+              + Integer.toHexString(read.checksum()));
+    }
+    return content.flip().position(payloadStart);
+  }
+
+  private void endBy(Frame control, ByteBuffer content) {
+    if (control.kind() == Frame.ABORT) {
+      end("cannot go on: " + StandardCharsets.UTF_8.decode(content));
+    } else {
+      end("has left the group");
+    }
+  }
+
+  private void read(SocketChannel socket, ByteBuffer target) throws IOException {
+    if (surplus.hasRemaining()) {
+      int count = Math.min(surplus.remaining(), target.remaining());
+      target.put(surplus.duplicate().limit(surplus.position() + count));
+      surplus.position(surplus.position() + count);
+    } else if (socket.read(target) < 0) {
+      ended();
+    }
+  }
+
+  private void readBoth(SocketChannel socket, ByteBuffer first, ByteBuffer second)
+      throws IOException {
+    scattered[0] = first;
+    scattered[1] = second;
+    if (socket.read(scattered) < 0) {
+      ended();
+    }
+  }
+
+  private void ended() {
+    end(
+        "is gone: its connection closed without a farewell, so its process has ended or was"
+            + " killed");
+  }
+
+  private static final class Received extends FramedMessage {
+    private final ByteBuffer content;
+    private final boolean isInPlace;
+
+    Received(Frame frame, ByteBuffer content, boolean isInPlace) {
+      super(frame);
+      this.content = content;
+      this.isInPlace = isInPlace;
+    }
+
+    @Override
+    public boolean isInPlace() {
+      return isInPlace;
+    }
+
+    @Override
+    public ByteBuffer payload() {
+      return content;
+    }
+
+    /** Its memory is the taker's, or is used again for the next one. */
+    @Override
+    public void close() {}
+  }
+
+  // ------------------------------------------------------------------------------ waiting, ending
+
+  /** Tells the selector what this link waits for. */
+  void watch(boolean isAwaited) {
+    SelectionKey known = key;
+    if (known != null && known.isValid()) {
+      int wanted = (isAwaited ? SelectionKey.OP_READ : 0) | (hasUnsent ? SelectionKey.OP_WRITE : 0);
+      if (known.interestOps() != wanted) {
+        known.interestOps(wanted);
+      }
+    }
+  }
+
+  @Override
+  public void sleep(long nanos) {
+    if (channel == null) {
+      LockSupport.parkNanos(this, Math.min(nanos, CONNECTING_SLEEP_NANOS));
+    } else {
+      waiting.sleep(this, nanos);
+    }
+  }
+
+  @Override
+  public @Nullable String endReason() {
+    String reason = end.get();
+    return reason != null ? reason : loss.get();
+  }
+
+  private void end(String reason) {
+    end.compareAndSet(null, reason);
+  }
+
+  @Override
+  public void lost(String reason) {
+    loss.compareAndSet(null, reason);
+    waiting.wake();
+  }
+
+  @Override
+  public void abort(String reason) {
+    byte[] text = reason.getBytes(StandardCharsets.UTF_8);
+    ByteBuffer content =
+        ByteBuffer.wrap(text, 0, Math.min(text.length, LONGEST_REASON_BYTES)).slice();
+    CRC32C ofReason = new CRC32C();
+    ofReason.update(content.duplicate());
+    meeting.end("cannot go on: " + reason);
+    say(Frame.control(Frame.ABORT, content.remaining(), (int) ofReason.getValue()), content);
+  }
+
+  /** A last word, instead of what has not begun to go out. */
+  private void say(Frame word, ByteBuffer content) {
+    synchronized (out) { // any thread
+      if (channel == null && meeting.met().isDone()) {
+        take(meeting.met()); // the peer has come and waits
+      }
+      if (channel == null) {
+        out.clear();
+        hasUnsent = false;
+        return; // nobody is there to hear it
+      }
+      Outgoing begun = out.peek();
+      out.clear();
+      if (begun != null && begun.hasBegun()) { // its memory is free soon
+        ByteBuffer rest = ByteBuffer.allocate(begun.payload().remaining());
+        out.add(new Outgoing(begun.header(), rest.put(begun.payload()).flip()));
+      }
+      enqueue(word, content);
+      writeSome();
+    }
+  }
+
+  @Override
+  public void leave(Deadline deadline) {
+    meeting.end("has left the group");
+    say(Frame.control(Frame.FAREWELL, 0, 0), ByteBuffer.allocate(0));
+    while (hasUnsent && end.get() == null && !deadline.hasPassed()) {
+      if (!advance()) {
+        LockSupport.parkNanos(this, CONNECTING_SLEEP_NANOS);
+      }
+    }
+    end("was left");
+    meeting.met().thenAccept(TcpLink::close); // also where it opens only now
+    waiting.left();
+  }
+
+  private void closeChannel() {
+    SocketChannel open = channel;
+    if (open != null) {
+      close(new PeerSocket(open, surplus));
+    }
+  }
+
+  private static void close(PeerSocket socket) {
+    try {
+      socket.channel().close();
+    } catch (IOException e) {
+      // It is of no further use.
+    }
+  }
+}
