@@ -1,0 +1,90 @@
+package dev.phalanx.collectives.transport.nccl;
+
+import static java.util.concurrent.TimeUnit.SECONDS;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import dev.phalanx.collectives.Communicator;
+import dev.phalanx.collectives.QueuedCommunicator;
+import dev.phalanx.collectives.transport.InProcessNetwork;
+import dev.phalanx.tensor.DType;
+import dev.phalanx.tensor.Device;
+import dev.phalanx.tensor.Shape;
+import dev.phalanx.tensor.Storage;
+import dev.phalanx.tensor.Tensor;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.Arrays;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import org.junit.jupiter.api.Test;
+
+/** The identifier's way over a communicator of the host. */
+final class NcclUniqueIdExchangeTest {
+  @Test
+  void everyRankHasTheBytesOfTheFirst() throws Exception {
+    InProcessNetwork network = new InProcessNetwork(2);
+    ExecutorService threads = Executors.newCachedThreadPool();
+    try (Communicator first = communicator(network, 0);
+        Communicator second = communicator(network, 1)) {
+      Future<byte[]> atFirst = threads.submit(() -> shared(first, (byte) 1));
+      Future<byte[]> atSecond = threads.submit(() -> shared(second, (byte) 2));
+
+      assertThat(atFirst.get(20, SECONDS)).containsOnly(1).hasSize(128);
+      assertThat(atSecond.get(20, SECONDS)).containsOnly(1).hasSize(128);
+    } finally {
+      threads.shutdownNow();
+    }
+  }
+
+  private static Communicator communicator(InProcessNetwork network, int rank) {
+    return new QueuedCommunicator("host", network.transport(rank), NcclGroup.PATIENCE);
+  }
+
+  private static byte[] shared(Communicator host, byte own) throws InterruptedException {
+    byte[] id = new byte[128];
+    Arrays.fill(id, own);
+    UniqueIdExchange.over(host, message(128)).share(id);
+    return id;
+  }
+
+  @Test
+  void aMessageOfTheWrongLengthIsRefused() {
+    try (Communicator host = communicator(new InProcessNetwork(1), 0)) {
+      assertThatThrownBy(() -> UniqueIdExchange.over(host, message(64)))
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessageContaining("128 UINT8 in host memory");
+    }
+  }
+
+  private static Tensor message(int bytes) {
+    return Tensor.over(
+        new HostBlock(ByteBuffer.allocateDirect(bytes)), 0, DType.UINT8, Shape.of(bytes));
+  }
+
+  private record HostBlock(ByteBuffer buffer) implements Storage {
+    @Override
+    public Device device() {
+      return Device.CPU;
+    }
+
+    @Override
+    public long byteSize() {
+      return buffer.capacity();
+    }
+
+    @Override
+    public long address() {
+      return System.identityHashCode(buffer) * 1_000L; // only compared, never followed
+    }
+
+    @Override
+    public ByteBuffer byteBuffer(long byteOffset, int byteCount) {
+      return buffer.slice((int) byteOffset, byteCount).order(ByteOrder.nativeOrder());
+    }
+
+    @Override
+    public void free() {}
+  }
+}
