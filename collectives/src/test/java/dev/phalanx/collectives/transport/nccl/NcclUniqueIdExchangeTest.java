@@ -5,8 +5,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.phalanx.collectives.Communicator;
-import dev.phalanx.collectives.QueuedCommunicator;
-import dev.phalanx.collectives.transport.InProcessNetwork;
+import dev.phalanx.collectives.GroupOptions;
+import dev.phalanx.collectives.InProcessGroups;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Device;
 import dev.phalanx.tensor.Shape;
@@ -24,7 +24,7 @@ import org.junit.jupiter.api.Test;
 final class NcclUniqueIdExchangeTest {
   @Test
   void everyRankHasTheBytesOfTheFirst() throws Exception {
-    InProcessNetwork network = new InProcessNetwork(2);
+    InProcessGroups network = groups(2);
     ExecutorService threads = Executors.newCachedThreadPool();
     try (Communicator first = communicator(network, 0);
         Communicator second = communicator(network, 1)) {
@@ -38,8 +38,12 @@ final class NcclUniqueIdExchangeTest {
     }
   }
 
-  private static Communicator communicator(InProcessNetwork network, int rank) {
-    return new QueuedCommunicator("host", network.transport(rank), NcclGroup.PATIENCE);
+  private static InProcessGroups groups(int size) {
+    return new InProcessGroups(size, GroupOptions.withTimeout(NcclGroup.PATIENCE));
+  }
+
+  private static Communicator communicator(InProcessGroups network, int rank) throws Exception {
+    return network.ofRank(rank).world();
   }
 
   private static byte[] shared(Communicator host, byte own) throws InterruptedException {
@@ -50,8 +54,8 @@ final class NcclUniqueIdExchangeTest {
   }
 
   @Test
-  void aMessageOfTheWrongLengthIsRefused() {
-    try (Communicator host = communicator(new InProcessNetwork(1), 0)) {
+  void aMessageOfTheWrongLengthIsRefused() throws Exception {
+    try (Communicator host = communicator(groups(1), 0)) {
       assertThatThrownBy(() -> UniqueIdExchange.over(host, message(64)))
           .isInstanceOf(IllegalArgumentException.class)
           .hasMessageContaining("128 UINT8 in host memory");
