@@ -27,7 +27,7 @@ import java.util.function.ToLongFunction;
  *              |  bucket 0  |    bucket 1     |      bucket 2       |
  * </pre>
  *
- * <p>The arena that is given owns the memory.
+ * <p>The arena that is given owns the memory, but for gradients that were allocated elsewhere.
  */
 public final class FlatParameters {
   /** A run of neighbours in flat memory that weight decay treats alike. */
@@ -51,6 +51,14 @@ public final class FlatParameters {
    * @param computeType FLOAT32 or BFLOAT16
    */
   public FlatParameters(Arena arena, List<Parameter> parameters, DType computeType) {
+    this(arena, parameters, computeType, arena.allocate(DType.FLOAT32, elementCount(parameters)));
+  }
+
+  /**
+   * @param gradients [{@link #elementCount(List)}] FLOAT32 on the arena's device
+   */
+  public FlatParameters(
+      Arena arena, List<Parameter> parameters, DType computeType, Tensor gradients) {
     this.engine = arena.engine();
     long offset = 0;
     for (int i = parameters.size() - 1; i >= 0; i--) {
@@ -62,10 +70,15 @@ public final class FlatParameters {
     this.elementCount = offset;
     this.master = arena.allocate(DType.FLOAT32, offset);
     this.values = computeType == DType.FLOAT32 ? master : arena.allocate(computeType, offset);
-    this.gradients = arena.allocate(DType.FLOAT32, offset);
+    this.gradients = gradients;
     offsets.forEach(
         (parameter, start) ->
             parameter.bind(slice(values, parameter), slice(gradients, parameter)));
+  }
+
+  /** The number of elements of these parameters together. */
+  public static long elementCount(List<Parameter> parameters) {
+    return parameters.stream().mapToLong(parameter -> parameter.shape().elementCount()).sum();
   }
 
   /** The number of elements of all parameters, which is the length of the flat tensors. */

@@ -87,7 +87,8 @@ public final class TrainingJob {
       try (TrainingData data =
           dataSetup.samples(
               modelSetup.config().sequence(), modelSetup.config().vocabulary(), heldOut)) {
-        TrainingState state = new TrainingState(arenas.state(), modelSetup, config);
+        TrainingState state =
+            new TrainingState(arenas.state(), context.world(), modelSetup, config);
         return train(
             arenas,
             state,

@@ -1,11 +1,14 @@
 package dev.phalanx.trainer;
 
+import dev.phalanx.collectives.Communicator;
 import dev.phalanx.sharding.AdamWOptimizer;
 import dev.phalanx.sharding.FlatOptimizer;
 import dev.phalanx.sharding.FlatParameters;
 import dev.phalanx.sharding.SgdOptimizer;
 import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.DType;
+import dev.phalanx.tensor.Shape;
+import dev.phalanx.tensor.Storage;
 import dev.phalanx.tensor.Tensor;
 import dev.phalanx.tensor.autograd.Parameter;
 import dev.phalanx.trainer.config.JobConfig;
@@ -15,6 +18,7 @@ import java.util.ArrayList;
 import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 
 /**
  * Everything that training changes: the model's flat memory and the optimizer's state. The arena
@@ -27,9 +31,18 @@ final class TrainingState {
   private final List<Named> parameters;
   private final List<Named> optimizerState = new ArrayList<>();
 
-  TrainingState(Arena arena, ModelSetup setup, JobConfig job) throws IOException {
+  /**
+   * All ranks make theirs together.
+   *
+   * @param dataGroup whose ranks reduce gradients together
+   */
+  TrainingState(Arena arena, Communicator dataGroup, ModelSetup setup, JobConfig job)
+      throws IOException, InterruptedException {
     this.model = setup.model();
-    this.flat = new FlatParameters(arena, model.parameters(), computeType(job.precision()));
+    Tensor gradients =
+        gradientMemory(arena, dataGroup, FlatParameters.elementCount(model.parameters()));
+    this.flat =
+        new FlatParameters(arena, model.parameters(), computeType(job.precision()), gradients);
     if (setup.weights().isPresent()) {
       setup.weights().get().load(flat, arena.engine());
     } else {
@@ -41,6 +54,19 @@ final class TrainingState {
     this.optimizer = optimizer(arena, flat, job.optimizer());
     this.parameters = slices(flat.master(), "");
     optimizer.state().forEach((kind, tensor) -> optimizerState.addAll(slices(tensor, kind + ".")));
+  }
+
+  /** Memory that all ranks of a host read, where there is such memory. */
+  private static Tensor gradientMemory(Arena arena, Communicator dataGroup, long elements)
+      throws InterruptedException {
+    if (arena.device().isCpu()) {
+      Optional<Storage> shared =
+          dataGroup.allocateShared(DType.FLOAT32.bytes(elements), arena.engine()::wrap);
+      if (shared.isPresent()) {
+        return Tensor.over(shared.get(), 0, DType.FLOAT32, Shape.of(elements));
+      }
+    }
+    return arena.allocate(DType.FLOAT32, elements);
   }
 
   static DType computeType(JobConfig.Precision precision) {

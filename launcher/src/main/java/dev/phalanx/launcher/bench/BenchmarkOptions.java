@@ -14,6 +14,7 @@ import java.util.List;
  * @param sizes bytes of the whole tensor
  * @param samples of each size; 0: fewer for larger ones
  * @param warmup samples that are not counted; -1: more for smaller sizes
+ * @param memory where the tensors lie
  * @param timeoutMillis how long ranks wait for each other
  */
 public record BenchmarkOptions(
@@ -24,7 +25,15 @@ public record BenchmarkOptions(
     int warmup,
     JobConfig.Transport transport,
     Algorithm algorithm,
+    Memory memory,
     long timeoutMillis) {
+  /** Where tensors lie. */
+  public enum Memory {
+    /** Where all ranks read it, if they can. */
+    SHARED,
+    PRIVATE
+  }
+
   private static final ObjectMapper MAPPER = new ObjectMapper();
 
   public BenchmarkOptions {
@@ -48,6 +57,7 @@ public record BenchmarkOptions(
               .put("warmup", warmup)
               .put("transport", transport.name())
               .put("algorithm", algorithm.name())
+              .put("memory", memory.name())
               .put("timeout_ms", timeoutMillis)
               .putPOJO("operations", operations)
               .putPOJO("sizes", sizes));
@@ -72,6 +82,7 @@ public record BenchmarkOptions(
           node.path("warmup").intValue(),
           JobConfig.Transport.valueOf(node.path("transport").asText()),
           Algorithm.valueOf(node.path("algorithm").asText()),
+          Memory.valueOf(node.path("memory").asText()),
           node.path("timeout_ms").longValue());
     } catch (JsonProcessingException e) {
       throw new IllegalArgumentException("These are no options of a benchmark", e);

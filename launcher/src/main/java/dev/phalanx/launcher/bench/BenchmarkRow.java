@@ -10,6 +10,7 @@ import java.util.Locale;
  *     of it
  * @param reduction {@code sum}, or {@code none}
  * @param algorithm as it was asked for
+ * @param memory {@code shared}, or {@code private}
  * @param samples each the mean of some calls one after the other, on the slowest rank
  * @param wrong elements whose value was not right
  */
@@ -22,6 +23,7 @@ public record BenchmarkRow(
     @JsonProperty("ranks") int ranks,
     @JsonProperty("transport") String transport,
     @JsonProperty("algorithm") String algorithm,
+    @JsonProperty("memory") String memory,
     @JsonProperty("samples") int samples,
     @JsonProperty("median_us") double medianMicros,
     @JsonProperty("p10_us") double lowMicros,
@@ -33,7 +35,7 @@ public record BenchmarkRow(
   /** The names of the columns, above rows. */
   public static String heading() {
     return String.format(
-        "%-14s %12s %12s %9s %6s %9s %16s %11s %9s %9s %6s",
+        "%-14s %12s %12s %9s %6s %9s %16s %8s %11s %9s %9s %6s",
         "op",
         "size B",
         "count",
@@ -41,6 +43,7 @@ public record BenchmarkRow(
         "redop",
         "transport",
         "algorithm",
+        "memory",
         "time us",
         "algbw",
         "busbw",
@@ -51,7 +54,7 @@ public record BenchmarkRow(
   public String toString() {
     return String.format(
         Locale.ROOT,
-        "%-14s %12d %12d %9s %6s %9s %16s %11.1f %9.3f %9.3f %6d",
+        "%-14s %12d %12d %9s %6s %9s %16s %8s %11.1f %9.3f %9.3f %6d",
         operation,
         bytes,
         count,
@@ -59,6 +62,7 @@ public record BenchmarkRow(
         reduction,
         transport,
         algorithm,
+        memory,
         medianMicros,
         algorithmBandwidth,
         busBandwidth,

@@ -9,10 +9,13 @@ import dev.phalanx.tensor.Device;
 import dev.phalanx.tensor.Engine;
 import dev.phalanx.tensor.EngineOptions;
 import dev.phalanx.tensor.Engines;
+import dev.phalanx.tensor.Shape;
+import dev.phalanx.tensor.Storage;
 import dev.phalanx.tensor.Tensor;
 import java.nio.DoubleBuffer;
 import java.util.Arrays;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.function.BooleanSupplier;
 import java.util.function.Consumer;
 import java.util.function.LongToDoubleFunction;
@@ -27,10 +30,12 @@ public final class CollectiveBenchmark {
   private static final long SMALL_BYTES = 1 << 20;
   private static final int MOST_CALLS_IN_A_SAMPLE = 20;
   private static final long CHUNK = 1 << 18;
+  private static final long ALIGNMENT = 4096;
 
   private final Communicator world;
   private final BenchmarkOptions options;
   private final BooleanSupplier stopRequested;
+  private Optional<Storage> shared = Optional.empty();
 
   /**
    * @param stopRequested asked before each measurement
@@ -46,6 +51,7 @@ public final class CollectiveBenchmark {
   public void run(Consumer<BenchmarkRow> rows) throws InterruptedException {
     try (Engine engine = Engines.open("auto", EngineOptions.singleThreaded());
         Arena arena = new Arena(engine, Device.CPU)) {
+      share(engine);
       for (MeasuredOperation operation : options.operations()) {
         for (long bytes : options.sizes()) {
           if (anyRankWantsToStop(arena)) {
@@ -70,8 +76,8 @@ public final class CollectiveBenchmark {
       throws InterruptedException {
     int ranks = world.size();
     long part = bytes / options.dtype().byteSize() / ranks;
-    try (Tensor whole = arena.allocate(options.dtype(), part * ranks);
-        Tensor own = arena.allocate(options.dtype(), part)) {
+    try (Tensor whole = memory(arena, 0, part * ranks);
+        Tensor own = memory(arena, ALIGNMENT + bytes / ALIGNMENT * ALIGNMENT, part)) {
       long wrong = check(arena, operation, whole, own);
       arena.engine().fill(whole, 0);
       arena.engine().fill(own, 0);
@@ -90,6 +96,7 @@ public final class CollectiveBenchmark {
           ranks,
           world.transport(),
           options.algorithm().label(),
+          shared.isPresent() ? "shared" : "private",
           samples.length,
           median,
           quantile(samples, 0.1),
@@ -98,6 +105,21 @@ public final class CollectiveBenchmark {
           bandwidth * operation.busFactor(ranks),
           wrong);
     }
+  }
+
+  /** Memory for the largest tensors that all ranks read, as training's gradients have it. */
+  private void share(Engine engine) throws InterruptedException {
+    if (options.memory() == BenchmarkOptions.Memory.SHARED) {
+      long largest = options.sizes().stream().mapToLong(bytes -> bytes).max().orElse(0);
+      shared = world.allocateShared(2 * (largest + ALIGNMENT), engine::wrap);
+    }
+  }
+
+  private Tensor memory(Arena arena, long start, long elements) {
+    if (shared.isPresent()) {
+      return Tensor.over(shared.get(), start, options.dtype(), Shape.of(elements));
+    }
+    return arena.allocate(options.dtype(), elements);
   }
 
   private double[] time(Arena arena, MeasuredOperation operation, Tensor whole, Tensor own)

@@ -96,6 +96,15 @@ final class BenchCommand extends CommandGroup {
     private String algorithm = "auto";
 
     @Option(
+        names = "--memory",
+        paramLabel = "KIND",
+        defaultValue = "shared",
+        description =
+            "where tensors lie: shared, which ranks of a host read from each other as they do"
+                + " gradients, or private (default: ${DEFAULT-VALUE})")
+    private String memory = "shared";
+
+    @Option(
         names = "--samples",
         paramLabel = "N",
         defaultValue = "0",
@@ -193,6 +202,7 @@ final class BenchCommand extends CommandGroup {
           warmup,
           wanted,
           choice("--algorithm", algorithm, Algorithm.values()),
+          choice("--memory", memory, BenchmarkOptions.Memory.values()),
           timeoutSeconds * 1000L);
     }
 

@@ -14,6 +14,7 @@ import dev.phalanx.launcher.process.Timing;
 import dev.phalanx.launcher.process.WorkerGroup;
 import dev.phalanx.launcher.process.WorkerSpec;
 import dev.phalanx.launcher.terminal.Console;
+import dev.phalanx.launcher.terminal.StatusTable;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
@@ -76,6 +77,11 @@ final class LocalWorkers {
         return new Ended(group.await(), signals.asked());
       }
       try (RendezvousServer rendezvous = rendezvous(settings.worldSize(), meeting, token)) {
+        rendezvous.onInquiry(
+            answers -> {
+              console.line("A rank has waited in vain. Where the ranks are:");
+              StatusTable.lines(settings.worldSize(), answers).forEach(console::line);
+            });
         assign(
             group,
             specs,
