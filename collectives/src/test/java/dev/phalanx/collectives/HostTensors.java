@@ -39,8 +39,22 @@ final class HostTensors {
       case INT64 -> bytes.putLong(8 * index, (long) value);
       case BFLOAT16 ->
           bytes.putShort(2 * index, (short) (Float.floatToRawIntBits((float) value) >>> 16));
-      case FLOAT16, UINT8 -> throw new IllegalArgumentException("not used here");
+      case FLOAT16 -> bytes.putShort(2 * index, float16((float) value));
+      case UINT8 -> bytes.put(index, (byte) (int) value);
     }
+  }
+
+  /** The bits of a number that FLOAT16 has, 0 or from 2^-14 on. */
+  private static short float16(float value) {
+    int bits = Float.floatToRawIntBits(value);
+    int magnitude = value == 0 ? 0 : ((bits & 0x7fffffff) >>> 13) - (112 << 10);
+    return (short) ((bits >>> 16) & 0x8000 | magnitude);
+  }
+
+  private static float float32(short half) {
+    int magnitude = half & 0x7fff;
+    int bits = magnitude == 0 ? 0 : (magnitude + (112 << 10)) << 13;
+    return Float.intBitsToFloat((half & 0x8000) << 16 | bits);
   }
 
   static double[] values(Tensor tensor) {
@@ -54,7 +68,8 @@ final class HostTensors {
             case INT32 -> bytes.getInt(4 * i);
             case INT64 -> bytes.getLong(8 * i);
             case BFLOAT16 -> Float.intBitsToFloat(bytes.getShort(2 * i) << 16);
-            case FLOAT16, UINT8 -> throw new IllegalArgumentException("not used here");
+            case FLOAT16 -> float32(bytes.getShort(2 * i));
+            case UINT8 -> bytes.get(i) & 0xff;
           };
     }
     return values;

@@ -22,6 +22,8 @@ final class BenchCommandTest {
     "--transport=shm, 2, float32, shm",
     "--transport=tcp, 3, bfloat16, tcp",
     "--transport=auto, 3, int64, shm",
+    "--transport=auto, 2, float16, shm",
+    "--transport=auto, 2, uint8, shm",
     "--in-process, 4, float64, inprocess"
   })
   void everyOperationIsTimedAndRight(String option, int ranks, String dtype, String transport)
@@ -75,7 +77,7 @@ final class BenchCommandTest {
     "--op=all_redoce, all_reduce",
     "--sizes=4Q, 4096",
     "--ranks=0, from 1",
-    "--dtype=float16, float32",
+    "--dtype=float8, float16",
     "--transport=nccl, not available"
   })
   void aWrongOptionIsOneMessage(String option, String message) throws Exception {

@@ -178,7 +178,7 @@ public final class Exchange {
   void receiveAndReduce(int peer, DType dtype, ReduceOperation operation, ByteBuffer into)
       throws InterruptedException {
     try (Message message = next(members[peer], null, into.remaining())) {
-      state.reduction.reduce(dtype, operation, message.payload().order(into.order()), into);
+      state.reduction.reduce(dtype, operation, message.payload(), into);
     }
   }
 

@@ -76,7 +76,9 @@ final class BenchCommand extends CommandGroup {
         names = "--dtype",
         paramLabel = "TYPE",
         defaultValue = "float32",
-        description = "float32, float64, bfloat16, int32 or int64 (default: ${DEFAULT-VALUE})")
+        description =
+            "float32, bfloat16, float16, float64, int32, int64 or uint8 (default:"
+                + " ${DEFAULT-VALUE})")
     private String dtype = "float32";
 
     @Option(
@@ -176,9 +178,6 @@ final class BenchCommand extends CommandGroup {
       operations.forEach(name -> measured.add(choice("--op", name, MeasuredOperation.values())));
       List<Long> bytes = sizes.stream().map(Collectives::bytes).toList();
       DType type = choice("--dtype", dtype, DType.values());
-      if (type == DType.FLOAT16 || type == DType.UINT8) {
-        throw CommandException.usage("--dtype " + dtype + " cannot be summed; write float32");
-      }
       JobConfig.Transport wanted = choice("--transport", transport, JobConfig.Transport.values());
       boolean isThere =
           switch (wanted) {

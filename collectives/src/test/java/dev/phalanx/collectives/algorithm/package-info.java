@@ -1,0 +1,4 @@
+@NullMarked
+package dev.phalanx.collectives.algorithm;
+
+import org.jspecify.annotations.NullMarked;
