@@ -8,16 +8,20 @@ import dev.phalanx.launcher.bench.BenchmarkOptions;
 import dev.phalanx.launcher.bench.BenchmarkRow;
 import dev.phalanx.launcher.bench.MeasuredOperation;
 import dev.phalanx.launcher.local.LocalBenchmark;
+import dev.phalanx.launcher.local.Placement;
 import dev.phalanx.launcher.terminal.Console;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.trainer.config.JobConfig;
+import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -41,15 +45,12 @@ final class BenchCommand extends CommandGroup {
             + " ranks."
       })
   static final class Collectives implements Callable<Integer> {
+    private static final int DEFAULT_RANKS = 2;
     private static final Pattern SIZE =
         Pattern.compile("([0-9]{1,15})\\s*([KMG]?)(i?B?)", Pattern.CASE_INSENSITIVE);
 
-    @Option(
-        names = "--ranks",
-        paramLabel = "N",
-        defaultValue = "2",
-        description = "ranks, each a process (default: ${DEFAULT-VALUE})")
-    private int ranks;
+    @Option(names = "--ranks", paramLabel = "N", description = "ranks, each a process (default: 2)")
+    private @Nullable Integer ranks;
 
     @Option(names = "--in-process", description = "run all ranks as threads of one process")
     private boolean isInProcess;
@@ -136,23 +137,24 @@ final class BenchCommand extends CommandGroup {
         description = "port where the ranks meet, on the loopback address; left out: a free one")
     private int port;
 
+    @Mixin private ExternalOptions external = new ExternalOptions();
+
     @Mixin private CommonOptions common = new CommonOptions();
 
     @Override
     public Integer call() throws Exception {
-      BenchmarkOptions options = options();
+      Placement placement = placement();
+      BenchmarkOptions options = options(placement.worldSize());
       Console console = common.console();
       AtomicLong wrong = new AtomicLong();
-      if (!common.isJson) {
+      if (!common.isJson && placement.hasRankZero()) {
         console.result(BenchmarkRow.heading());
       }
       ExitStatus status =
           LocalBenchmark.run(
               options,
-              ranks,
-              isInProcess,
+              placement,
               common.isVerbose,
-              port,
               console,
               row -> {
                 wrong.addAndGet(row.wrong());
@@ -169,8 +171,23 @@ final class BenchCommand extends CommandGroup {
       return status.code();
     }
 
-    private BenchmarkOptions options() {
-      requireFrom("--ranks", ranks, 1);
+    private Placement placement() throws IOException {
+      external.excludes("--ranks", ranks != null);
+      external.excludes("--in-process", isInProcess);
+      external.excludes("--port", port != 0);
+      Optional<Placement> elsewhere = external.placement();
+      if (elsewhere.isPresent()) {
+        return elsewhere.get();
+      }
+      int here = ranks == null ? DEFAULT_RANKS : ranks;
+      requireFrom("--ranks", here, 1);
+      if (port < 0 || port > 65535) {
+        throw CommandException.usage("--port is " + port + "; write a number from 1 to 65535");
+      }
+      return Placement.here(here, isInProcess, port);
+    }
+
+    private BenchmarkOptions options(int worldSize) {
       requireFrom("--samples", samples, 0);
       requireFrom("--warmup", warmup, -1);
       requireFrom("--timeout", timeoutSeconds, 1);
@@ -183,7 +200,7 @@ final class BenchCommand extends CommandGroup {
           switch (wanted) {
             case AUTO -> true;
             case SHM, TCP -> !isInProcess;
-            case INPROCESS -> isInProcess || ranks == 1;
+            case INPROCESS -> isInProcess || worldSize == 1;
             case GRPC, NCCL -> false;
           };
       if (!isThere) {

@@ -23,6 +23,7 @@ import picocli.CommandLine.UnmatchedArgumentException;
       DataCommand.class,
       CheckpointCommand.class,
       BenchCommand.class,
+      TokenCommand.class,
       DoctorCommand.class
     },
     exitCodeListHeading = "%nExit status:%n",

@@ -7,6 +7,7 @@ import dev.phalanx.launcher.ExitStatus;
 import dev.phalanx.launcher.local.JobOptions;
 import dev.phalanx.launcher.local.JobOutcome;
 import dev.phalanx.launcher.local.LocalJob;
+import dev.phalanx.launcher.local.Placement;
 import dev.phalanx.launcher.terminal.Console;
 import dev.phalanx.launcher.terminal.Progress;
 import dev.phalanx.launcher.terminal.Summary;
@@ -25,7 +26,7 @@ import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 
-/** {@code phalanx train}: runs a plan file's job on this host. */
+/** {@code phalanx train}: runs a plan file's job on this host, or one rank of it. */
 @Command(name = "train", description = "Trains the model of a plan file with workers on this host.")
 final class TrainCommand implements Callable<Integer> {
   @Parameters(paramLabel = "FILE", description = "the plan file")
@@ -64,25 +65,39 @@ final class TrainCommand implements Callable<Integer> {
       description = "port where the workers meet, on the loopback address; left out: a free one")
   private int port;
 
+  @Mixin private ExternalOptions external = new ExternalOptions();
+
   @Mixin private CommonOptions common = new CommonOptions();
 
   @Override
   public Integer call() throws Exception {
     Path baseDirectory = Path.of("").toAbsolutePath();
-    JobConfig config = JobConfigParser.readAndValidate(plan, overrides, this::worldSize).config();
-    int worldSize = worldSize(config);
-    requireTransport(config, worldSize);
+    external.excludes("--workers", workers != 0);
+    external.excludes("--in-process", isInProcess);
+    external.excludes("--port", port != 0);
+    Optional<Placement> elsewhere = external.placement();
+    JobConfig config =
+        JobConfigParser.readAndValidate(
+                plan,
+                overrides,
+                read -> elsewhere.map(Placement::worldSize).orElseGet(() -> worldSize(read)))
+            .config();
+    Placement placement =
+        elsewhere.orElseGet(() -> Placement.here(worldSize(config), isInProcess, port()));
+    requireTransport(config, placement.worldSize());
     Optional<Path> resumeFrom = resumeFrom(config, baseDirectory);
     Preflight.check(config, baseDirectory);
 
     Console console = common.console();
     JobOptions options =
-        new JobOptions(
-            config, worldSize, isInProcess, common.isVerbose, resumeFrom, port(), baseDirectory);
+        new JobOptions(config, placement, common.isVerbose, resumeFrom, baseDirectory);
     Progress progress =
         new Progress(console, common.isQuiet, config.log().every(), System::nanoTime);
     JobOutcome outcome = LocalJob.run(options, console, progress);
-    show(outcome, config, console, baseDirectory);
+    showFailure(outcome, console);
+    if (placement.hasRankZero()) {
+      showResult(outcome, config, console, baseDirectory);
+    }
     return outcome.status().code();
   }
 
@@ -149,11 +164,15 @@ final class TrainCommand implements Callable<Integer> {
     return Optional.of(baseDirectory.resolve(config.checkpoint().get().dir()));
   }
 
-  private void show(JobOutcome outcome, JobConfig config, Console console, Path baseDirectory) {
+  private void showFailure(JobOutcome outcome, Console console) {
     outcome.failure().ifPresent(failure -> console.line("phalanx: " + failure));
     if (common.isVerbose && !outcome.stackTrace().isEmpty()) {
       console.line(outcome.stackTrace().stripTrailing());
     }
+  }
+
+  private void showResult(
+      JobOutcome outcome, JobConfig config, Console console, Path baseDirectory) {
     if (common.isJson) {
       console.result(json(outcome, config).toString());
     } else if (outcome.result().isPresent()) {

@@ -6,11 +6,14 @@ import java.util.Optional;
 
 /**
  * What a worker is to do. It reaches the worker through its standard input, the first line: the
- * token must not be seen in arguments, the environment or files.
+ * token must not be seen in arguments or the environment.
  *
  * @param token the job's secret, with which ranks prove to each other that they belong to the job
  * @param plan the effective plan file in YAML; of a benchmark its options in JSON
  * @param ranks the ranks that this worker runs, each on a thread of its own if there are several
+ * @param localRank the number on this host of the first of them
+ * @param localWorldSize ranks of the job on this host
+ * @param address on which its ranks accept connections from others
  * @param rendezvousHost where ranks of several processes meet; not used where one worker runs the
  *     whole world
  * @param threads threads that one kernel of one rank may use
@@ -23,7 +26,9 @@ public record Assignment(
     String plan,
     int worldSize,
     List<Integer> ranks,
+    int localRank,
     int localWorldSize,
+    String address,
     String rendezvousHost,
     int rendezvousPort,
     int threads,

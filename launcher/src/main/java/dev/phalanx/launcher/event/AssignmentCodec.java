@@ -25,7 +25,9 @@ public final class AssignmentCodec {
     node.put("world_size", assignment.worldSize());
     ArrayNode ranks = node.putArray("ranks");
     assignment.ranks().forEach(ranks::add);
+    node.put("local_rank", assignment.localRank());
     node.put("local_world_size", assignment.localWorldSize());
+    node.put("address", assignment.address());
     node.put("rendezvous_host", assignment.rendezvousHost());
     node.put("rendezvous_port", assignment.rendezvousPort());
     node.put("threads", assignment.threads());
@@ -56,7 +58,9 @@ public final class AssignmentCodec {
         node.path("plan").asText(),
         node.path("world_size").intValue(),
         ranks,
+        node.path("local_rank").intValue(),
         node.path("local_world_size").intValue(),
+        node.path("address").asText(),
         node.path("rendezvous_host").asText(),
         node.path("rendezvous_port").intValue(),
         node.path("threads").intValue(),

@@ -15,8 +15,8 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * Hears the events of a job: shows progress, keeps rank 0's result, and can write a report of its
- * own, for rank 0 may be the one that is lost. One thread.
+ * Hears the events of a job: shows progress, keeps the first rank's result, and can write a report
+ * of its own where rank 0 is, for that may be the one that is lost. One thread.
  */
 final class JobMonitor {
   private record Evaluation(long step, double loss, long tokens) {}
@@ -43,13 +43,14 @@ final class JobMonitor {
       evaluations.add(new Evaluation(evaluated.step(), evaluated.loss(), evaluated.tokens()));
     } else if (event instanceof WorkerEvent.CheckpointSaved saved) {
       lastCheckpoint = Optional.of(saved.directory());
-    } else if (event instanceof WorkerEvent.Finished finished && finished.rank() == 0) {
+    } else if (event instanceof WorkerEvent.Finished finished
+        && finished.rank() == job.placement().firstRank()) {
       result = finished.result();
     }
     progress.accept(event);
   }
 
-  /** Rank 0's result; empty as long as it has not finished. */
+  /** The first rank's result; empty as long as it has not finished. */
   Optional<JobResult> result() {
     return result;
   }
@@ -69,9 +70,9 @@ final class JobMonitor {
       return;
     }
     String engine = summary.map(JobSummary::engineName).orElse(job.config().engine().label());
+    int worldSize = job.placement().worldSize();
     Report report =
-        new Report(
-            job.config().name(), job.worldSize(), DeviceMesh.dataParallel(job.worldSize()), engine);
+        new Report(job.config().name(), worldSize, DeviceMesh.dataParallel(worldSize), engine);
     steps.forEach(report::add);
     evaluations.forEach(
         evaluation -> report.addEvaluation(evaluation.step, evaluation.loss, evaluation.tokens));
@@ -83,6 +84,8 @@ final class JobMonitor {
   }
 
   private Optional<Path> reportFile() {
-    return job.config().log().report().map(job.baseDirectory()::resolve);
+    return job.placement().hasRankZero()
+        ? job.config().log().report().map(job.baseDirectory()::resolve)
+        : Optional.empty();
   }
 }

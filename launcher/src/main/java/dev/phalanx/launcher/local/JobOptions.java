@@ -5,22 +5,19 @@ import java.nio.file.Path;
 import java.util.Optional;
 
 /**
- * A job to run on this host.
+ * A job to run, as far as its ranks are this host's.
  *
  * @param config validated with this world size
- * @param isInProcess whether all ranks are threads of one worker process
+ * @param placement which ranks are
  * @param isVerbose whether workers log more
  * @param resumeFrom a checkpoint or a directory of checkpoints
- * @param port where the ranks meet; 0: any free one
  * @param baseDirectory what relative paths of the plan start from
  */
 public record JobOptions(
     JobConfig config,
-    int worldSize,
-    boolean isInProcess,
+    Placement placement,
     boolean isVerbose,
     Optional<Path> resumeFrom,
-    int port,
     Path baseDirectory) {
 
   /**
@@ -29,6 +26,6 @@ public record JobOptions(
   public int threadsPerRank() {
     return config.threads() > 0
         ? config.threads()
-        : Math.max(1, Runtime.getRuntime().availableProcessors() / worldSize);
+        : Math.max(1, Runtime.getRuntime().availableProcessors() / placement.localWorldSize());
   }
 }

@@ -7,7 +7,7 @@ import java.util.Optional;
 /**
  * How a job ended.
  *
- * @param result rank 0's, where the job ended without an error
+ * @param result the first rank's of this host, where the job ended without an error
  * @param failure the first failure in one sentence
  * @param stackTrace of the first failure; may be empty
  */

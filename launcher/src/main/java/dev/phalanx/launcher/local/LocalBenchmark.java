@@ -13,44 +13,34 @@ import java.nio.file.Path;
 import java.util.Optional;
 import java.util.function.Consumer;
 
-/** A benchmark of the collectives on this host. */
+/** A benchmark of the collectives, as far as this host runs its ranks. */
 public final class LocalBenchmark {
   private LocalBenchmark() {}
 
   /**
    * Measures, and returns when no process is left.
    *
-   * @param rows hears of each result as it comes
+   * @param rows hears of each result as it comes, where rank 0 is
    * @return the exit status
    * @throws CommandException where a rank failed or the workers could not be started
    */
   public static ExitStatus run(
       BenchmarkOptions options,
-      int ranks,
-      boolean isInProcess,
+      Placement placement,
       boolean isVerbose,
-      int port,
       Console console,
       Consumer<BenchmarkRow> rows)
       throws IOException, InterruptedException {
-    String encoded = options.encode();
     LocalWorkers.Ended ended =
         LocalWorkers.run(
-            new WorkerCommands.Settings(ranks, isInProcess, isVerbose, "auto", 1),
-            new LocalWorkers.Meeting(port, options.timeout()),
-            (token, own, rendezvous) ->
-                new Assignment(
-                    token.hex(),
-                    Assignment.Task.BENCHMARK,
-                    encoded,
-                    ranks,
-                    own,
-                    ranks,
-                    rendezvous.getHostString(),
-                    rendezvous.getPort(),
-                    1,
-                    Path.of("").toAbsolutePath(),
-                    Optional.empty()),
+            new WorkerCommands.Settings(placement, isVerbose, "auto", 1),
+            new LocalWorkers.Work(
+                Assignment.Task.BENCHMARK,
+                options.encode(),
+                options.timeout(),
+                1,
+                Path.of("").toAbsolutePath(),
+                Optional.empty()),
             "Stopping after this measurement",
             console,
             event -> {
@@ -60,7 +50,8 @@ public final class LocalBenchmark {
             });
     if (ended.outcome() instanceof GroupOutcome.Failed failed) {
       throw new CommandException(
-          failed.rootCause().failure().status(), failed.rootCause().sentence(ranks));
+          failed.rootCause().failure().status(),
+          failed.rootCause().sentence(placement.worldSize()));
     }
     return ended.asked().orElse(ExitStatus.DONE);
   }

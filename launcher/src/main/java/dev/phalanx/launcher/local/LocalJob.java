@@ -11,7 +11,10 @@ import dev.phalanx.trainer.config.JobConfigWriter;
 import java.io.IOException;
 import java.util.Optional;
 
-/** Runs a training job on this host from start to end: workers, progress, report, outcome. */
+/**
+ * Runs a training job, as far as its ranks are this host's, from start to end: workers, progress,
+ * report, outcome.
+ */
 public final class LocalJob {
   private LocalJob() {}
 
@@ -25,32 +28,20 @@ public final class LocalJob {
     JobMonitor monitor = new JobMonitor(job, progress);
     WorkerCommands.Settings settings =
         new WorkerCommands.Settings(
-            job.worldSize(),
-            job.isInProcess(),
-            job.isVerbose(),
-            job.config().engine().label(),
-            job.threadsPerRank());
-    String plan = JobConfigWriter.toYaml(job.config());
+            job.placement(), job.isVerbose(), job.config().engine().label(), job.threadsPerRank());
     String stopping =
         "Stopping after this step"
             + (job.config().checkpoint().isPresent() ? " and saving a checkpoint" : "");
     LocalWorkers.Ended ended =
         LocalWorkers.run(
             settings,
-            new LocalWorkers.Meeting(job.port(), job.config().communication().timeout()),
-            (token, ranks, rendezvous) ->
-                new Assignment(
-                    token.hex(),
-                    Assignment.Task.TRAIN,
-                    plan,
-                    job.worldSize(),
-                    ranks,
-                    job.worldSize(),
-                    rendezvous.getHostString(),
-                    rendezvous.getPort(),
-                    job.threadsPerRank(),
-                    job.baseDirectory(),
-                    job.resumeFrom()),
+            new LocalWorkers.Work(
+                Assignment.Task.TRAIN,
+                JobConfigWriter.toYaml(job.config()),
+                job.config().communication().timeout(),
+                job.threadsPerRank(),
+                job.baseDirectory(),
+                job.resumeFrom()),
             stopping,
             console,
             monitor::accept);
@@ -86,7 +77,7 @@ public final class LocalJob {
 
   private static JobOutcome failure(
       JobOptions job, JobMonitor monitor, RankFailure cause, Console console) {
-    String sentence = cause.sentence(job.worldSize());
+    String sentence = cause.sentence(job.placement().worldSize());
     String advice =
         monitor
             .lastCheckpoint()

@@ -1,6 +1,5 @@
 package dev.phalanx.launcher.local;
 
-import dev.phalanx.collectives.rendezvous.JobToken;
 import dev.phalanx.collectives.rendezvous.PortInUseException;
 import dev.phalanx.collectives.rendezvous.RendezvousServer;
 import dev.phalanx.collectives.transport.shm.SharedMemoryEndpoint;
@@ -16,8 +15,7 @@ import dev.phalanx.launcher.process.WorkerSpec;
 import dev.phalanx.launcher.terminal.Console;
 import dev.phalanx.launcher.terminal.StatusTable;
 import java.io.IOException;
-import java.net.InetAddress;
-import java.net.InetSocketAddress;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
@@ -35,18 +33,19 @@ import java.util.function.Consumer;
 final class LocalWorkers {
   private LocalWorkers() {}
 
-  /** What a worker is told to do. */
-  interface Assigner {
-    Assignment of(JobToken token, List<Integer> ranks, InetSocketAddress rendezvous);
-  }
-
   /**
-   * Where the ranks meet.
+   * What the workers are told to do, whichever ranks they run (see {@link Assignment}).
    *
-   * @param port 0: any free one
-   * @param timeout how long they wait for each other
+   * @param plan of a benchmark its options
+   * @param timeout how long ranks wait for each other
    */
-  record Meeting(int port, Duration timeout) {}
+  record Work(
+      Assignment.Task task,
+      String plan,
+      Duration timeout,
+      int threads,
+      Path baseDirectory,
+      Optional<Path> resumeFrom) {}
 
   /**
    * @param asked the exit status where a signal asked the workers to stop
@@ -62,60 +61,62 @@ final class LocalWorkers {
    */
   static Ended run(
       WorkerCommands.Settings settings,
-      Meeting meeting,
-      Assigner assigner,
+      Work work,
       String stopping,
       Console console,
       Consumer<WorkerEvent> listener)
       throws IOException, InterruptedException {
-    JobToken token = JobToken.random();
+    Placement placement = settings.placement();
     List<WorkerSpec> specs = new WorkerCommands(settings).specs();
     try (WorkerGroup group = WorkerGroup.start(specs, console::line, listener, Timing.DEFAULT);
         StopSignals signals = StopSignals.install(group, console, stopping)) {
-      if (specs.size() == 1) {
-        assign(group, specs, assigner, token, new InetSocketAddress("localhost", 0));
+      if (placement.isOneWorker() || !placement.isRendezvousHere()) {
+        assign(group, placement, work, placement.rendezvous().getPort());
         return new Ended(group.await(), signals.asked());
       }
-      try (RendezvousServer rendezvous = rendezvous(settings.worldSize(), meeting, token)) {
+      try (RendezvousServer rendezvous = rendezvous(placement, work.timeout())) {
         rendezvous.onInquiry(
             answers -> {
               console.line("A rank has waited in vain. Where the ranks are:");
-              StatusTable.lines(settings.worldSize(), answers).forEach(console::line);
+              StatusTable.lines(placement.worldSize(), answers).forEach(console::line);
             });
-        assign(
-            group,
-            specs,
-            assigner,
-            token,
-            new InetSocketAddress(InetAddress.getLoopbackAddress(), rendezvous.port()));
+        assign(group, placement, work, rendezvous.port());
         return new Ended(group.await(), signals.asked());
-      } finally {
-        SharedMemoryEndpoint.cleanUp(token);
       }
+    } finally {
+      SharedMemoryEndpoint.cleanUp(placement.token());
     }
   }
 
-  private static RendezvousServer rendezvous(int worldSize, Meeting meeting, JobToken token)
+  private static RendezvousServer rendezvous(Placement placement, Duration timeout)
       throws IOException {
     try {
       return RendezvousServer.start(
-          new InetSocketAddress(InetAddress.getLoopbackAddress(), meeting.port()),
-          worldSize,
-          token,
-          meeting.timeout());
+          placement.rendezvous(), placement.worldSize(), placement.token(), timeout);
     } catch (PortInUseException e) {
       throw new CommandException(ExitStatus.BUSY, String.valueOf(e.getMessage()), e);
     }
   }
 
   private static void assign(
-      WorkerGroup group,
-      List<WorkerSpec> specs,
-      Assigner assigner,
-      JobToken token,
-      InetSocketAddress rendezvous) {
-    for (int worker = 0; worker < specs.size(); worker++) {
-      Assignment assignment = assigner.of(token, specs.get(worker).ranks(), rendezvous);
+      WorkerGroup group, Placement placement, Work work, int rendezvousPort) {
+    for (int worker = 0; worker < placement.workers().size(); worker++) {
+      List<Integer> ranks = placement.workers().get(worker);
+      Assignment assignment =
+          new Assignment(
+              placement.token().hex(),
+              work.task(),
+              work.plan(),
+              placement.worldSize(),
+              ranks,
+              placement.localRank(ranks.get(0)),
+              placement.localWorldSize(),
+              placement.address().getHostAddress(),
+              placement.rendezvous().getAddress().getHostAddress(),
+              rendezvousPort,
+              work.threads(),
+              work.baseDirectory(),
+              work.resumeFrom());
       group.assign(worker, AssignmentCodec.encode(assignment));
     }
   }

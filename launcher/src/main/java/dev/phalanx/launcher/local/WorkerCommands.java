@@ -5,12 +5,10 @@ import dev.phalanx.launcher.worker.WorkerMain;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
-import java.util.stream.IntStream;
 
 /**
  * The command line and environment of worker processes: the launcher's own JVM and class path, a
@@ -27,11 +25,11 @@ final class WorkerCommands {
   /**
    * What worker processes are started with.
    *
+   * @param placement which ranks they run
    * @param engine what its libraries are loaded for at once
    * @param threadsPerRank threads that one kernel of one rank may use
    */
-  record Settings(
-      int worldSize, boolean isInProcess, boolean isVerbose, String engine, int threadsPerRank) {}
+  record Settings(Placement placement, boolean isVerbose, String engine, int threadsPerRank) {}
 
   private final Settings job;
 
@@ -39,12 +37,9 @@ final class WorkerCommands {
     this.job = settings;
   }
 
-  /** One worker for each rank, or one for all. */
+  /** One for each worker of the placement. */
   List<WorkerSpec> specs() {
-    List<Integer> all = IntStream.range(0, job.worldSize()).boxed().toList();
-    List<List<Integer>> workers =
-        job.isInProcess() ? List.of(all) : all.stream().map(Collections::singletonList).toList();
-    return workers.stream()
+    return job.placement().workers().stream()
         .map(ranks -> new WorkerSpec(ranks, command(ranks), environment(ranks)))
         .toList();
   }
@@ -111,11 +106,13 @@ final class WorkerCommands {
   private Map<String, String> environment(List<Integer> ranks) {
     String threads = Integer.toString(job.threadsPerRank());
     Map<String, String> environment = new TreeMap<>();
-    environment.put("WORLD_SIZE", Integer.toString(job.worldSize()));
-    environment.put("LOCAL_WORLD_SIZE", Integer.toString(job.worldSize()));
-    if (!job.isInProcess()) {
-      environment.put("RANK", ranks.get(0).toString());
-      environment.put("LOCAL_RANK", ranks.get(0).toString());
+    Placement placement = job.placement();
+    environment.put("WORLD_SIZE", Integer.toString(placement.worldSize()));
+    environment.put("LOCAL_WORLD_SIZE", Integer.toString(placement.localWorldSize()));
+    if (ranks.size() == 1) {
+      int rank = ranks.get(0);
+      environment.put("RANK", Integer.toString(rank));
+      environment.put("LOCAL_RANK", Integer.toString(placement.localRank(rank)));
     }
     environment.put("OMP_NUM_THREADS", threads);
     // LibTorch's and OpenBLAS' threads take turns on the same cores: whoever waits must not spin.

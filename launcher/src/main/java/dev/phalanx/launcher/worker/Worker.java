@@ -145,7 +145,7 @@ final class Worker {
     return new RankContext(
         rank,
         assignment.worldSize(),
-        rank,
+        assignment.localRank() + assignment.ranks().indexOf(rank),
         assignment.localWorldSize(),
         world,
         assignment.threads(),

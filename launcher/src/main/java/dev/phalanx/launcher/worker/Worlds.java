@@ -45,7 +45,7 @@ interface Worlds {
                 assignment.worldSize(),
                 fingerprint(assignment),
                 new InetSocketAddress(assignment.rendezvousHost(), assignment.rendezvousPort()),
-                InetAddress.getLoopbackAddress(),
+                InetAddress.getByName(assignment.address()),
                 JobToken.parse(assignment.token()),
                 transport),
             options)

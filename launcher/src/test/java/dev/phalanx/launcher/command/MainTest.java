@@ -9,6 +9,7 @@ import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
@@ -57,7 +58,8 @@ final class MainTest {
     assertThat(outcome.status()).isZero();
     assertThat(outcome.error()).isEmpty();
     assertThat(outcome.output())
-        .contains("train", "generate", "data", "checkpoint", "doctor", "Exit status:");
+        .contains(
+            "train", "generate", "data", "checkpoint", "bench", "token", "doctor", "Exit status:");
   }
 
   @Test
@@ -74,7 +76,7 @@ final class MainTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"train", "generate", "data", "checkpoint", "doctor"})
+  @ValueSource(strings = {"train", "generate", "data", "checkpoint", "bench", "token", "doctor"})
   void everyCommandHasHelp(String command) {
     Outcome outcome = run(command, "--help");
 
@@ -115,9 +117,9 @@ final class MainTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"data", "checkpoint"})
+  @ValueSource(strings = {"data", "checkpoint", "bench"})
   void aCommandWithoutItsPartIsWrongUsage(String command) {
-    assertWrongUsage(run(command), "name what to do", "phalanx " + command + " --help");
+    assertWrongUsage(run(command), "name what to ", "phalanx " + command + " --help");
   }
 
   @Test
@@ -134,6 +136,38 @@ final class MainTest {
 
     assertWrongUsage(outcome, "plan.yaml:1:1: nmae", "plan.yaml:2:1: stpes");
     assertThat(outcome.error().lines()).allMatch(line -> line.startsWith("phalanx: "));
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"--ranks=2", "--in-process", "--port=29500"})
+  void whereRanksRunIsSaidOnce(String option) {
+    assertWrongUsage(
+        run("bench", "collectives", "--external", option),
+        option.replaceFirst("=.*", ""),
+        "does not go with --external");
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"--token-file=job.token", "--address=198.18.0.1"})
+  void whatOnlyExternalRanksHaveGoesWithThemAlone(String option) {
+    assertWrongUsage(
+        run("train", "plan.yaml", option), option.replaceFirst("=.*", ""), "--external");
+  }
+
+  @Test
+  void aTokenIsWrittenOnceAndNeverShown(@TempDir Path folder) throws IOException {
+    Path file = folder.resolve("job.token");
+
+    Outcome first = run("token", file.toString());
+    String token = Files.readString(file);
+    Outcome second = run("token", file.toString());
+
+    assertThat(first).isEqualTo(new Outcome(0, "", ""));
+    assertThat(token).matches("[0-9a-f]{64}\n");
+    assertThat(PosixFilePermissions.toString(Files.getPosixFilePermissions(file)))
+        .isEqualTo("rw-------");
+    assertWrongUsage(second, file.toString(), "already");
+    assertThat(file).hasContent(token);
   }
 
   @Test
