@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
-# Collectives between processes of this host, ours over shared memory and TCP and gloo's in turn.
+# Collectives between processes of this host, over shared memory and TCP: ours, gloo's and, where it is there, Open MPI's, in turn.
 #   bench/collectives.sh PYTHON [ROUNDS] [OPERATIONS]
-# PYTHON has torch and numpy. One JSON line a measurement goes to bench/results/collectives.jsonl (an earlier file is kept as
-# .old), and a Markdown table of medians to standard output.
+# PYTHON has torch and numpy. Open MPI needs mpirun (Debian: openmpi-bin), and mpi4py and numpy in PYTHON or in another Python
+# that MPI_PYTHON names. One JSON line a measurement goes to bench/results/collectives.jsonl (an earlier file is kept as .old),
+# and a Markdown table of medians to standard output.
 set -euo pipefail
 PYTHON="${1:?usage: bench/collectives.sh PYTHON [ROUNDS] [OPERATIONS]}"
 ROUNDS="${2:-3}"
 OPERATIONS="${3:-all_reduce,reduce_scatter,all_gather}"
+MPI_PYTHON="${MPI_PYTHON:-$PYTHON}"
+SIZES=4096,1048576,67108864
 HERE="$(cd "$(dirname "$0")" && pwd)"
 cd "$HERE/.."
 OUT="$HERE/results/collectives.jsonl"
@@ -15,12 +18,38 @@ mkdir -p "$HERE/results"
 export PYTHONWARNINGS=ignore
 ./phalanx --version >/dev/null # builds where that is needed
 
+ours() { # TRANSPORT RANKS
+  ./phalanx bench collectives --json --ranks "$2" --transport "$1" --op "$OPERATIONS" --sizes "$SIZES" >>"$OUT"
+}
+
+gloo() { # RANKS
+  "$PYTHON" "$HERE/peers/collectives_gloo.py" "$1" "$SIZES" "$OPERATIONS" 2>/dev/null >>"$OUT"
+}
+
+# Not bound to cores, as the others are not either.
+mpi() { # TRANSPORT RANKS MPIRUN_OPTION...
+  local transport=$1 ranks=$2
+  shift 2
+  [ "$(id -u)" != 0 ] || set -- --allow-run-as-root "$@"
+  OMP_NUM_THREADS=1 mpirun -n "$ranks" --oversubscribe --bind-to none "$@" \
+    "$MPI_PYTHON" "$HERE/peers/collectives_mpi.py" "mpi-$transport" "$SIZES" "$OPERATIONS" 2>/dev/null >>"$OUT"
+}
+
+has_mpi=true
+if ! command -v mpirun >/dev/null || ! "$MPI_PYTHON" -c 'import mpi4py.MPI, numpy' 2>/dev/null; then
+  has_mpi=false
+  echo "collectives.sh: Open MPI is left out, for there is no mpirun or $MPI_PYTHON has no mpi4py" >&2
+fi
+
 for ((round = 1; round <= ROUNDS; round++)); do
   for ranks in 2 4; do
-    for transport in shm tcp; do
-      ./phalanx bench collectives --json --ranks "$ranks" --transport "$transport" --op "$OPERATIONS" --sizes 4096,1048576,67108864 >>"$OUT"
-    done
-    "$PYTHON" "$HERE/peers/collectives_gloo.py" "$ranks" 4096,1048576,67108864 "$OPERATIONS" 2>/dev/null >>"$OUT"
+    ours shm "$ranks"
+    ours tcp "$ranks"
+    gloo "$ranks"
+    if $has_mpi; then
+      mpi shm "$ranks"
+      mpi tcp "$ranks" --mca pml ob1 --mca btl tcp,self --mca btl_tcp_if_include lo
+    fi
   done
 done
 
@@ -32,9 +61,17 @@ for line in open(sys.argv[1]):
     cells.setdefault((row["op"], row["ranks"], row["bytes"]), {}).setdefault(row["transport"], []).append(row["median_us"])
 median = lambda values: sorted(values)[len(values) // 2]
 text = lambda micros: f"{micros / 1e3:.1f} ms" if micros >= 1e4 else f"{micros:.0f} µs" if micros >= 100 else f"{micros:.1f} µs"
-print("| operation | ranks | bytes | shared memory | TCP | gloo | gloo / shared memory | gloo / TCP |")
-print("|---|---|---|---|---|---|---|---|")
+names = {"shm": "shared memory", "tcp": "TCP", "gloo": "gloo", "mpi-shm": "Open MPI shared memory", "mpi-tcp": "Open MPI TCP"}
+ratios = [("gloo", "shm"), ("gloo", "tcp"), ("mpi-shm", "shm"), ("mpi-tcp", "tcp")]
+measured = {transport for cell in cells.values() for transport in cell}
+names = {transport: name for transport, name in names.items() if transport in measured}
+ratios = [(peer, ours) for peer, ours in ratios if peer in measured]
+heads = ["operation", "ranks", "bytes", *names.values(), *(f"{names[peer]} / {names[ours]}" for peer, ours in ratios)]
+print("| " + " | ".join(heads) + " |")
+print("|---" * len(heads) + "|")
 for (operation, ranks, size), cell in sorted(cells.items(), key=lambda item: (list("ar").index(item[0][0][0]), item[0])):
-    shm, tcp, gloo = (median(cell[name]) for name in ("shm", "tcp", "gloo"))
-    print(f"| {operation} | {ranks} | {size} | {text(shm)} | {text(tcp)} | {text(gloo)} | {gloo / shm:.1f} | {gloo / tcp:.1f} |")
+    micros = {transport: median(values) for transport, values in cell.items()}
+    row = [operation, ranks, size, *(text(micros[transport]) for transport in names)]
+    row += [f"{micros[peer] / micros[ours]:.1f}" for peer, ours in ratios]
+    print("| " + " | ".join(map(str, row)) + " |")
 PY

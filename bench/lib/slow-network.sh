@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# Runs a command once for each rank of a job, on pretended hosts that links of a given rate join.
+#   bench/lib/slow-network.sh HOSTS RANKS_PER_HOST RATE COMMAND...
+# Needs root. RATE is written as for tc, 1gbit for instance. A host is a process with a network, a /dev/shm and a name of its
+# own; a bridge in a network of its own joins them, and nothing is added to this machine's network. Host h has the address
+# 198.18.0.(h + 1), of the range that RFC 2544 keeps for benchmarks, and the ranks from h * RANKS_PER_HOST on.
+#
+#   host 0: eth0 ---veth--- port0 \
+#                                  br0      each end sends at RATE, so that what comes from several hosts at once waits
+#   host 1: eth0 ---veth--- port1 /         in the switch
+#
+# The command finds torchrun's variables, and GLOO_SOCKET_IFNAME. Rank 0's standard output is this one's, that of the others
+# goes to standard error. The exit status is the first that is not 0, by rank. Nothing is left, also after a signal.
+set -euo pipefail
+if (($# < 4)); then
+  echo "usage: bench/lib/slow-network.sh HOSTS RANKS_PER_HOST RATE COMMAND..." >&2
+  exit 64
+fi
+HOSTS=$1 RANKS_PER_HOST=$2 RATE=$3
+shift 3
+if [ "$(id -u)" != 0 ]; then
+  echo "slow-network.sh: only root can make networks; run it as root" >&2
+  exit 64
+fi
+
+# A segmentation-offload packet of 64 KiB must fit into the bucket; the queue is that of a small switch's port.
+BUCKET=96kb QUEUE=1mb
+hosts=() ranks=()
+
+clean_up() {
+  trap '' INT TERM
+  for rank in "${ranks[@]}"; do kill -KILL -- "-$rank" 2>/dev/null || true; done # each leads its own process group
+  for host in "${hosts[@]}" ${switch:-}; do kill -KILL "$host" 2>/dev/null || true; done
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# start_host UNSHARE_OPTION...: leaves the process that holds the host in $host
+start_host() {
+  exec {ready}< <(exec unshare "$@" sh -c 'echo; exec sleep infinity')
+  host=$!
+  read -r -u "$ready" || exit 74
+  exec {ready}<&-
+}
+
+on() { # HOST COMMAND...
+  local holder=$1
+  shift
+  nsenter --target "$holder" --net --mount --uts --wd -- "$@"
+}
+
+limit() { # HOST DEVICE
+  on "$1" tc qdisc add dev "$2" root tbf rate "$RATE" burst "$BUCKET" limit "$QUEUE"
+}
+
+start_host --net --mount --uts
+switch=$host
+on "$switch" ip link add br0 type bridge
+on "$switch" ip link set br0 up
+for ((h = 0; h < HOSTS; h++)); do
+  start_host --net --mount --uts
+  hosts+=("$host")
+  on "$host" hostname "host$h"
+  on "$host" mount -t tmpfs tmpfs /dev/shm
+  on "$host" ip link set lo up
+  on "$host" ip link add eth0 type veth peer name "port$h" netns "$switch"
+  on "$host" ip address add "198.18.0.$((h + 1))/24" dev eth0
+  on "$host" ip link set eth0 up
+  on "$switch" ip link set "port$h" master br0 up
+  limit "$host" eth0
+  limit "$switch" "port$h"
+done
+
+export WORLD_SIZE=$((HOSTS * RANKS_PER_HOST)) LOCAL_WORLD_SIZE=$RANKS_PER_HOST
+export MASTER_ADDR=198.18.0.1 MASTER_PORT=29500 GLOO_SOCKET_IFNAME=eth0
+set -m # a process group for each rank
+for ((r = 0; r < WORLD_SIZE; r++)); do
+  output=2
+  ((r > 0)) || output=1
+  RANK=$r LOCAL_RANK=$((r % RANKS_PER_HOST)) HOSTNAME="host$((r / RANKS_PER_HOST))" \
+    on "${hosts[r / RANKS_PER_HOST]}" "$@" >&$output &
+  ranks+=($!)
+done
+
+status=0
+for rank in "${ranks[@]}"; do
+  code=0
+  wait "$rank" || code=$?
+  [ "$status" != 0 ] || status=$code
+done
+ranks=()
+exit "$status"
