@@ -28,6 +28,7 @@ measure() { # PEER HOSTS RANKS_PER_HOST GBIT COMMAND...
   if ! timeout --foreground "$LONGEST_SECONDS" "$HERE/lib/slow-network.sh" "$hosts" "$ranks" "${gbit}gbit" "$@" 2>"$log" |
     sed "s/^{/{\"peer\": \"$peer\", \"hosts\": $hosts, \"ranks_per_host\": $ranks, \"gbit\": $gbit, /" >>"$OUT"; then
     cat "$log" >&2
+    echo "slow-link.sh: $peer has failed with $hosts hosts at $gbit Gbit/s, or taken more than $LONGEST_SECONDS s" >&2
     exit 1
   fi
 }
