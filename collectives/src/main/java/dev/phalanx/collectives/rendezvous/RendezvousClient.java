@@ -51,6 +51,7 @@ public final class RendezvousClient {
   private static final long SHUTDOWN_MILLIS = 1000;
   private static final long LEAVE_MILLIS = 1000;
   private static final long STATUS_MILLIS = 2500;
+  private static final long SERVER_GRACE_MILLIS = 5000;
 
   private final Membership self;
   private final JobToken token;
@@ -85,7 +86,17 @@ public final class RendezvousClient {
             .directExecutor()
             .maxInboundMessageSize(RendezvousServer.MAXIMUM_MESSAGE_BYTES)
             .build();
-    // Waiting for a server that is not up yet is gRPC's work: it tries again and again.
+    // Waiting for a server that is not up yet is gRPC's work: it tries again and again, but waits
+    // longer and longer in between, which is not wanted here.
+    eventLoop.scheduleAtFixedRate(
+        () -> {
+          if (!gathered.isDone()) {
+            channel.resetConnectBackoff();
+          }
+        },
+        1,
+        1,
+        TimeUnit.SECONDS);
     this.toServer = RendezvousGrpc.newStub(channel).withWaitForReady().join(new Listener());
   }
 
@@ -300,6 +311,31 @@ public final class RendezvousClient {
     }
   }
 
+  /**
+   * Nobody tells any more who is lost. Ranks that are about to end get the time for it; then none
+   * waits for another without being told why.
+   */
+  private void serverIsGone() {
+    if (isClosed.get() || !gathered.isDone() || gathered.isCompletedExceptionally()) {
+      return;
+    }
+    eventLoop.schedule(
+        () -> {
+          for (int rank = 0; rank < self.worldSize() && !isClosed.get(); rank++) {
+            if (rank != self.rank()) {
+              lost(
+                  new Members.LostRank(
+                      rank,
+                      "may be gone: the rendezvous at "
+                          + server
+                          + ", which tells who is, has ended"));
+            }
+          }
+        },
+        SERVER_GRACE_MILLIS,
+        TimeUnit.MILLISECONDS);
+  }
+
   void onLost(Consumer<Members.LostRank> listener) {
     List<Members.LostRank> before;
     synchronized (lost) { // see lost
@@ -364,6 +400,7 @@ public final class RendezvousClient {
     public void onError(Throwable thrown) {
       LOG.debug("{}: the connection to the rendezvous has ended", who(), thrown);
       ended.complete(null);
+      serverIsGone();
       fail(
           new RendezvousException(
               who()
@@ -377,6 +414,7 @@ public final class RendezvousClient {
     @Override
     public void onCompleted() {
       ended.complete(null);
+      serverIsGone();
       fail(new RendezvousException(who() + ": the rendezvous at " + server + " has closed."));
     }
   }
