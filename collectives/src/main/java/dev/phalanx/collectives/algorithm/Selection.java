@@ -10,8 +10,12 @@ import java.util.Map;
  * goes in is the same on all.
  */
 public final class Selection {
-  /** Less is copied in less time than ranks need to tell each other where it lies. */
-  private static final long SHARED_FROM_BYTES = 64 * 1024;
+  /**
+   * Ranks meet three times when they read each other's memory, which takes the longer the more of
+   * them share a host's cores: for less than this times the square of their number, messages are
+   * faster.
+   */
+  private static final long SHARED_FROM_BYTES = 128 * 1024;
 
   private final Algorithm wanted;
   private final Topology topology;
@@ -37,7 +41,8 @@ public final class Selection {
 
   /** Whether ranks that can read each other's memory should, for so many bytes. */
   public boolean isForSharedMemory(long bytes) {
-    return (wanted == Algorithm.AUTO || wanted == Algorithm.DIRECT) && bytes >= SHARED_FROM_BYTES;
+    return (wanted == Algorithm.AUTO || wanted == Algorithm.DIRECT)
+        && bytes >= SHARED_FROM_BYTES * ranks * ranks;
   }
 
   /** Of an all-reduce of so many bytes. */

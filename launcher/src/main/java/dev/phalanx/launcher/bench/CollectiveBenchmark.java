@@ -1,6 +1,7 @@
 package dev.phalanx.launcher.bench;
 
 import dev.phalanx.collectives.Communicator;
+import dev.phalanx.collectives.PointToPoint;
 import dev.phalanx.collectives.ReduceOperation;
 import dev.phalanx.collectives.Work;
 import dev.phalanx.tensor.Arena;
@@ -14,6 +15,7 @@ import dev.phalanx.tensor.Storage;
 import dev.phalanx.tensor.Tensor;
 import java.nio.DoubleBuffer;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.function.BooleanSupplier;
@@ -31,6 +33,14 @@ public final class CollectiveBenchmark {
   private static final int MOST_CALLS_IN_A_SAMPLE = 20;
   private static final long CHUNK = 1 << 18;
   private static final long ALIGNMENT = 4096;
+  private static final int ROOT = 0;
+
+  /**
+   * @param whole [ranks * n]
+   * @param other [ranks * n]
+   * @param own [n], the beginning of {@code other}
+   */
+  private record Buffers(Tensor whole, Tensor other, Tensor own) {}
 
   private final Communicator world;
   private final BenchmarkOptions options;
@@ -76,23 +86,23 @@ public final class CollectiveBenchmark {
       throws InterruptedException {
     int ranks = world.size();
     long part = bytes / options.dtype().byteSize() / ranks;
+    long second = ALIGNMENT + bytes / ALIGNMENT * ALIGNMENT;
     try (Tensor whole = memory(arena, 0, part * ranks);
-        Tensor own = memory(arena, ALIGNMENT + bytes / ALIGNMENT * ALIGNMENT, part)) {
-      long wrong = check(arena, operation, whole, own);
+        Tensor other = memory(arena, second, part * ranks);
+        Tensor own = other.slice(0, 0, part)) {
+      Buffers buffers = new Buffers(whole, other, own);
+      long wrong = check(arena, operation, buffers);
       arena.engine().fill(whole, 0);
-      arena.engine().fill(own, 0);
-      double[] samples = time(arena, operation, whole, own);
+      arena.engine().fill(other, 0);
+      double[] samples = time(arena, operation, buffers);
       double median = quantile(samples, 0.5);
       double bandwidth = median > 0 ? whole.byteSize() / median / 1e3 : 0; // B / us to GB / s
-      boolean isReduced =
-          operation == MeasuredOperation.ALL_REDUCE
-              || operation == MeasuredOperation.REDUCE_SCATTER;
       return new BenchmarkRow(
           operation.label(),
           whole.byteSize(),
           whole.elementCount(),
           options.dtype().name().toLowerCase(Locale.ROOT),
-          isReduced ? "sum" : "none",
+          operation.isReduction() ? "sum" : "none",
           ranks,
           world.transport(),
           options.algorithm().label(),
@@ -122,8 +132,9 @@ public final class CollectiveBenchmark {
     return arena.allocate(options.dtype(), elements);
   }
 
-  private double[] time(Arena arena, MeasuredOperation operation, Tensor whole, Tensor own)
+  private double[] time(Arena arena, MeasuredOperation operation, Buffers buffers)
       throws InterruptedException {
+    Tensor whole = buffers.whole();
     int samples = options.samples() > 0 ? options.samples() : samples(whole.byteSize());
     int calls =
         (int)
@@ -136,7 +147,7 @@ public final class CollectiveBenchmark {
         world.barrier().await();
         long start = System.nanoTime();
         for (int call = 0; call < calls; call++) {
-          start(operation, whole, own).await();
+          start(operation, buffers).await();
         }
         double elapsed = (System.nanoTime() - start) / 1e3 / calls;
         if (sample >= 0) {
@@ -159,37 +170,76 @@ public final class CollectiveBenchmark {
     return bytes <= SMALL_BYTES ? 500 : (int) Math.max(5, Math.min(100, (1L << 29) / bytes));
   }
 
-  private Work start(MeasuredOperation operation, Tensor whole, Tensor own) {
+  private Work start(MeasuredOperation operation, Buffers buffers) {
+    Tensor whole = buffers.whole();
+    Tensor own = buffers.own();
+    boolean isRoot = world.rank() == ROOT;
     return switch (operation) {
       case ALL_REDUCE -> world.allReduce(whole, ReduceOperation.SUM);
       case REDUCE_SCATTER -> world.reduceScatter(whole, own, ReduceOperation.SUM);
       case ALL_GATHER -> world.allGather(own, whole);
-      case BROADCAST -> world.broadcast(whole, 0);
+      case BROADCAST -> world.broadcast(whole, ROOT);
+      case REDUCE -> world.reduce(whole, ReduceOperation.SUM, ROOT);
+      case GATHER -> world.gather(own, isRoot ? whole : null, ROOT);
+      case SCATTER -> world.scatter(isRoot ? whole : null, own, ROOT);
+      case ALL_TO_ALL -> world.allToAll(whole, buffers.other());
+      case SEND_RECEIVE -> world.exchange(aroundTheRing(buffers));
     };
   }
 
+  private List<PointToPoint> aroundTheRing(Buffers buffers) {
+    int ranks = world.size();
+    return ranks == 1
+        ? List.of()
+        : List.of(
+            new PointToPoint.Send(buffers.whole(), (world.rank() + 1) % ranks, 0),
+            new PointToPoint.Receive(buffers.other(), (world.rank() + ranks - 1) % ranks, 0));
+  }
+
   /** Runs the operation once on known values; the number of wrong elements on all ranks. */
-  private long check(Arena arena, MeasuredOperation operation, Tensor whole, Tensor own)
+  private long check(Arena arena, MeasuredOperation operation, Buffers buffers)
       throws InterruptedException {
+    Tensor whole = buffers.whole();
+    Tensor own = buffers.own();
     int rank = world.rank();
     int ranks = world.size();
     long part = own.elementCount();
     fill(arena, whole, index -> value(rank, index));
-    fill(arena, own, index -> value(rank, rank * part + index));
-    start(operation, whole, own).await();
+    if (operation == MeasuredOperation.SEND_RECEIVE) {
+      fill(arena, buffers.other(), index -> value(rank, index)); // what one rank alone still has
+    } else {
+      fill(arena, own, index -> value(rank, rank * part + index));
+    }
+    start(operation, buffers).await();
     long wrong =
         switch (operation) {
           case ALL_REDUCE -> wrong(arena, whole, index -> sum(ranks, index));
+          case REDUCE ->
+              wrong(arena, whole, index -> rank == ROOT ? sum(ranks, index) : value(rank, index));
           case REDUCE_SCATTER -> wrong(arena, own, index -> sum(ranks, rank * part + index));
-          case ALL_GATHER ->
-              wrong(arena, whole, index -> value((int) (index / Math.max(1, part)), index));
-          case BROADCAST -> wrong(arena, whole, index -> value(0, index));
+          case ALL_GATHER -> wrong(arena, whole, index -> value(owner(index, part), index));
+          case GATHER ->
+              rank == ROOT ? wrong(arena, whole, index -> value(owner(index, part), index)) : 0;
+          case SCATTER -> wrong(arena, own, index -> value(ROOT, rank * part + index));
+          case BROADCAST -> wrong(arena, whole, index -> value(ROOT, index));
+          case ALL_TO_ALL ->
+              wrong(
+                  arena,
+                  buffers.other(),
+                  index -> value(owner(index, part), rank * part + index % Math.max(1, part)));
+          case SEND_RECEIVE ->
+              wrong(arena, buffers.other(), index -> value((rank + ranks - 1) % ranks, index));
         };
     try (Tensor total = arena.allocate(DType.FLOAT64, 1)) {
       doubles(total).put(0, wrong);
       world.allReduce(total, ReduceOperation.SUM).await();
       return (long) doubles(total).get(0);
     }
+  }
+
+  /** The rank whose part an element is in. */
+  private static int owner(long index, long part) {
+    return (int) (index / Math.max(1, part));
   }
 
   /** Small whole numbers: exact in every type, in whatever order they are added. */

@@ -27,7 +27,42 @@ public enum MeasuredOperation {
     double busFactor(int ranks) {
       return 1;
     }
+  },
+  REDUCE {
+    @Override
+    double busFactor(int ranks) {
+      return 1;
+    }
+  },
+  GATHER {
+    @Override
+    double busFactor(int ranks) {
+      return (ranks - 1.0) / ranks;
+    }
+  },
+  SCATTER {
+    @Override
+    double busFactor(int ranks) {
+      return (ranks - 1.0) / ranks;
+    }
+  },
+  ALL_TO_ALL {
+    @Override
+    double busFactor(int ranks) {
+      return (ranks - 1.0) / ranks;
+    }
+  },
+  /** Every rank sends to the one after it and receives from the one before. */
+  SEND_RECEIVE {
+    @Override
+    double busFactor(int ranks) {
+      return 1;
+    }
   };
+
+  boolean isReduction() {
+    return this == ALL_REDUCE || this == REDUCE_SCATTER || this == REDUCE;
+  }
 
   /**
    * What an algorithm's bandwidth is multiplied with to become that of the busiest link, which does

@@ -92,7 +92,7 @@ final class SharedMemoryLink implements Link {
   @Override
   public void sleep(long nanos) {
     LockSupport.parkNanos(this, Math.min(nanos, sleepNanos));
-    sleepNanos = Math.min(LONGEST_SLEEP_NANOS, sleepNanos * 2);
+    sleepNanos = Math.min(LONGEST_SLEEP_NANOS, sleepNanos + sleepNanos / 4);
   }
 
   @Override
