@@ -57,6 +57,7 @@ public final class ConnectedGroups implements ProcessGroups {
   private final GroupOptions options;
   private final TcpEndpoint endpoint;
   private final Members members;
+  private final GroupNumbers numbers = new GroupNumbers();
   private final Map<Integer, String> losses = new ConcurrentHashMap<>(); // by rank of the job
   private final List<Member> open = new CopyOnWriteArrayList<>();
 
@@ -161,7 +162,7 @@ public final class ConnectedGroups implements ProcessGroups {
 
   private Transport transport(GroupMembers group) throws IOException, InterruptedException {
     long start = System.nanoTime();
-    GroupId id = GroupId.of(group.name(), group.ranks(), 0);
+    GroupId id = numbers.next(group);
     List<RankAddress> all = group.ranks().stream().map(members.ranks()::get).toList();
     RankAddress self = all.get(group.ownIndex());
     List<Integer> hosts = hosts(all);

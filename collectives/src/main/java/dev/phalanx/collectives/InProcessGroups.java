@@ -2,6 +2,7 @@ package dev.phalanx.collectives;
 
 import dev.phalanx.collectives.transport.GroupId;
 import dev.phalanx.collectives.transport.InProcessNetwork;
+import dev.phalanx.collectives.transport.Transport;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
@@ -28,6 +29,7 @@ public final class InProcessGroups {
 
   private final class OfRank implements ProcessGroups {
     private final int rank;
+    private final GroupNumbers numbers = new GroupNumbers();
 
     OfRank(int rank) {
       this.rank = rank;
@@ -51,10 +53,14 @@ public final class InProcessGroups {
     @Override
     public Communicator group(String name, List<Integer> ranks) {
       GroupMembers members = new GroupMembers(name, ranks, rank, worldSize);
+      GroupId id = numbers.next(members);
       InProcessNetwork network =
-          networks.computeIfAbsent(
-              GroupId.of(name, ranks, 0), absent -> new InProcessNetwork(ranks.size()));
-      return new QueuedCommunicator(members, network.transport(members.ownIndex()), options, board);
+          networks.computeIfAbsent(id, absent -> new InProcessNetwork(ranks.size()));
+      Transport transport = network.transport(members.ownIndex());
+      if (network.isTaken()) {
+        networks.remove(id);
+      }
+      return new QueuedCommunicator(members, transport, options, board);
     }
 
     @Override

@@ -23,7 +23,7 @@ public interface ProcessGroups extends AutoCloseable {
    * A group of some ranks. All of them call it, with the same name and ranks, and nobody else. The
    * caller closes it.
    *
-   * @param name of no other group of these ranks, for messages and to tell groups apart
+   * @param name for messages, and to tell groups apart; a group that is made again is another one
    * @param ranks of the job, this one among them, in the order of their numbers in the group
    */
   Communicator group(String name, List<Integer> ranks) throws IOException, InterruptedException;

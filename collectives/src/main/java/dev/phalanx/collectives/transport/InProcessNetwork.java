@@ -24,6 +24,7 @@ public final class InProcessNetwork {
   private final int size;
   private final Topology topology;
   private final AtomicReferenceArray<@Nullable Road> roads;
+  private final AtomicInteger taken = new AtomicInteger();
 
   public InProcessNetwork(int size) {
     this.size = size;
@@ -37,7 +38,13 @@ public final class InProcessNetwork {
 
   /** The transport of a rank. */
   public Transport transport(int rank) {
+    taken.incrementAndGet();
     return new Transport(rank, topology, links(rank));
+  }
+
+  /** Whether all ranks have their transports. */
+  public boolean isTaken() {
+    return taken.get() >= size;
   }
 
   /** The links of a rank, by peer, for a transport that has others too. */
