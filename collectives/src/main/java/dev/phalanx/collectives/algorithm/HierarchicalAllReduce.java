@@ -19,6 +19,11 @@ import java.util.List;
  * 2 (l - 1) / l m bytes within its host and 2 (h - 1) / h m / l to others.
  */
 public final class HierarchicalAllReduce {
+  /** Large enough for the cost of its messages to vanish. */
+  private static final long SEGMENT_BYTES = 4 << 20;
+
+  private static final int MOST_SEGMENTS = 32;
+
   private HierarchicalAllReduce() {}
 
   static double cost(Topology topology, long bytes) {
@@ -40,45 +45,53 @@ public final class HierarchicalAllReduce {
     Exchange within = exchange.subset(host);
     List<Integer> counterparts = new ArrayList<>();
     hosts.forEach(ranks -> counterparts.add(ranks.get(isEven ? local : 0)));
+    Chunk whole = exchange.whole(tensor);
     if (isEven) {
-      if (within.size() > 1) {
-        RingReduceScatter.around(within, exchange.whole(tensor), inHost, local - 1, false);
+      runSegments(within, exchange.subset(counterparts), whole, inHost, operation);
+    } else if (local == 0) {
+      for (int peer = 1; peer < within.size(); peer++) {
+        within.receiveAndReduce(peer, tensor.dtype(), inHost, whole);
       }
-      Chunk part = within.part(tensor, local);
-      RingAllReduce.around(exchange.subset(counterparts), part, operation);
-      RingAllGather.around(within, tensor, Parts.of(counts(within, tensor)));
+      RingAllReduce.around(exchange.subset(counterparts), whole, operation);
+      for (int peer = 1; peer < within.size(); peer++) {
+        within.send(peer, whole);
+      }
     } else {
-      reduceToFirst(within, tensor, inHost);
-      Chunk whole = exchange.whole(tensor);
-      if (local == 0) {
-        RingAllReduce.around(exchange.subset(counterparts), whole, operation);
-        for (int peer = 1; peer < within.size(); peer++) {
-          within.send(peer, whole);
-        }
-      } else {
-        within.receive(0, whole);
-      }
+      within.send(0, whole);
+      within.receive(0, whole);
     }
     exchange.flush();
   }
 
-  private static long[] counts(Exchange within, Tensor tensor) {
-    long[] counts = new long[within.size()];
-    for (int part = 0; part < counts.length; part++) {
-      counts[part] = within.part(tensor, part).elements();
-    }
-    return counts;
-  }
-
-  private static void reduceToFirst(Exchange within, Tensor tensor, ReduceOperation operation)
+  /**
+   * Segment after segment, each a stage behind the one before it: while a host's ranks add up one,
+   * the network carries others. All ranks go by the same timetable, so that what one sends comes in
+   * the order in which the other one takes it.
+   */
+  private static void runSegments(
+      Exchange within,
+      Exchange between,
+      Chunk whole,
+      ReduceOperation inHost,
+      ReduceOperation operation)
       throws InterruptedException {
-    Chunk whole = within.whole(tensor);
-    if (within.rank() == 0) {
-      for (int peer = 1; peer < within.size(); peer++) {
-        within.receiveAndReduce(peer, tensor.dtype(), operation, whole);
+    long bytes = whole.tensor().dtype().bytes(whole.elements());
+    int segments = (int) Math.max(1, Math.min(MOST_SEGMENTS, bytes / SEGMENT_BYTES));
+    int stages = RingAllReduce.stages(between.size());
+    for (int time = 0; time < segments + stages - 1; time++) {
+      for (int stage = Math.max(0, time - segments + 1); stage < stages; stage++) {
+        if (stage > time) {
+          break;
+        }
+        Chunk segment = whole.part(time - stage, segments);
+        if (stage == 0 && within.size() > 1) {
+          RingReduceScatter.around(within, segment, inHost);
+        }
+        RingAllReduce.run(between, within.part(segment, within.rank()), operation, stage);
+        if (stage == stages - 1 && within.size() > 1) {
+          RingAllGather.around(within, part -> within.part(segment, part));
+        }
       }
-    } else {
-      within.send(0, whole);
     }
   }
 }

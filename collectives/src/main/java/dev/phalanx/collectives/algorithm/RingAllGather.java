@@ -3,6 +3,7 @@ package dev.phalanx.collectives.algorithm;
 import dev.phalanx.collectives.transport.LinkCost;
 import dev.phalanx.tensor.Tensor;
 import java.nio.ByteBuffer;
+import java.util.function.IntFunction;
 
 /**
  * Ring all-gather (Patarasuk and Yuan, 2009): every rank's part goes around the ring once.
@@ -23,20 +24,16 @@ public final class RingAllGather {
   public static void run(Exchange exchange, Tensor input, Tensor output, Parts parts)
       throws InterruptedException {
     Copies.copy(exchange.whole(input), parts.chunk(exchange, output, exchange.rank()));
-    around(exchange, output, parts);
+    around(exchange, part -> parts.chunk(exchange, output, part));
     exchange.flush();
   }
 
-  /** This rank's part is in place; without waiting for what was sent last. */
-  static void around(Exchange exchange, Tensor output, Parts parts) throws InterruptedException {
+  /** Each rank's part is in place; without waiting for what was sent last. */
+  static void around(Exchange exchange, IntFunction<Chunk> parts) throws InterruptedException {
     int size = exchange.size();
-    if (size == 1) {
-      return;
-    }
-    exchange.send(exchange.neighbour(1), parts.chunk(exchange, output, exchange.rank()));
+    exchange.send(exchange.neighbour(1), parts.apply(exchange.rank()));
     for (int step = 0; step < size - 1; step++) {
-      int part = exchange.neighbour(-step - 1);
-      passOn(exchange, parts.chunk(exchange, output, part), step < size - 2);
+      passOn(exchange, parts.apply(exchange.neighbour(-step - 1)), step < size - 2);
     }
   }
 

@@ -37,15 +37,36 @@ public final class RingAllReduce {
   /** Without waiting for what was sent last. */
   static void around(Exchange exchange, Chunk whole, ReduceOperation operation)
       throws InterruptedException {
+    for (int stage = 0; stage < stages(exchange.size()); stage++) {
+      run(exchange, whole, operation, stage);
+    }
+  }
+
+  /** Stages of {@link #run(Exchange, Chunk, ReduceOperation, int)}. */
+  static int stages(int ranks) {
+    return 2 * ranks - 1;
+  }
+
+  /**
+   * One stage: in the first one a rank sends its own chunk, in each of the others it takes one from
+   * the rank before, adds to it as long as it is not complete, and sends it on unless it has been
+   * everywhere.
+   */
+  static void run(Exchange exchange, Chunk whole, ReduceOperation operation, int stage)
+      throws InterruptedException {
     int rank = exchange.rank();
     int size = exchange.size();
     if (size == 1) {
       exchange.finishReduction(whole.tensor().dtype(), operation, whole);
-      return;
-    }
-    RingReduceScatter.around(exchange, whole, operation, rank, true);
-    for (int step = 0; step < size - 1; step++) {
-      RingAllGather.passOn(exchange, exchange.part(whole, rank - step), step < size - 2);
+    } else if (stage == 0) {
+      exchange.send(exchange.neighbour(1), exchange.part(whole, rank));
+    } else if (stage < size) {
+      boolean isComplete = stage == size - 1;
+      Chunk chunk = exchange.part(whole, rank - stage);
+      RingReduceScatter.reduce(exchange, chunk, operation, isComplete, true);
+    } else {
+      boolean isSentOn = stage < 2 * size - 2;
+      RingAllGather.passOn(exchange, exchange.part(whole, rank - stage + size), isSentOn);
     }
   }
 }

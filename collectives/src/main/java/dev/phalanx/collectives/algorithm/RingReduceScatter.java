@@ -25,37 +25,42 @@ public final class RingReduceScatter {
    */
   public static void run(Exchange exchange, Tensor input, Tensor output, ReduceOperation operation)
       throws InterruptedException {
-    around(exchange, exchange.whole(input), operation, exchange.rank() - 1, false);
+    around(exchange, exchange.whole(input), operation);
     exchange.flush();
     Chunk own = exchange.part(input, exchange.rank());
     Copies.copy(own, exchange.whole(output));
   }
 
-  /**
-   * Starts with the chunk {@code start} and receives the chunks before it, one a step.
-   *
-   * @param forwardsResult whether the last chunk, then complete, is sent on too
-   */
-  static void around(
-      Exchange exchange, Chunk whole, ReduceOperation operation, int start, boolean forwardsResult)
+  /** Leaves each rank its part, in place; without waiting for what was sent last. */
+  static void around(Exchange exchange, Chunk whole, ReduceOperation operation)
       throws InterruptedException {
+    int rank = exchange.rank();
     int size = exchange.size();
-    DType dtype = whole.tensor().dtype();
-    int next = exchange.neighbour(1);
-    int previous = exchange.neighbour(-1);
-    exchange.send(next, exchange.part(whole, start));
-    for (int step = 0; step < size - 1; step++) {
-      boolean isComplete = step == size - 2;
-      Chunk chunk = exchange.part(whole, start - step - 1);
-      for (int piece = 0; piece < chunk.pieces(); piece++) {
-        ByteBuffer values = chunk.piece(piece);
-        exchange.receiveAndReduce(previous, dtype, operation, values);
-        if (isComplete) {
-          exchange.finishReduction(dtype, operation, values);
-        }
-        if (!isComplete || forwardsResult) {
-          exchange.send(next, values);
-        }
+    exchange.send(exchange.neighbour(1), exchange.part(whole, rank - 1));
+    for (int step = 1; step < size; step++) {
+      boolean isComplete = step == size - 1;
+      Chunk chunk = exchange.part(whole, rank - 1 - step);
+      reduce(exchange, chunk, operation, isComplete, !isComplete);
+    }
+  }
+
+  /** Takes a chunk from the rank before and adds this rank's values to it. */
+  static void reduce(
+      Exchange exchange,
+      Chunk chunk,
+      ReduceOperation operation,
+      boolean isComplete,
+      boolean isSentOn)
+      throws InterruptedException {
+    DType dtype = chunk.tensor().dtype();
+    for (int piece = 0; piece < chunk.pieces(); piece++) {
+      ByteBuffer values = chunk.piece(piece);
+      exchange.receiveAndReduce(exchange.neighbour(-1), dtype, operation, values);
+      if (isComplete) {
+        exchange.finishReduction(dtype, operation, values);
+      }
+      if (isSentOn) {
+        exchange.send(exchange.neighbour(1), values);
       }
     }
   }
