@@ -5,7 +5,9 @@ import dev.phalanx.collectives.ReduceOperation;
 import dev.phalanx.collectives.Traffic;
 import dev.phalanx.collectives.transport.Call;
 import dev.phalanx.collectives.transport.Deadline;
+import dev.phalanx.collectives.transport.Envelope;
 import dev.phalanx.collectives.transport.Message;
+import dev.phalanx.collectives.transport.PeerLostException;
 import dev.phalanx.collectives.transport.ReceiveTimeoutException;
 import dev.phalanx.collectives.transport.Topology;
 import dev.phalanx.collectives.transport.Transport;
@@ -16,6 +18,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
 import org.jspecify.annotations.Nullable;
 
@@ -33,6 +36,13 @@ public final class Exchange {
   /** How long a wait lasts before the other ranks' calls are looked at too. */
   private static final Duration PATIENCE = Duration.ofMillis(100);
 
+  /** After so long a wait the awaited rank is told in which call this one is. */
+  private static final long TELLING_NANOS = TimeUnit.MILLISECONDS.toNanos(500);
+
+  private static final ByteBuffer NOTHING = ByteBuffer.allocateDirect(0);
+
+  private static final int NOBODY = -1;
+
   /** Buffers of a piece each; enough to keep a link busy. */
   private static final int MOST_SCRATCH = 16;
 
@@ -49,7 +59,8 @@ public final class Exchange {
     final AtomicLong bytesSent = new AtomicLong();
     final AtomicLong messagesSent = new AtomicLong();
     Call call = Call.NONE;
-    volatile int awaitedPeer = -1;
+    @Nullable Call lastOfAll; // the last call that concerned the whole group
+    volatile int awaitedPeer = NOBODY;
 
     State(Transport transport, Duration timeout) {
       this.transport = transport;
@@ -93,6 +104,9 @@ public final class Exchange {
   /** From now on messages belong to this call. */
   public void begin(Call next) {
     state.call = next;
+    if (!next.isTransfer()) {
+      state.lastOfAll = next;
+    }
     state.scratchInUse = 0;
     Arrays.fill(state.sentPieces, 0);
     Arrays.fill(state.receivedPieces, 0);
@@ -265,7 +279,17 @@ public final class Exchange {
 
   /** Waits until what was sent may be changed, and scratch memory used again. */
   void flush() throws InterruptedException {
-    state.transport.flush(Deadline.after(state.timeout));
+    Deadline deadline = Deadline.after(state.timeout);
+    int peer = state.transport.flush(deadline.within(PATIENCE));
+    while (peer >= 0) {
+      state.awaitedPeer = peer;
+      lookAround(NOBODY);
+      if (deadline.hasPassed()) {
+        throw new ReceiveTimeoutException(peer, deadline);
+      }
+      peer = state.transport.flush(deadline.within(PATIENCE));
+    }
+    state.awaitedPeer = NOBODY;
     state.scratchInUse = 0;
   }
 
@@ -297,37 +321,86 @@ public final class Exchange {
       throw new InterruptedException();
     }
     Deadline deadline = Deadline.after(state.timeout);
+    long tellingNanos = System.nanoTime() + TELLING_NANOS;
+    boolean hasTold = state.call.isTransfer(); // which says nothing about the group's calls
     state.awaitedPeer = member;
     while (true) {
       Message message = state.transport.receive(member, into, deadline.within(PATIENCE));
-      if (message != null) {
-        state.awaitedPeer = -1;
+      if (message == null) {
+        lookAround(member);
+        if (deadline.hasPassed()) {
+          throw new ReceiveTimeoutException(member, deadline);
+        }
+        if (!hasTold && System.nanoTime() - tellingNanos >= 0) {
+          hasTold = true;
+          state.transport.send(member, state.call, Envelope.WAITING, NOTHING.duplicate());
+        }
+      } else if (message.isWaiting()) {
+        Call theirs = message.call();
+        message.close();
+        if (!isWhereThisRankIsOrWas(theirs)) { // what is waited for does not come any more
+          throw mismatch(member, state.call, theirs, 0, 0);
+        }
+      } else {
+        state.awaitedPeer = NOBODY;
         return message;
-      }
-      requireThatNobodyDiffers();
-      if (deadline.hasPassed()) {
-        throw new ReceiveTimeoutException(member, deadline);
       }
     }
   }
 
   /**
-   * Ranks in different calls may wait for each other in a circle, by different algorithms; what one
-   * of them has sent lies unread at another.
+   * What the other ranks have done meanwhile. One that cannot go on ends every wait in the group.
+   * Ranks in different calls may wait for each other in a circle, by different algorithms: what one
+   * of them has sent, if only that it waits, lies unread at another. Transfers are taken in, so
+   * that their senders can go on.
+   *
+   * @param awaited the rank whose messages the caller takes itself
    */
-  private void requireThatNobodyDiffers() {
-    if (state.call.isTransfer()) {
-      return; // it says nothing about where the others are
-    }
+  private void lookAround(int awaited) throws InterruptedException {
     for (int peer = 0; peer < state.transport.size(); peer++) {
-      Call theirs = peer == state.transport.rank() ? null : state.transport.peek(peer);
-      if (theirs != null
-          && !theirs.isTransfer()
-          && theirs.sequence() <= state.call.sequence()
-          && !theirs.equals(state.call)) {
-        throw mismatch(peer, state.call, theirs, 0, 0);
+      if (peer != state.transport.rank() && peer != awaited) {
+        lookAt(peer);
       }
     }
+  }
+
+  private void lookAt(int peer) throws InterruptedException {
+    Envelope next = state.transport.peek(peer);
+    String failure = state.transport.failure(peer);
+    if (failure != null) {
+      throw new PeerLostException(peer, failure);
+    }
+    while (next != null && isForNoCall(next)) {
+      Message message = state.transport.receive(peer, null, Deadline.after(Duration.ZERO));
+      if (message == null) {
+        return; // not all of it is there
+      }
+      if (message.isWaiting()) {
+        message.close();
+      } else {
+        state.stash.keep(peer, message);
+      }
+      next = state.transport.peek(peer);
+    }
+    Call last = state.lastOfAll;
+    if (next != null
+        && last != null
+        && next.call().sequence() <= last.sequence()
+        && !next.call().equals(last)) {
+      throw mismatch(peer, last, next.call(), 0, 0);
+    }
+  }
+
+  /** Whether a message can be taken from before what the group's call has to take. */
+  private boolean isForNoCall(Envelope message) {
+    return message.call().isTransfer()
+        || (message.isWaiting() && isWhereThisRankIsOrWas(message.call()));
+  }
+
+  /** Whether this call of the whole group is the last one here, or one before. */
+  private boolean isWhereThisRankIsOrWas(Call theirs) {
+    Call last = state.lastOfAll;
+    return last != null && (theirs.equals(last) || theirs.sequence() < last.sequence());
   }
 
   private CollectiveMismatchException mismatch(

@@ -12,7 +12,8 @@ import org.jspecify.annotations.Nullable;
  * @param dtype the tensor's type; null for a barrier
  * @param reduction how values become one; null where nothing is reduced
  * @param root the rank that has or gets the values; -1 where all are alike
- * @param elements of the whole tensor, or of all that the ranks have together
+ * @param elements of the whole tensor, or of all that the ranks have together; -1 where the ranks
+ *     have different ones
  * @param tag of a transfer between two ranks; 0 otherwise
  */
 public record Call(
@@ -62,7 +63,10 @@ public record Call(
       if (reduction != null) {
         text.append(reduction).append(" of ");
       }
-      text.append(elements).append(' ').append(dtype);
+      if (elements >= 0) {
+        text.append(elements).append(' ');
+      }
+      text.append(dtype);
       if (root >= 0) {
         text.append(" with root ").append(root);
       }

@@ -13,7 +13,8 @@ import java.nio.ByteBuffer;
  * @param payloadBytes what follows the header
  * @param checksum CRC-32C of the payload; not looked at in shared memory
  */
-public record Frame(byte kind, int payloadBytes, int piece, int checksum, Call call) {
+public record Frame(byte kind, int payloadBytes, int piece, int checksum, Call call)
+    implements Envelope {
   public static final byte DATA = 1;
 
   /** The sender cannot go on; the payload says why, in UTF-8. */

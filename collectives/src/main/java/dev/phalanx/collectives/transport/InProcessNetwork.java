@@ -98,7 +98,9 @@ public final class InProcessNetwork {
   private record View(Call call, int piece, ByteBuffer payload, Road road) implements Message {
     @Override
     public void close() {
-      road.isRead();
+      if (payload.hasRemaining()) { // readers leave its position alone
+        road.isRead();
+      }
     }
   }
 
@@ -139,7 +141,9 @@ public final class InProcessNetwork {
         throw new PeerLostException(peer, reason);
       }
       Road road = outgoing();
-      road.unread.incrementAndGet();
+      if (payload.hasRemaining()) { // nobody changes the memory of a message without content
+        road.unread.incrementAndGet();
+      }
       road.views.add(new View(call, piece, payload, road));
       Road.wake(road.reader);
     }
@@ -150,9 +154,8 @@ public final class InProcessNetwork {
     }
 
     @Override
-    public @Nullable Call peek() {
-      View next = incoming().views.peek();
-      return next == null ? null : next.call();
+    public @Nullable Envelope peek() {
+      return incoming().views.peek();
     }
 
     @Override
@@ -204,7 +207,7 @@ public final class InProcessNetwork {
 
     @Override
     public void leave(Deadline deadline) {
-      outgoing().end("has left the group");
+      outgoing().end(LEFT);
       Road road = incoming();
       for (View view = road.views.poll(); view != null; view = road.views.poll()) {
         view.close();

@@ -11,6 +11,9 @@ import org.jspecify.annotations.Nullable;
  * <p>Thread: one at a time; {@link #lost}, {@link #abort} and {@link #leave} may come from any.
  */
 public interface Link {
+  /** The {@link #endReason} of a peer that has said farewell. */
+  String LEFT = "has left the group";
+
   /**
    * Hands a message over. The payload's memory must stay as it is until {@link #isFlushed}, or
    * until the peer has proven by its own messages that it has read it.
@@ -29,8 +32,11 @@ public interface Link {
    */
   @Nullable Message poll(@Nullable ByteBuffer into);
 
-  /** The call of the message that {@link #poll} gives next, as far as that is known. */
-  @Nullable Call peek();
+  /**
+   * What stands on the message that {@link #poll} gives next, as far as that is known. An end of
+   * the peer that has come takes effect.
+   */
+  @Nullable Envelope peek();
 
   /** Moves on what could not go out before; whether anything has moved. */
   boolean advance();
@@ -46,6 +52,12 @@ public interface Link {
 
   /** Why nothing will come after what is there, or null. */
   @Nullable String endReason();
+
+  /** Why the peer is of no more use to the group; null as well where it has left in order. */
+  default @Nullable String failure() {
+    String reason = endReason();
+    return LEFT.equals(reason) ? null : reason;
+  }
 
   /** Waits until something may have come from this peer, or some link can advance. */
   void sleep(long nanos) throws InterruptedException;

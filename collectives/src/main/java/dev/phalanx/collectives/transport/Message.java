@@ -3,15 +3,7 @@ package dev.phalanx.collectives.transport;
 import java.nio.ByteBuffer;
 
 /** A message from a peer. Its payload may be read until it is closed. */
-public interface Message extends AutoCloseable {
-  /** What the sender is doing. */
-  Call call();
-
-  /**
-   * The message's number among those that the sender sent to this rank in the same call, from 0.
-   */
-  int piece();
-
+public interface Message extends Envelope, AutoCloseable {
   /** The content, in the order of bytes of the host. */
   ByteBuffer payload();
 

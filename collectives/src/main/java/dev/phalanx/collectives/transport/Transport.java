@@ -128,26 +128,34 @@ public final class Transport implements AutoCloseable {
     }
   }
 
-  /** The call of a peer's next message, as far as that is known. */
-  public @Nullable Call peek(int peer) {
+  /** What stands on a peer's next message, as far as that is known. */
+  public @Nullable Envelope peek(int peer) {
     return links.get(peer).peek();
+  }
+
+  /**
+   * Why a peer cannot go on, or is lost, as far as that is known; null where it has left in order.
+   */
+  public @Nullable String failure(int peer) {
+    return links.get(peer).failure();
   }
 
   /**
    * Waits until the payloads of all messages sent so far may be changed.
    *
+   * @return -1; where the deadline passed first, the peer that was waited for
    * @throws PeerLostException where a peer with unread messages is gone
-   * @throws ReceiveTimeoutException where the deadline passed first
    */
-  public void flush(Deadline deadline) throws InterruptedException {
+  public int flush(Deadline deadline) throws InterruptedException {
     for (int peer = 0; peer < links.size(); peer++) {
-      if (peer != rank && !links.get(peer).isFlushed()) {
-        flush(peer, deadline);
+      if (peer != rank && !isFlushed(peer, deadline)) {
+        return peer;
       }
     }
+    return -1;
   }
 
-  private void flush(int peer, Deadline deadline) throws InterruptedException {
+  private boolean isFlushed(int peer, Deadline deadline) throws InterruptedException {
     Link link = links.get(peer);
     pause.begin();
     while (!link.isFlushed()) {
@@ -159,11 +167,12 @@ public final class Transport implements AutoCloseable {
         }
         long left = deadline.remainingNanos();
         if (left <= 0) {
-          throw new ReceiveTimeoutException(peer, deadline);
+          return false;
         }
         link.sleep(Math.min(left, needsPolling() ? POLLING_SLEEP_NANOS : LONGEST_SLEEP_NANOS));
       }
     }
+    return true;
   }
 
   private static void requireNotInterrupted() throws InterruptedException {

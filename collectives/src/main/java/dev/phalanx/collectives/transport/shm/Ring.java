@@ -3,6 +3,7 @@ package dev.phalanx.collectives.transport.shm;
 import dev.phalanx.collectives.transport.Call;
 import dev.phalanx.collectives.transport.Frame;
 import dev.phalanx.collectives.transport.FramedMessage;
+import dev.phalanx.collectives.transport.Link;
 import dev.phalanx.collectives.transport.Message;
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.VarHandle;
@@ -155,7 +156,7 @@ final class Ring {
       memory.get(REASON, text);
       return "cannot go on: " + new String(text, StandardCharsets.UTF_8);
     }
-    return state == LEFT ? "has left the group" : null;
+    return state == LEFT ? Link.LEFT : null;
   }
 
   private void giveBack(int bytes) {

@@ -2,6 +2,7 @@ package dev.phalanx.collectives.transport.shm;
 
 import dev.phalanx.collectives.transport.Call;
 import dev.phalanx.collectives.transport.Deadline;
+import dev.phalanx.collectives.transport.Envelope;
 import dev.phalanx.collectives.transport.Link;
 import dev.phalanx.collectives.transport.Message;
 import dev.phalanx.collectives.transport.PeerLostException;
@@ -53,9 +54,8 @@ final class SharedMemoryLink implements Link {
   }
 
   @Override
-  public @Nullable Call peek() {
-    Message message = incoming.poll(); // as long as it is not closed, it comes again
-    return message == null ? null : message.call();
+  public @Nullable Envelope peek() {
+    return incoming.poll(); // as long as it is not closed, it comes again
   }
 
   @Override

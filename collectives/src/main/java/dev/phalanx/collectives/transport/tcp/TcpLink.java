@@ -2,6 +2,7 @@ package dev.phalanx.collectives.transport.tcp;
 
 import dev.phalanx.collectives.transport.Call;
 import dev.phalanx.collectives.transport.Deadline;
+import dev.phalanx.collectives.transport.Envelope;
 import dev.phalanx.collectives.transport.Frame;
 import dev.phalanx.collectives.transport.FramedMessage;
 import dev.phalanx.collectives.transport.Link;
@@ -59,6 +60,7 @@ final class TcpLink implements Link {
   private final Deque<Outgoing> out = new ArrayDeque<>(); // guarded by itself: aborts come from any
   private final ByteBuffer[] gathered = new ByteBuffer[2]; // guarded by out
   private final CRC32C sentChecksum = new CRC32C(); // guarded by out
+  private @Nullable Outgoing lateWord; // guarded by out: for a peer that was not there to hear it
   private volatile boolean hasUnsent;
 
   private final ByteBuffer header = ByteBuffer.allocateDirect(Frame.HEADER_BYTES);
@@ -130,10 +132,14 @@ final class TcpLink implements Link {
 
   /** With the lock held. */
   private void enqueue(Frame next, ByteBuffer content) {
+    out.add(outgoing(next, content));
+    hasUnsent = true;
+  }
+
+  private static Outgoing outgoing(Frame next, ByteBuffer content) {
     ByteBuffer start = ByteBuffer.allocate(Frame.HEADER_BYTES);
     next.write(start);
-    out.add(new Outgoing(start.flip(), content));
-    hasUnsent = true;
+    return new Outgoing(start.flip(), content);
   }
 
   @Override
@@ -215,17 +221,24 @@ final class TcpLink implements Link {
   }
 
   @Override
-  public @Nullable Call peek() {
+  public @Nullable Envelope peek() {
     SocketChannel socket = channel;
+    if (socket == null && meeting.met().isDone()) {
+      socket = take(meeting.met()); // the peer has opened it, and this rank has not needed it yet
+    }
     if (socket == null || end.get() != null) {
       return null;
     }
     try {
       Frame next = frame(socket, null);
-      return next == null || next.kind() != Frame.DATA ? null : next.call();
+      if (next == null || next.kind() == Frame.DATA) {
+        return next;
+      }
     } catch (IOException | IllegalArgumentException e) {
-      return null; // poll will come upon it too
+      // poll comes upon it too
     }
+    poll(null); // the peer's last word, or damage
+    return null;
   }
 
   /** The frame whose payload comes next, or null where its header is not complete yet. */
@@ -335,7 +348,7 @@ final class TcpLink implements Link {
     if (control.kind() == Frame.ABORT) {
       end("cannot go on: " + StandardCharsets.UTF_8.decode(content));
     } else {
-      end("has left the group");
+      end(LEFT);
     }
   }
 
@@ -447,7 +460,11 @@ final class TcpLink implements Link {
       if (channel == null) {
         out.clear();
         hasUnsent = false;
-        return; // nobody is there to hear it
+        if (lateWord == null) { // the peer may be on its way
+          lateWord = outgoing(word, content);
+          meeting.met().thenAccept(this::sayLate);
+        }
+        return;
       }
       Outgoing begun = out.peek();
       out.clear();
@@ -460,9 +477,24 @@ final class TcpLink implements Link {
     }
   }
 
+  /** The connection has opened after the last word. */
+  private void sayLate(PeerSocket socket) {
+    synchronized (out) { // the event loop, or whoever leaves
+      Outgoing word = lateWord;
+      lateWord = null;
+      if (word != null) {
+        try { // few bytes, for which a new socket has room
+          socket.channel().write(new ByteBuffer[] {word.header(), word.payload()});
+        } catch (IOException e) {
+          // The peer is gone too.
+        }
+      }
+    }
+  }
+
   @Override
   public void leave(Deadline deadline) {
-    meeting.end("has left the group");
+    meeting.end(LEFT);
     say(Frame.control(Frame.FAREWELL, 0, 0), ByteBuffer.allocate(0));
     while (hasUnsent && end.get() == null && !deadline.hasPassed()) {
       if (!advance()) {
@@ -470,7 +502,13 @@ final class TcpLink implements Link {
       }
     }
     end("was left");
-    meeting.met().thenAccept(TcpLink::close); // also where it opens only now
+    meeting
+        .met()
+        .thenAccept( // also where it opens only now
+            socket -> {
+              sayLate(socket);
+              close(socket);
+            });
     waiting.left();
   }
 
