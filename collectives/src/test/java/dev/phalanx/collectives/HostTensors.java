@@ -10,29 +10,30 @@ import java.nio.ByteOrder;
 import java.util.function.IntToDoubleFunction;
 
 /** Tensors in direct buffers, so that these tests need no engine. */
-final class HostTensors {
+public final class HostTensors {
   private HostTensors() {}
 
-  static Tensor of(DType dtype, int count, IntToDoubleFunction value) {
+  public static Tensor of(DType dtype, int count, IntToDoubleFunction value) {
     Tensor tensor =
         Tensor.over(
             new DirectStorage(ByteBuffer.allocateDirect(Math.max(1, count * dtype.byteSize()))),
             0,
             dtype,
             Shape.of(count));
+    ByteBuffer bytes = bytes(tensor);
     for (int i = 0; i < count; i++) {
-      put(tensor, i, value.applyAsDouble(i));
+      put(bytes, dtype, i, value.applyAsDouble(i));
     }
     return tensor;
   }
 
-  private static ByteBuffer bytes(Tensor tensor) {
+  /** All of a tensor's bytes, without a copy. */
+  static ByteBuffer bytes(Tensor tensor) {
     return tensor.byteBuffer(0, (int) tensor.byteSize());
   }
 
-  static void put(Tensor tensor, int index, double value) {
-    ByteBuffer bytes = bytes(tensor);
-    switch (tensor.dtype()) {
+  private static void put(ByteBuffer bytes, DType dtype, int index, double value) {
+    switch (dtype) {
       case FLOAT32 -> bytes.putFloat(4 * index, (float) value);
       case FLOAT64 -> bytes.putDouble(8 * index, value);
       case INT32 -> bytes.putInt(4 * index, (int) value);
@@ -57,7 +58,7 @@ final class HostTensors {
     return Float.intBitsToFloat((half & 0x8000) << 16 | bits);
   }
 
-  static double[] values(Tensor tensor) {
+  public static double[] values(Tensor tensor) {
     ByteBuffer bytes = bytes(tensor);
     double[] values = new double[(int) tensor.elementCount()];
     for (int i = 0; i < values.length; i++) {

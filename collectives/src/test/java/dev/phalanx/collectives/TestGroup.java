@@ -43,6 +43,7 @@ final class TestGroup implements AutoCloseable {
   private final ExecutorService threads = Executors.newCachedThreadPool();
   private final List<TcpEndpoint> endpoints = new ArrayList<>();
   private final List<Communicator> communicators = new ArrayList<>();
+  private final int pieceBytes;
 
   TestGroup(Network network, int size, Duration timeout) throws Exception {
     this(network, size, GroupOptions.withTimeout(timeout));
@@ -51,6 +52,7 @@ final class TestGroup implements AutoCloseable {
   TestGroup(Network network, int size, GroupOptions options) throws Exception {
     LocalStatusBoard board = new LocalStatusBoard();
     List<Transport> transports = transports(network, size, options.timeout());
+    this.pieceBytes = transports.get(0).topology().pieceBytes();
     for (int rank = 0; rank < size; rank++) {
       communicators.add(
           new QueuedCommunicator(
@@ -158,6 +160,11 @@ final class TestGroup implements AutoCloseable {
 
   static TcpEndpoint endpoint(JobToken token, int rank) throws IOException {
     return TcpEndpoint.listen(InetAddress.getLoopbackAddress(), token, "test-tcp-" + rank);
+  }
+
+  /** The longest payload of a message. */
+  int pieceBytes() {
+    return pieceBytes;
   }
 
   Communicator communicator(int rank) {

@@ -1,0 +1,306 @@
+package dev.phalanx.collectives;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.phalanx.collectives.TestGroup.Network;
+import dev.phalanx.tensor.DType;
+import dev.phalanx.tensor.Tensor;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/** Ranks that call different things find out, all of them, long before the deadline. */
+@Timeout(120)
+final class MismatchTest {
+  private static final Duration LONG = Duration.ofSeconds(18);
+  private static final long WITHIN_SECONDS = 6; // on a machine that has much else to do
+
+  /** A call and how messages describe it. */
+  private record Calling(String description, Caller caller) {}
+
+  private interface Caller {
+    Work call(Communicator communicator);
+  }
+
+  /** What one rank calls and what all others do. */
+  private record Difference(Calling odd, Calling usual) {
+    /** Who only sends may have gone on when the difference is found: later calls are named then. */
+    boolean isOneWay() {
+      return odd.description().contains("with root") && usual.description().contains("with root");
+    }
+  }
+
+  private static Tensor tensor(DType dtype, int count) {
+    return HostTensors.of(dtype, count, i -> i % 5);
+  }
+
+  private static Calling allReduce(DType dtype, int count, ReduceOperation reduction) {
+    return new Calling(
+        "all_reduce #0 (" + reduction + " of " + count + " " + dtype + ")",
+        communicator -> communicator.allReduce(tensor(dtype, count), reduction));
+  }
+
+  private static Calling sum(int count) {
+    return allReduce(DType.FLOAT32, count, ReduceOperation.SUM);
+  }
+
+  private static Calling broadcast(int count, int root) {
+    return new Calling(
+        "broadcast #0 (" + count + " FLOAT32 with root " + root + ")",
+        communicator -> communicator.broadcast(tensor(DType.FLOAT32, count), root));
+  }
+
+  private static Calling reduce(int root) {
+    return new Calling(
+        "reduce #0 (SUM of 100 FLOAT32 with root " + root + ")",
+        communicator -> communicator.reduce(tensor(DType.FLOAT32, 100), ReduceOperation.SUM, root));
+  }
+
+  private static Calling allGather(int part, int size) {
+    return new Calling(
+        "all_gather #0 (" + part * size + " FLOAT32)",
+        communicator ->
+            communicator.allGather(
+                tensor(DType.FLOAT32, part), tensor(DType.FLOAT32, part * size)));
+  }
+
+  private static Calling reduceScatter(int part, int size) {
+    return new Calling(
+        "reduce_scatter #0 (SUM of " + part * size + " FLOAT32)",
+        communicator ->
+            communicator.reduceScatter(
+                tensor(DType.FLOAT32, part * size),
+                tensor(DType.FLOAT32, part),
+                ReduceOperation.SUM));
+  }
+
+  private static Calling allToAll(int part, int size) {
+    return new Calling(
+        "all_to_all #0 (" + part * size + " FLOAT32)",
+        communicator ->
+            communicator.allToAll(
+                tensor(DType.FLOAT32, part * size), tensor(DType.FLOAT32, part * size)));
+  }
+
+  private static final Calling BARRIER = new Calling("barrier #0", Communicator::barrier);
+
+  private static List<Difference> differences(int size) {
+    return List.of(
+        new Difference(sum(10), sum(11)),
+        new Difference(sum(10), sum(900_001)), // other algorithms too
+        new Difference(sum(900_001), sum(10)),
+        new Difference(sum(0), sum(1)),
+        new Difference(allReduce(DType.INT32, 10, ReduceOperation.SUM), sum(10)),
+        new Difference(allReduce(DType.FLOAT32, 10, ReduceOperation.MAXIMUM), sum(10)),
+        new Difference(BARRIER, sum(1000)),
+        new Difference(sum(1000), BARRIER),
+        new Difference(broadcast(100, 0), sum(100)),
+        new Difference(broadcast(100, 1), broadcast(100, 0)),
+        new Difference(broadcast(100, 0), broadcast(200_000, 0)),
+        new Difference(reduce(1), reduce(0)),
+        new Difference(reduce(0), broadcast(100, 0)),
+        new Difference(allGather(5, size), allGather(6, size)),
+        new Difference(reduceScatter(5, size), allGather(5, size)),
+        new Difference(allToAll(5, size), reduceScatter(50_000, size)));
+  }
+
+  static Stream<Arguments> groups() {
+    return Stream.of(Network.values())
+        .flatMap(network -> Stream.of(2, 3, 5).map(size -> Arguments.of(network, size)));
+  }
+
+  @ParameterizedTest
+  @MethodSource("groups")
+  void ranksThatCallDifferentThingsAllFailWithBothCalls(Network network, int size)
+      throws Exception {
+    List<Difference> differences = differences(size);
+    for (int i = 0; i < differences.size(); i++) {
+      check(network, size, differences.get(i), i % 2 == 0 ? 0 : size - 1);
+    }
+  }
+
+  private static void check(Network network, int size, Difference difference, int odd)
+      throws Exception {
+    long start = System.nanoTime();
+    List<CollectiveException> failures;
+    try (TestGroup group = new TestGroup(network, size, LONG)) {
+      failures =
+          group.run(
+              communicator -> {
+                Calling own = communicator.rank() == odd ? difference.odd() : difference.usual();
+                return firstFailure(
+                    own.caller().call(communicator),
+                    communicator.barrier(), // who only sends may be done before, and more than once
+                    communicator.barrier(),
+                    communicator.barrier());
+              });
+    } catch (Exception e) {
+      throw new AssertionError(difference + " of rank " + odd + ": not all have failed", e);
+    }
+    String what = difference + " of rank " + odd;
+    assertThat(System.nanoTime() - start)
+        .as(what)
+        .isLessThan(TimeUnit.SECONDS.toNanos(WITHIN_SECONDS));
+    assertThat(failures)
+        .as(what)
+        .anySatisfy(
+            failure ->
+                assertThat(failure)
+                    .isInstanceOf(CollectiveMismatchException.class)
+                    .hasMessageContaining("rank " + odd + " called ")
+                    .hasMessageContaining(
+                        difference.isOneWay() ? " #0" : difference.odd().description())
+                    .hasMessageContaining(
+                        difference.isOneWay() ? " #0" : difference.usual().description()))
+        .allSatisfy(
+            failure ->
+                assertThat(failure)
+                    .hasMessageMatching("(?s).*rank \\d called .* but rank \\d called .*"));
+    for (CollectiveException failure : failures) {
+      if (!(failure instanceof CollectiveMismatchException)) {
+        assertThat(failure).as(what).hasMessageContaining("cannot go on: rank ");
+      }
+    }
+  }
+
+  private static CollectiveException firstFailure(Work... works) throws InterruptedException {
+    for (Work work : works) {
+      try {
+        work.await();
+      } catch (CollectiveException e) {
+        return e;
+      }
+    }
+    throw new AssertionError("nothing has failed");
+  }
+
+  @ParameterizedTest
+  @MethodSource("groups")
+  void ranksThatCallInAnotherOrderAllFail(Network network, int size) throws Exception {
+    try (TestGroup group = new TestGroup(network, size, LONG)) {
+      List<CollectiveException> failures =
+          group.run(
+              communicator -> {
+                List<Caller> callers =
+                    new ArrayList<>(List.of(sum(100).caller(), allGather(10, size).caller()));
+                if (communicator.rank() == size - 1) {
+                  callers.add(callers.remove(0));
+                }
+                Work first = callers.get(0).call(communicator);
+                Work second = callers.get(1).call(communicator);
+                return firstFailure(first, second);
+              });
+      assertThat(failures)
+          .allSatisfy(
+              failure ->
+                  assertThat(failure)
+                      .hasMessageContaining("all_reduce #0")
+                      .hasMessageContaining("all_gather #0"));
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("groups")
+  void aReceiveThatMeetsACollectiveIsAMismatch(Network network, int size) throws Exception {
+    try (TestGroup group = new TestGroup(network, size, LONG)) {
+      List<CollectiveException> failures =
+          group.run(
+              communicator -> {
+                Tensor tensor = tensor(DType.FLOAT32, 100);
+                return firstFailure(
+                    communicator.rank() == 1
+                        ? communicator.receive(tensor, 0, 3)
+                        : communicator.allReduce(tensor, ReduceOperation.SUM));
+              });
+      assertThat(failures)
+          .allSatisfy(
+              failure ->
+                  assertThat(failure)
+                      .hasMessageContaining("transfer of tag 3")
+                      .hasMessageContaining("all_reduce #0"));
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource(Network.class)
+  void aTransferOfAnotherLengthIsAMismatch(Network network) throws Exception {
+    try (TestGroup group = new TestGroup(network, 2, LONG)) {
+      List<CollectiveException> failures =
+          group.run(
+              communicator ->
+                  firstFailure(
+                      communicator.rank() == 0
+                          ? communicator.send(tensor(DType.FLOAT32, 10), 1, 2)
+                          : communicator.receive(tensor(DType.FLOAT32, 11), 0, 2),
+                      communicator.barrier()));
+      assertThat(failures)
+          .allSatisfy(
+              failure ->
+                  assertThat(failure)
+                      .hasMessageContaining("transfer of tag 2 (10 FLOAT32)")
+                      .hasMessageContaining("transfer of tag 2 (11 FLOAT32)"));
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource(Network.class)
+  void partsOfAnAllToAllThatDoNotFitAreAMismatch(Network network) throws Exception {
+    try (TestGroup group = new TestGroup(network, 3, LONG)) {
+      List<CollectiveException> failures =
+          group.run(
+              communicator -> {
+                // Rank 1 sends rank 2 four elements, which expects three.
+                long[] inputs =
+                    communicator.rank() == 1 ? new long[] {3, 3, 4} : new long[] {3, 3, 3};
+                Tensor input = tensor(DType.INT32, (int) (inputs[0] + inputs[1] + inputs[2]));
+                Tensor output = tensor(DType.INT32, 9);
+                return firstFailure(
+                    communicator.allToAll(input, inputs, output, new long[] {3, 3, 3}),
+                    communicator.barrier());
+              });
+      assertThat(failures)
+          .allSatisfy(
+              failure ->
+                  assertThat(failure)
+                      .hasMessageContaining("rank 1 sent 16 bytes where 12 were expected"));
+    }
+  }
+
+  /**
+   * Whoever waits for a rank that has not come yet hears, while it waits, that another one cannot
+   * go on.
+   */
+  @ParameterizedTest
+  @EnumSource(Network.class)
+  void whoWaitsForSomebodyElseHearsOfAFailureTooAndDoesNotWaitForTheDeadline(Network network)
+      throws Exception {
+    try (TestGroup group = new TestGroup(network, 3, LONG)) {
+      CountDownLatch othersHaveFailed = new CountDownLatch(2);
+      List<String> messages =
+          group.run(
+              communicator -> {
+                if (communicator.rank() == 2) { // busy elsewhere until the others are done
+                  assertThat(othersHaveFailed.await(WITHIN_SECONDS, TimeUnit.SECONDS)).isTrue();
+                  return String.valueOf(firstFailure(communicator.barrier()).getMessage());
+                }
+                Tensor tensor = tensor(DType.FLOAT32, 900_001 + communicator.rank());
+                CollectiveException failure =
+                    firstFailure(communicator.allReduce(tensor, ReduceOperation.SUM));
+                othersHaveFailed.countDown();
+                return String.valueOf(failure.getMessage());
+              });
+      for (int rank = 0; rank < 2; rank++) {
+        assertThat(messages.get(rank)).contains("900001 FLOAT32", "900002 FLOAT32");
+      }
+      assertThat(messages.get(2)).contains("all_reduce #0");
+    }
+  }
+}

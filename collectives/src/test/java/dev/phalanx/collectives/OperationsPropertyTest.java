@@ -1,0 +1,183 @@
+package dev.phalanx.collectives;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.phalanx.collectives.TestGroup.Network;
+import dev.phalanx.collectives.algorithm.Algorithm;
+import dev.phalanx.tensor.DType;
+import dev.phalanx.tensor.Tensor;
+import java.nio.ByteBuffer;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Random;
+import net.jqwik.api.Example;
+import net.jqwik.api.ForAll;
+import net.jqwik.api.GenerationMode;
+import net.jqwik.api.Property;
+import net.jqwik.api.ShrinkingMode;
+import net.jqwik.api.constraints.IntRange;
+
+/**
+ * Every operation with every algorithm over every transport against a plain reference: a small
+ * sweep of all that there is, and a random sample of the large product of sizes, types and
+ * reductions.
+ */
+final class OperationsPropertyTest {
+  private static final Duration LONG = Duration.ofSeconds(15);
+  private static final int MOST_RANKS = 9;
+
+  /** What a rank's tensors of one trial may take: nine ranks and the memory of a small machine. */
+  private static final int MOST_BYTES = 9 << 17;
+
+  private static void run(
+      Network network, Algorithm algorithm, int size, List<OperationTrial> trials, boolean inFlight)
+      throws Exception {
+    try (TestGroup group = new TestGroup(network, size, new GroupOptions(algorithm, LONG))) {
+      group.run(
+          communicator -> {
+            List<OperationTrial.Started> all = new ArrayList<>();
+            for (OperationTrial trial : trials) {
+              OperationTrial.Started started = trial.start(communicator);
+              all.add(started);
+              if (!inFlight) {
+                started.work().await();
+              }
+            }
+            for (OperationTrial.Started started : all) {
+              started.work().await();
+              started.check().run(); // after all calls, so that ranks run ahead of each other
+            }
+            return true;
+          });
+    } catch (Exception e) {
+      throw new AssertionError(
+          algorithm + " over " + network + " with " + size + " ranks: " + trials, e);
+    }
+  }
+
+  /** All operations by all algorithms over all transports; types and reductions take turns. */
+  @Property(tries = MOST_RANKS, generation = GenerationMode.EXHAUSTIVE)
+  void everyOperationIsRightWithEveryAlgorithmOverEveryTransport(
+      @ForAll @IntRange(min = 1, max = MOST_RANKS) int size) throws Exception {
+    int[] counts = {0, 1, 37, 1009};
+    int turn = size;
+    for (Network network : Network.values()) {
+      for (Algorithm algorithm : Algorithm.values()) {
+        List<OperationTrial> trials = new ArrayList<>();
+        for (OperationTrial.Kind kind : OperationTrial.Kind.values()) {
+          for (int count : counts) {
+            turn++;
+            trials.add(
+                new OperationTrial(
+                    kind,
+                    DType.values()[turn % DType.values().length],
+                    ReduceOperation.values()[turn / 3 % ReduceOperation.values().length],
+                    count,
+                    turn,
+                    trials.size()));
+          }
+        }
+        run(network, algorithm, size, trials, turn % 2 == 0);
+      }
+    }
+  }
+
+  /** Sequences of operations, with counts around the borders of pieces and of ranks' parts. */
+  @Property(tries = 80, seed = "20240229", shrinking = ShrinkingMode.OFF)
+  void sequencesOfOperationsAreRight(
+      @ForAll Network network,
+      @ForAll Algorithm algorithm,
+      @ForAll @IntRange(min = 1, max = MOST_RANKS) int size,
+      @ForAll long seed)
+      throws Exception {
+    Random random = new Random(seed);
+    List<OperationTrial> trials = new ArrayList<>();
+    for (int i = 0; i < 5; i++) {
+      OperationTrial.Kind kind = one(random, OperationTrial.Kind.values());
+      DType dtype = one(random, DType.values());
+      int most = MOST_BYTES / dtype.byteSize() / Math.max(1, kind.tensorsPerRank(size));
+      trials.add(
+          new OperationTrial(
+              kind,
+              dtype,
+              one(random, ReduceOperation.values()),
+              Math.min(most, count(random, pieceBytes(network, size) / dtype.byteSize(), size)),
+              random.nextInt(size),
+              random.nextInt(1000)));
+    }
+    run(network, algorithm, size, trials, random.nextBoolean());
+  }
+
+  private static <T> T one(Random random, T[] values) {
+    return values[random.nextInt(values.length)];
+  }
+
+  private static int pieceBytes(Network network, int size) throws Exception {
+    try (TestGroup group = new TestGroup(network, size, LONG)) {
+      return group.pieceBytes();
+    }
+  }
+
+  /**
+   * @param piece elements of a piece
+   */
+  private static int count(Random random, int piece, int size) {
+    return switch (random.nextInt(9)) {
+      case 0 -> 0;
+      case 1 -> 1;
+      case 2 -> random.nextInt(2 * size + 1);
+      case 3 -> 10_007; // a prime
+      case 4 -> piece - 1;
+      case 5 -> piece + 1;
+      case 6 -> piece * size - 1; // one short of a piece for each rank
+      case 7 -> piece * size + 1;
+      default -> 3 * piece + random.nextInt(piece);
+    };
+  }
+
+  /** Sums of floating-point numbers depend on their order, which must not differ between ranks. */
+  @Property(tries = 60, seed = "42", shrinking = ShrinkingMode.OFF)
+  void allRanksHaveTheSameBitsAfterAnAllReduce(
+      @ForAll Network network,
+      @ForAll Algorithm algorithm,
+      @ForAll @IntRange(min = 2, max = MOST_RANKS) int size,
+      @ForAll DType dtype,
+      @ForAll ReduceOperation reduction,
+      @ForAll @IntRange(min = 1, max = 90_000) int count,
+      @ForAll long seed)
+      throws Exception {
+    try (TestGroup group = new TestGroup(network, size, new GroupOptions(algorithm, LONG))) {
+      List<byte[]> bits =
+          group.run(
+              communicator -> {
+                Random random = new Random(seed + communicator.rank());
+                Tensor tensor =
+                    HostTensors.of(
+                        dtype, count, i -> random.nextGaussian() * (1 << random.nextInt(8)));
+                communicator.allReduce(tensor, reduction).await();
+                ByteBuffer bytes = HostTensors.bytes(tensor);
+                byte[] copy = new byte[bytes.remaining()];
+                bytes.get(copy);
+                return copy;
+              });
+      for (byte[] other : bits) {
+        assertThat(Arrays.mismatch(bits.get(0), other)).as("first byte that differs").isNegative();
+      }
+    }
+  }
+
+  /** Each rank sends so much that no buffer holds it, before anybody has received anything. */
+  @Example
+  void exchangesOfLargeTensorsAroundARingDoNotLockUp() throws Exception {
+    for (Network network : Network.values()) {
+      for (int size : new int[] {2, 3}) {
+        OperationTrial large =
+            new OperationTrial(
+                OperationTrial.Kind.EXCHANGE, DType.FLOAT64, ReduceOperation.SUM, 600_007, 0, size);
+        run(network, Algorithm.AUTO, size, List.of(large), false);
+      }
+    }
+  }
+}
