@@ -173,13 +173,18 @@ final class TestGroup implements AutoCloseable {
 
   /** Runs every rank on a thread of its own and gives the results in order. */
   <T> List<T> run(RankBody<T> body) throws Exception {
+    return run(body, PATIENCE);
+  }
+
+  /** {@link #run(RankBody)} of what takes longer. */
+  <T> List<T> run(RankBody<T> body, Duration patience) throws Exception {
     List<Future<T>> futures = new ArrayList<>();
     for (Communicator communicator : communicators) {
       futures.add(threads.submit(() -> body.run(communicator)));
     }
     List<T> results = new ArrayList<>();
     for (Future<T> future : futures) {
-      results.add(future.get(PATIENCE.toSeconds(), SECONDS));
+      results.add(future.get(patience.toSeconds(), SECONDS));
     }
     return results;
   }

@@ -1,0 +1,289 @@
+package dev.phalanx.collectives;
+
+import static java.util.concurrent.TimeUnit.SECONDS;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import dev.phalanx.collectives.rendezvous.JobToken;
+import dev.phalanx.collectives.rendezvous.RendezvousServer;
+import dev.phalanx.tensor.DType;
+import dev.phalanx.tensor.Tensor;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.IntStream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+@Timeout(120)
+final class ProcessGroupsTest {
+  private static final Duration LONG = Duration.ofSeconds(20);
+  private static final long PATIENCE_SECONDS = 40;
+
+  /** How the ranks of a job come together. */
+  enum Kind {
+    THREADS,
+    SHARED_MEMORY,
+    TCP
+  }
+
+  private interface RankBody<T> {
+    T run(ProcessGroups groups) throws Exception;
+  }
+
+  /**
+   * Ranks as threads of this JVM, which join a rendezvous as processes do unless they need none.
+   */
+  private static final class Job implements AutoCloseable {
+    private final ExecutorService threads = Executors.newCachedThreadPool();
+    private final List<RendezvousServer> servers = new ArrayList<>();
+    private final List<ProcessGroups> ranks = new ArrayList<>();
+
+    Job(Kind kind, int size) throws Exception {
+      GroupOptions options = GroupOptions.withTimeout(LONG);
+      if (kind == Kind.THREADS) {
+        InProcessGroups groups = new InProcessGroups(size, options);
+        IntStream.range(0, size).mapToObj(groups::ofRank).forEach(ranks::add);
+        return;
+      }
+      InetAddress loopback = InetAddress.getLoopbackAddress();
+      JobToken token = JobToken.random();
+      RendezvousServer server =
+          RendezvousServer.start(new InetSocketAddress(loopback, 0), size, token, LONG);
+      servers.add(server);
+      List<Future<ProcessGroups>> joining = new ArrayList<>();
+      for (int rank = 0; rank < size; rank++) {
+        ConnectedGroups.Joining self =
+            new ConnectedGroups.Joining(
+                rank,
+                size,
+                "plan",
+                new InetSocketAddress(loopback, server.port()),
+                loopback,
+                token,
+                kind == Kind.TCP ? TransportKind.TCP : TransportKind.SHM);
+        joining.add(threads.submit(() -> ConnectedGroups.join(self, options)));
+      }
+      for (Future<ProcessGroups> one : joining) {
+        ranks.add(one.get(PATIENCE_SECONDS, SECONDS));
+      }
+    }
+
+    /** Runs every rank on a thread of its own and gives the results in order. */
+    <T> List<T> run(RankBody<T> body) throws Exception {
+      List<Future<T>> futures = new ArrayList<>();
+      for (ProcessGroups rank : ranks) {
+        futures.add(threads.submit(() -> body.run(rank)));
+      }
+      List<T> results = new ArrayList<>();
+      for (Future<T> future : futures) {
+        results.add(future.get(PATIENCE_SECONDS, SECONDS));
+      }
+      return results;
+    }
+
+    @Override
+    public void close() {
+      ranks.forEach(ProcessGroups::close);
+      servers.forEach(RendezvousServer::close);
+      threads.shutdownNow();
+    }
+  }
+
+  private static double sum(Communicator group, double value, int count)
+      throws InterruptedException {
+    Tensor tensor = HostTensors.of(DType.FLOAT64, count, i -> value);
+    group.allReduce(tensor, ReduceOperation.SUM).await();
+    double[] values = HostTensors.values(tensor);
+    assertThat(values).containsOnly(values[0]);
+    return values[0];
+  }
+
+  /** Every rank is in several groups and uses each from a thread of its own, all at once. */
+  @ParameterizedTest
+  @EnumSource
+  void overlappingGroupsWorkAtTheSameTime(Kind kind) throws Exception {
+    List<List<Integer>> memberships =
+        List.of(List.of(0, 1), List.of(1, 2), List.of(2, 0), List.of(3, 1, 0), List.of(3, 2, 1, 0));
+    ExecutorService users = Executors.newCachedThreadPool();
+    try (Job job = new Job(kind, 4)) {
+      List<List<Communicator>> all =
+          job.run(
+              rank -> {
+                List<Communicator> groups = new ArrayList<>();
+                for (List<Integer> members : memberships) {
+                  if (members.contains(rank.rank())) {
+                    groups.add(rank.group("overlapping", members)); // one name, other ranks
+                  }
+                }
+                return groups;
+              });
+      List<Future<Double>> results = new ArrayList<>();
+      List<Double> expected = new ArrayList<>();
+      for (int rank = 0; rank < all.size(); rank++) {
+        int own = rank;
+        List<List<Integer>> ownGroups =
+            memberships.stream().filter(members -> members.contains(own)).toList();
+        for (int i = 0; i < ownGroups.size(); i++) {
+          Communicator group = all.get(rank).get(i);
+          List<Integer> members = ownGroups.get(i);
+          assertThat(group.rank()).isEqualTo(members.indexOf(own));
+          assertThat(group.size()).isEqualTo(members.size());
+          expected.add(30.0 * members.stream().mapToInt(member -> 1 << member).sum());
+          results.add(
+              users.submit(
+                  () -> {
+                    double total = 0;
+                    for (int round = 0; round < 30; round++) {
+                      total += sum(group, 1 << own, 1 + round * 500);
+                    }
+                    return total;
+                  }));
+        }
+      }
+      for (int i = 0; i < results.size(); i++) {
+        assertThat(results.get(i).get(PATIENCE_SECONDS, SECONDS)).isEqualTo(expected.get(i));
+      }
+      all.forEach(groups -> groups.forEach(Communicator::close));
+    } finally {
+      users.shutdownNow();
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void aNameMayBeUsedAgainWhenItsGroupIsClosed(Kind kind) throws Exception {
+    try (Job job = new Job(kind, 3)) {
+      List<Double> sums =
+          job.run(
+              rank -> {
+                double total = 0;
+                for (int round = 0; round < 3; round++) {
+                  try (Communicator group = rank.group("again", List.of(2, 0, 1))) {
+                    total += sum(group, rank.rank() + round, 1000);
+                  }
+                }
+                return total;
+              });
+      assertThat(sums).containsOnly(3.0 + 6 + 9);
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void theWorldHasAllRanksInOrder(Kind kind) throws Exception {
+    try (Job job = new Job(kind, 3)) {
+      List<String> names =
+          job.run(
+              rank -> {
+                try (Communicator world = rank.world()) {
+                  assertThat(world.rank()).isEqualTo(rank.rank());
+                  assertThat(world.size()).isEqualTo(3).isEqualTo(rank.worldSize());
+                  assertThat(sum(world, world.rank(), 10)).isEqualTo(3);
+                  return world.name();
+                }
+              });
+      assertThat(names).containsOnly("world");
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void aGroupOfOneDoesEverythingAtOnce(Kind kind) throws Exception {
+    try (Job job = new Job(kind, 2)) {
+      job.run(
+          rank -> {
+            try (Communicator alone = rank.group("alone", List.of(rank.rank()))) {
+              int salt = 0;
+              for (OperationTrial.Kind operation : OperationTrial.Kind.values()) {
+                for (ReduceOperation reduction : ReduceOperation.values()) {
+                  OperationTrial.Started started =
+                      new OperationTrial(operation, DType.INT32, reduction, 5, 0, salt++)
+                          .start(alone);
+                  assertThat(started.work().isDone()).isTrue();
+                  started.work().await();
+                  started.check().run();
+                }
+              }
+              assertThat(alone.traffic()).isEqualTo(new Traffic(0, 0));
+            }
+            return true;
+          });
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void ranksThatAreNoGroupAreRefused(Kind kind) throws Exception {
+    try (Job job = new Job(kind, 2)) {
+      job.run(
+          rank -> {
+            int other = 1 - rank.rank();
+            assertThatThrownBy(() -> rank.group("of others", List.of(other)))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessageContaining("not in group of others");
+            assertThatThrownBy(() -> rank.group("twice", List.of(0, 1, 1)))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessageContaining("twice");
+            assertThatThrownBy(() -> rank.group("too many", List.of(0, 1, 2)))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessageContaining("only 2 ranks");
+            return true;
+          });
+    }
+  }
+
+  /** The best of a few attempts: the machine may have other things to do. */
+  @Test
+  void manyRanksAreAGroupWithinTwoSeconds() throws Exception {
+    long best = Long.MAX_VALUE;
+    for (int attempt = 0; attempt < 5 && best >= TimeUnit.SECONDS.toNanos(2); attempt++) {
+      long start = System.nanoTime();
+      try (Job job = new Job(Kind.THREADS, 256)) {
+        List<Communicator> worlds =
+            job.run(
+                rank -> {
+                  Communicator world = rank.world();
+                  world.barrier().await();
+                  return world;
+                });
+        best = Math.min(best, System.nanoTime() - start);
+        worlds.forEach(Communicator::close);
+      }
+    }
+    assertThat(best).isLessThan(TimeUnit.SECONDS.toNanos(2));
+  }
+
+  @ParameterizedTest
+  @EnumSource(TestGroup.Network.class)
+  void aThousandAllReducesAreInFlightAtOnce(TestGroup.Network network) throws Exception {
+    int flights = 1000;
+    try (TestGroup group = new TestGroup(network, 3, LONG)) {
+      group.run(
+          communicator -> {
+            List<Tensor> tensors = new ArrayList<>();
+            List<Work> works = new ArrayList<>();
+            for (int i = 0; i < flights; i++) {
+              int number = i + communicator.rank();
+              Tensor tensor = HostTensors.of(DType.INT64, 1 + i % 97, any -> number);
+              tensors.add(tensor);
+              works.add(communicator.allReduce(tensor, ReduceOperation.SUM));
+            }
+            works.get(flights - 1).await();
+            for (int i = 0; i < flights; i++) {
+              assertThat(works.get(i).isDone()).isTrue();
+              assertThat(HostTensors.values(tensors.get(i))).containsOnly(3.0 * i + 3);
+            }
+            return true;
+          });
+    }
+  }
+}
