@@ -11,7 +11,8 @@ import java.nio.ByteBuffer;
  *
  * @param kind DATA, ABORT or FAREWELL
  * @param payloadBytes what follows the header
- * @param checksum CRC-32C of the payload; not looked at in shared memory
+ * @param checksum CRC-32C of the header, with zeros in its place, and the payload; not looked at in
+ *     shared memory
  */
 public record Frame(byte kind, int payloadBytes, int piece, int checksum, Call call)
     implements Envelope {
@@ -25,6 +26,9 @@ public record Frame(byte kind, int payloadBytes, int piece, int checksum, Call c
 
   public static final int HEADER_BYTES = 40;
 
+  /** Where the checksum is in the header. */
+  public static final int CHECKSUM_PLACE = 32;
+
   /** No sender makes longer payloads; a longer one is damage. */
   public static final int MAXIMUM_PAYLOAD_BYTES = 4 << 20;
 
@@ -33,8 +37,9 @@ public record Frame(byte kind, int payloadBytes, int piece, int checksum, Call c
   private static final Operation[] OPERATIONS = Operation.values();
   private static final ReduceOperation[] REDUCTIONS = ReduceOperation.values();
 
-  public static Frame control(byte kind, int payloadBytes, int checksum) {
-    return new Frame(kind, payloadBytes, 0, checksum, Call.NONE);
+  /** A frame that belongs to no call. */
+  public static Frame control(byte kind, int payloadBytes) {
+    return new Frame(kind, payloadBytes, 0, 0, Call.NONE);
   }
 
   /** Writes {@link #HEADER_BYTES} at the buffer's position. */

@@ -120,12 +120,7 @@ final class TcpLink implements Link {
       throw new PeerLostException(peer, reason);
     }
     synchronized (out) { // with abort
-      sentChecksum.reset();
-      sentChecksum.update(content.duplicate());
-      int checksumOfContent = (int) sentChecksum.getValue();
-      enqueue(
-          new Frame(Frame.DATA, content.remaining(), piece, checksumOfContent, call),
-          content.duplicate());
+      enqueue(new Frame(Frame.DATA, content.remaining(), piece, 0, call), content.duplicate());
       writeSome();
     }
   }
@@ -136,10 +131,15 @@ final class TcpLink implements Link {
     hasUnsent = true;
   }
 
-  private static Outgoing outgoing(Frame next, ByteBuffer content) {
+  /** With the lock held: the frame gets its checksum. */
+  private Outgoing outgoing(Frame next, ByteBuffer content) {
     ByteBuffer start = ByteBuffer.allocate(Frame.HEADER_BYTES);
     next.write(start);
-    return new Outgoing(start.flip(), content);
+    sentChecksum.reset();
+    sentChecksum.update(start.flip());
+    sentChecksum.update(content.duplicate());
+    start.putInt(Frame.CHECKSUM_PLACE, (int) sentChecksum.getValue()).rewind();
+    return new Outgoing(start, content);
   }
 
   @Override
@@ -277,8 +277,9 @@ final class TcpLink implements Link {
 
   private Frame begin() {
     Frame read = Frame.read(header.flip());
-    header.clear();
     checksum.reset();
+    checksum.update(header.putInt(Frame.CHECKSUM_PLACE, 0).rewind());
+    header.clear();
     frame = read;
     return read;
   }
@@ -445,10 +446,8 @@ final class TcpLink implements Link {
     byte[] text = reason.getBytes(StandardCharsets.UTF_8);
     ByteBuffer content =
         ByteBuffer.wrap(text, 0, Math.min(text.length, LONGEST_REASON_BYTES)).slice();
-    CRC32C ofReason = new CRC32C();
-    ofReason.update(content.duplicate());
     meeting.end("cannot go on: " + reason);
-    say(Frame.control(Frame.ABORT, content.remaining(), (int) ofReason.getValue()), content);
+    say(Frame.control(Frame.ABORT, content.remaining()), content);
   }
 
   /** A last word, instead of what has not begun to go out. */
@@ -495,7 +494,7 @@ final class TcpLink implements Link {
   @Override
   public void leave(Deadline deadline) {
     meeting.end(LEFT);
-    say(Frame.control(Frame.FAREWELL, 0, 0), ByteBuffer.allocate(0));
+    say(Frame.control(Frame.FAREWELL, 0), ByteBuffer.allocate(0));
     while (hasUnsent && end.get() == null && !deadline.hasPassed()) {
       if (!advance()) {
         LockSupport.parkNanos(this, CONNECTING_SLEEP_NANOS);
