@@ -204,7 +204,7 @@ public final class ConnectedGroups implements ProcessGroups {
         group.name(),
         group.ranks(),
         (System.nanoTime() - start) / 1_000_000,
-        neighbours.size() - 1);
+        Math.max(0, neighbours.size() - 1));
     return new Transport(group.ownIndex(), topology(all, hosts), links, blocks);
   }
 
@@ -242,6 +242,11 @@ public final class ConnectedGroups implements ProcessGroups {
     boolean allShareWithinHosts = true;
     boolean isOneHost = hosts.stream().distinct().count() == 1;
     int most = 1;
+    int mostSharing = 1;
+    for (RankAddress rank : all) {
+      int sharing = (int) all.stream().filter(other -> canShareMemory(rank, other)).count();
+      mostSharing = Math.max(mostSharing, sharing);
+    }
     for (int host : hosts) {
       List<RankAddress> local =
           IntStream.range(0, all.size())
@@ -254,8 +259,8 @@ public final class ConnectedGroups implements ProcessGroups {
     LinkCost within = allShareWithinHosts ? SharedMemoryEndpoint.COST : TcpEndpoint.COST;
     String name = !allShareWithinHosts ? "tcp" : isOneHost ? "shm" : "shm+tcp";
     int piece =
-        allShareWithinHosts && most > 1
-            ? SharedMemoryEndpoint.pieceBytes(most)
+        mostSharing > 1
+            ? Math.min(TcpEndpoint.PIECE_BYTES, SharedMemoryEndpoint.pieceBytes(mostSharing))
             : TcpEndpoint.PIECE_BYTES;
     return new Topology(
         isOneHost || most > 1 ? name : "tcp", hosts, within, TcpEndpoint.COST, piece);

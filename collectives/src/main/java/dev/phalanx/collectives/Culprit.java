@@ -1,5 +1,6 @@
 package dev.phalanx.collectives;
 
+import dev.phalanx.collectives.status.RankStatus;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;

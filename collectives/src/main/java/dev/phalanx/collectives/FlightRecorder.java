@@ -1,5 +1,6 @@
 package dev.phalanx.collectives;
 
+import dev.phalanx.collectives.status.RankStatus;
 import dev.phalanx.collectives.transport.Call;
 import java.util.ArrayList;
 import java.util.List;

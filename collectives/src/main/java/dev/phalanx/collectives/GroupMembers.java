@@ -36,6 +36,21 @@ public record GroupMembers(String name, List<Integer> ranks, int rank, int world
     return new GroupMembers(name, IntStream.range(0, size).boxed().toList(), rank, size);
   }
 
+  private boolean isWorld() {
+    return ranks.size() == worldSize
+        && IntStream.range(0, worldSize).allMatch(index -> ranks.get(index) == index);
+  }
+
+  /** The name, with the ranks where these are not all of the job's: no other group's. */
+  String title() {
+    return isWorld() ? name : name + " of ranks " + ranks;
+  }
+
+  /** What to add to a rank's number in the group, where its number in the job is another. */
+  String inTheJob(int index) {
+    return ranks.get(index) == index ? "" : " (rank " + ranks.get(index) + " of the job)";
+  }
+
   /** This rank's number in the group. */
   public int ownIndex() {
     return ranks.indexOf(rank);

@@ -1,5 +1,7 @@
 package dev.phalanx.collectives;
 
+import dev.phalanx.collectives.status.LocalStatusBoard;
+import dev.phalanx.collectives.status.StatusBoard;
 import dev.phalanx.collectives.transport.GroupId;
 import dev.phalanx.collectives.transport.InProcessNetwork;
 import dev.phalanx.collectives.transport.Transport;

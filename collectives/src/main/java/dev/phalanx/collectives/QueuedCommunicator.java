@@ -27,6 +27,8 @@ import dev.phalanx.collectives.algorithm.SharedMemoryAllGather;
 import dev.phalanx.collectives.algorithm.SharedMemoryAllReduce;
 import dev.phalanx.collectives.algorithm.SharedMemoryReduceScatter;
 import dev.phalanx.collectives.algorithm.Transfers;
+import dev.phalanx.collectives.status.RankStatus;
+import dev.phalanx.collectives.status.StatusBoard;
 import dev.phalanx.collectives.transport.Call;
 import dev.phalanx.collectives.transport.Deadline;
 import dev.phalanx.collectives.transport.Operation;
@@ -82,6 +84,7 @@ public final class QueuedCommunicator implements Communicator {
   private static final long ACTIVE_NANOS = 50_000_000;
 
   private final String name;
+  private final GroupMembers members;
   private final Transport transport;
   private final Exchange exchange;
   private final Selection selection;
@@ -109,6 +112,7 @@ public final class QueuedCommunicator implements Communicator {
   public QueuedCommunicator(
       GroupMembers members, Transport transport, GroupOptions options, StatusBoard board) {
     this.name = members.name();
+    this.members = members;
     this.transport = transport;
     this.board = board;
     this.exchange = new Exchange(transport, options.timeout());
@@ -555,8 +559,9 @@ public final class QueuedCommunicator implements Communicator {
       }
     } catch (InterruptedException e) {
       // The communicator is closed and nothing runs.
+    } finally {
+      failWaiting(); // whatever ends this thread, nobody waits for it
     }
-    failWaiting();
   }
 
   /** With the lock held; whether there was an operation. */
@@ -664,6 +669,9 @@ public final class QueuedCommunicator implements Communicator {
             new CollectiveTimeoutException(
                 where(work.call()) + ": not done within " + Deadline.text(waited) + whom + "."));
     interruptRunner();
+    if (!running.isHeldByCurrentThread()) {
+      awaitRunner(); // the caller may free the operation's memory next
+    }
     return Failure.forCaller(first);
   }
 
@@ -684,7 +692,7 @@ public final class QueuedCommunicator implements Communicator {
   private final class BoardMember implements StatusBoard.Member {
     @Override
     public RankStatus status() {
-      return recorder.status(name, rank(), exchange.awaitedPeer());
+      return recorder.status(members.title(), rank(), exchange.awaitedPeer());
     }
 
     @Override
@@ -706,7 +714,9 @@ public final class QueuedCommunicator implements Communicator {
   /** A clause that names the rank at fault, as far as that can be found out. */
   private String culprit(int awaited) {
     try {
-      return Culprit.find(rank(), awaited, board.ask(name)).map(found -> "; " + found).orElse("");
+      return Culprit.find(rank(), awaited, board.ask(members.title()))
+          .map(found -> "; " + found)
+          .orElse("");
     } catch (InterruptedException e) {
       Thread.currentThread()
           .interrupt(); // the operation has failed already: no answer is waited for
@@ -715,11 +725,21 @@ public final class QueuedCommunicator implements Communicator {
   }
 
   private CollectiveException describe(Call call, Throwable found) {
+    try {
+      return explain(call, found);
+    } catch (RuntimeException e) { // a failure must end its operation, explained or not
+      LOGGER.warn("A failure could not be explained", e);
+      return new CollectiveException(where(call) + ": " + found, found);
+    }
+  }
+
+  private CollectiveException explain(Call call, Throwable found) {
     if (found instanceof PeerLostException lost) {
       return new CollectiveException(
           where(call)
               + ": rank "
               + lost.peer()
+              + members.inTheJob(lost.peer())
               + " "
               + lost.getMessage()
               + ". Its own log tells why; start the job again with --resume.",
@@ -732,6 +752,7 @@ public final class QueuedCommunicator implements Communicator {
               where(call)
                   + ": nothing was heard of rank "
                   + late.peer()
+                  + members.inTheJob(late.peer())
                   + " for "
                   + late.deadline().text()
                   + culprit(late.peer())

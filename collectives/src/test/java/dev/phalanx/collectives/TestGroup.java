@@ -3,6 +3,7 @@ package dev.phalanx.collectives;
 import static java.util.concurrent.TimeUnit.SECONDS;
 
 import dev.phalanx.collectives.rendezvous.JobToken;
+import dev.phalanx.collectives.status.LocalStatusBoard;
 import dev.phalanx.collectives.transport.Deadline;
 import dev.phalanx.collectives.transport.GroupId;
 import dev.phalanx.collectives.transport.InProcessNetwork;

@@ -23,6 +23,8 @@ import com.tngtech.archunit.library.dependencies.SliceIdentifier;
 import dev.phalanx.checkpoint.BadCheckpointException;
 import dev.phalanx.collectives.CollectiveException;
 import dev.phalanx.collectives.CollectiveMismatchException;
+import dev.phalanx.collectives.CollectiveTimeoutException;
+import dev.phalanx.collectives.PointToPoint;
 import dev.phalanx.collectives.ReduceOperation;
 import dev.phalanx.collectives.Traffic;
 import java.io.ObjectInputStream;
@@ -51,6 +53,8 @@ final class HouseTest {
   private static final Class<?>[] VOCABULARY = {
     CollectiveException.class,
     CollectiveMismatchException.class,
+    CollectiveTimeoutException.class,
+    PointToPoint.class,
     ReduceOperation.class,
     Traffic.class,
     BadCheckpointException.class

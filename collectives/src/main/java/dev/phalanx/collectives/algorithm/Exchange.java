@@ -280,10 +280,15 @@ public final class Exchange {
   /** Waits until what was sent may be changed, and scratch memory used again. */
   void flush() throws InterruptedException {
     Deadline deadline = Deadline.after(state.timeout);
+    long moved = state.transport.moved();
     int peer = state.transport.flush(deadline.within(PATIENCE));
     while (peer >= 0) {
       state.awaitedPeer = peer;
       lookAround(NOBODY);
+      if (moved != state.transport.moved()) { // slow is not silent
+        moved = state.transport.moved();
+        deadline = Deadline.after(state.timeout);
+      }
       if (deadline.hasPassed()) {
         throw new ReceiveTimeoutException(peer, deadline);
       }
@@ -296,10 +301,13 @@ public final class Exchange {
   /** The peer's next message of this call; transfers on the way are kept for later. */
   private Message next(int member, @Nullable ByteBuffer into, int expectedBytes)
       throws InterruptedException {
-    Message message = await(member, into);
+    // Before the first message of a call transfers may come. They must not be read into memory that
+    // this rank has sent itself and the peer may not have read yet.
+    ByteBuffer place = state.receivedPieces[member] == 0 ? null : into;
+    Message message = await(member, place);
     while (message.call().isTransfer() && !state.call.isTransfer()) {
       state.stash.keep(member, message);
-      message = await(member, into);
+      message = await(member, place);
     }
     check(member, message, state.call, state.receivedPieces[member]++, expectedBytes);
     return message;

@@ -1,5 +1,6 @@
 package dev.phalanx.collectives.algorithm;
 
+import dev.phalanx.collectives.CollectiveMismatchException;
 import dev.phalanx.tensor.Tensor;
 import java.nio.ByteBuffer;
 
@@ -18,6 +19,19 @@ public final class SharedMemoryAllGather {
     SharedBlocks.Locations locations = blocks.meet(exchange, input);
     if (locations == null) {
       return false;
+    }
+    for (int rank = 0; rank < exchange.size(); rank++) {
+      long expected = output.dtype().bytes(parts.count(rank));
+      if (locations.lengths()[rank] != expected) {
+        throw new CollectiveMismatchException(
+            "rank "
+                + rank
+                + " gave "
+                + locations.lengths()[rank]
+                + " bytes where "
+                + expected
+                + " were expected. Every rank must give the same counts.");
+      }
     }
     Copies.copy(exchange.whole(input), parts.chunk(exchange, output, exchange.rank()));
     for (int distance = 1; distance < exchange.size(); distance++) {

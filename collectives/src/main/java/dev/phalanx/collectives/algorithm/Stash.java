@@ -36,7 +36,12 @@ final class Stash {
 
   /** The oldest message of a peer with this tag. */
   @Nullable Message take(int peer, int tag) {
-    Queue<Message> messages = kept.get(new Key(peer, tag));
-    return messages == null ? null : messages.poll();
+    Key key = new Key(peer, tag);
+    Queue<Message> messages = kept.get(key);
+    Message oldest = messages == null ? null : messages.poll();
+    if (messages != null && messages.isEmpty()) {
+      kept.remove(key);
+    }
+    return oldest;
   }
 }

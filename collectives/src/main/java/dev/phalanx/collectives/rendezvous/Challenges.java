@@ -5,7 +5,7 @@ import java.util.HexFormat;
 
 /** What both sides of the rendezvous prove to each other. */
 final class Challenges {
-  private static final int BYTES = 32;
+  static final int BYTES = 32;
 
   private Challenges() {}
 

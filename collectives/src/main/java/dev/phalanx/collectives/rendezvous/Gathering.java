@@ -157,6 +157,11 @@ final class Gathering {
               + (worldSize - 1)
               + ".");
     }
+    if (isComplete && !present.containsKey(join.getRank())) {
+      return Optional.of(
+          "the job has begun, and a rank that was lost cannot come back into it. Start the job"
+              + " again with --resume.");
+    }
     if (present.containsKey(join.getRank())) {
       return Optional.of(
           "a rank of this number has come already, process "

@@ -1,6 +1,6 @@
 package dev.phalanx.collectives.rendezvous;
 
-import dev.phalanx.collectives.StatusBoard;
+import dev.phalanx.collectives.status.StatusBoard;
 import java.net.InetSocketAddress;
 import java.util.List;
 import java.util.function.Consumer;

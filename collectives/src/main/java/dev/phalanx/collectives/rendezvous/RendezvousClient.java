@@ -1,9 +1,6 @@
 package dev.phalanx.collectives.rendezvous;
 
 import com.google.protobuf.ByteString;
-import dev.phalanx.collectives.LocalStatusBoard;
-import dev.phalanx.collectives.RankStatus;
-import dev.phalanx.collectives.StatusBoard;
 import dev.phalanx.collectives.rendezvous.wire.Challenge;
 import dev.phalanx.collectives.rendezvous.wire.FromRank;
 import dev.phalanx.collectives.rendezvous.wire.FromServer;
@@ -18,6 +15,9 @@ import dev.phalanx.collectives.rendezvous.wire.StatusQuery;
 import dev.phalanx.collectives.rendezvous.wire.StatusReply;
 import dev.phalanx.collectives.rendezvous.wire.StatusRequest;
 import dev.phalanx.collectives.rendezvous.wire.StatusTable;
+import dev.phalanx.collectives.status.LocalStatusBoard;
+import dev.phalanx.collectives.status.RankStatus;
+import dev.phalanx.collectives.status.StatusBoard;
 import dev.phalanx.collectives.transport.Deadline;
 import io.grpc.ManagedChannel;
 import io.grpc.netty.NettyChannelBuilder;

@@ -1,9 +1,9 @@
 package dev.phalanx.collectives.rendezvous;
 
-import dev.phalanx.collectives.RankStatus;
 import dev.phalanx.collectives.rendezvous.wire.FromRank;
 import dev.phalanx.collectives.rendezvous.wire.FromServer;
 import dev.phalanx.collectives.rendezvous.wire.RendezvousGrpc;
+import dev.phalanx.collectives.status.RankStatus;
 import io.grpc.Server;
 import io.grpc.netty.NettyServerBuilder;
 import io.grpc.stub.ServerCallStreamObserver;

@@ -21,7 +21,7 @@ final class ServerSession implements StreamObserver<FromRank> {
   private byte[] rankChallenge = new byte[0];
   private boolean isGreeted;
   private int rank = -1;
-  private boolean isOver;
+  private volatile boolean isOver; // changed with the lock of toRank
 
   ServerSession(JobToken token, Gathering gathering, StreamObserver<FromServer> toRank) {
     this.token = token;
@@ -55,6 +55,10 @@ final class ServerSession implements StreamObserver<FromRank> {
               + ". Use one version of Phalanx everywhere.");
       return;
     }
+    if (isGreeted || hello.getChallenge().size() != Challenges.BYTES) {
+      refuse("its greeting is not one of this protocol.");
+      return;
+    }
     isGreeted = true;
     rankChallenge = hello.getChallenge().toByteArray();
     byte[] proof = token.prove(rankChallenge, Challenges.server(challenge));
@@ -83,8 +87,10 @@ final class ServerSession implements StreamObserver<FromRank> {
 
   /** Sends a message; several threads may. */
   void tell(FromServer message) {
-    synchronized (toRank) { // gRPC's observers are not safe for several threads
-      toRank.onNext(message);
+    synchronized (toRank) { // gRPC's observers are not safe for several threads, nor after the end
+      if (!isOver) {
+        toRank.onNext(message);
+      }
     }
   }
 
@@ -95,7 +101,9 @@ final class ServerSession implements StreamObserver<FromRank> {
 
   @Override
   public void onError(Throwable thrown) {
-    isOver = true;
+    synchronized (toRank) { // see tell
+      isOver = true;
+    }
     gathering.leave(rank, this, Optional.of("is gone: its connection to the rendezvous has ended"));
   }
 
@@ -105,13 +113,13 @@ final class ServerSession implements StreamObserver<FromRank> {
   }
 
   private void end(Optional<String> loss) {
-    if (isOver) {
-      return;
-    }
-    isOver = true;
-    gathering.leave(rank, this, loss);
     synchronized (toRank) { // see tell
+      if (isOver) {
+        return;
+      }
+      isOver = true;
       toRank.onCompleted();
     }
+    gathering.leave(rank, this, loss);
   }
 }

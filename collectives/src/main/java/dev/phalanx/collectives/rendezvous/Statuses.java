@@ -1,6 +1,6 @@
 package dev.phalanx.collectives.rendezvous;
 
-import dev.phalanx.collectives.RankStatus;
+import dev.phalanx.collectives.status.RankStatus;
 import java.util.Optional;
 
 /** Statuses as they travel. */

@@ -20,6 +20,7 @@ import org.jspecify.annotations.Nullable;
 public final class InProcessNetwork {
   private static final LinkCost COST = new LinkCost(1000, 0.08);
   private static final int PIECE_BYTES = 256 * 1024;
+  private static final long LEAVING_NANOS = 50_000;
 
   private final int size;
   private final Topology topology;
@@ -110,6 +111,7 @@ public final class InProcessNetwork {
     private @Nullable Road incoming;
     private @Nullable Road outgoing;
     private boolean wasFlushed; // when it was last asked
+    private int lastUnread; // when it was last asked
 
     ThreadLink(int rank, int peer) {
       this.rank = rank;
@@ -158,9 +160,13 @@ public final class InProcessNetwork {
       return incoming().views.peek();
     }
 
+    /** The peer's reading is what moves things here. */
     @Override
     public boolean advance() {
-      return false;
+      int unread = outgoing == null ? 0 : outgoing.unread.get();
+      boolean hasMoved = unread < lastUnread;
+      lastUnread = unread;
+      return hasMoved;
     }
 
     @Override
@@ -203,11 +209,26 @@ public final class InProcessNetwork {
     @Override
     public void abort(String reason) {
       outgoing().end("cannot go on: " + reason);
+      withdraw();
+    }
+
+    /** This rank's memory is free soon: what nobody has begun to read is not read any more. */
+    private void withdraw() {
+      Road road = outgoing();
+      for (View view : road.views) {
+        if (view.payload().hasRemaining() && road.views.remove(view)) {
+          view.close();
+        }
+      }
     }
 
     @Override
     public void leave(Deadline deadline) {
       outgoing().end(LEFT);
+      withdraw();
+      while (outgoing().unread.get() > 0 && !deadline.hasPassed()) { // somebody reads just now
+        LockSupport.parkNanos(this, LEAVING_NANOS);
+      }
       Road road = incoming();
       for (View view = road.views.poll(); view != null; view = road.views.poll()) {
         view.close();

@@ -32,6 +32,7 @@ public final class Transport implements AutoCloseable {
   private final Link[] peers;
   private final Optional<SharedMemory> sharedMemory;
   private final Pause pause;
+  private long moved;
   private final AtomicBoolean isClosed = new AtomicBoolean();
 
   /**
@@ -186,7 +187,15 @@ public final class Transport implements AutoCloseable {
     for (Link link : peers) {
       hasMoved |= link.advance();
     }
+    if (hasMoved) {
+      moved++;
+    }
     return hasMoved;
+  }
+
+  /** A number that grows whenever something of what waits to be sent has moved on. */
+  public long moved() {
+    return moved;
   }
 
   private boolean needsPolling() {

@@ -1,6 +1,6 @@
 package dev.phalanx.launcher.terminal;
 
-import dev.phalanx.collectives.RankStatus;
+import dev.phalanx.collectives.status.RankStatus;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;

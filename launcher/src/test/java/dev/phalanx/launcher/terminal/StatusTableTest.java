@@ -2,7 +2,7 @@ package dev.phalanx.launcher.terminal;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import dev.phalanx.collectives.RankStatus;
+import dev.phalanx.collectives.status.RankStatus;
 import java.util.List;
 import java.util.Optional;
 import java.util.SortedMap;

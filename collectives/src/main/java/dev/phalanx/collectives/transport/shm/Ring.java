@@ -87,6 +87,10 @@ final class Ring {
    */
   boolean write(Call call, int piece, ByteBuffer payload) {
     int length = payload.remaining();
+    if (length > longestPayload(capacity)) {
+      throw new IllegalArgumentException(
+          "A payload of " + length + " bytes never fits a ring of " + capacity);
+    }
     int needed = frameBytes(length);
     int at = place(head);
     int rest = capacity - at;

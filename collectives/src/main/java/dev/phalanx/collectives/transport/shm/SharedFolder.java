@@ -7,17 +7,19 @@ import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.nio.MappedByteBuffer;
 import java.nio.channels.FileChannel;
-import java.nio.file.DirectoryStream;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.PosixFileAttributes;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.util.Comparator;
 import java.util.HexFormat;
 import java.util.Optional;
 import java.util.Set;
+import java.util.stream.Stream;
 
 /**
  * A group's folder in /dev/shm, which only this user can enter and whose name only the holders of
@@ -29,15 +31,20 @@ final class SharedFolder {
   private static final String PURPOSE = "phalanx shared memory folder";
   private static final String OWNER_ONLY = "rwx------";
 
+  /** Others may take the folder away, empty, while a file is made in it. */
+  private static final int MOST_ATTEMPTS = 1000;
+
+  private final Path job;
   private final Path folder;
 
   SharedFolder(JobToken token, GroupId group) {
-    this.folder =
-        ROOT.resolve(prefix(token) + Long.toHexString(group.number()) + "-" + group.generation());
+    this.job = folder(token);
+    this.folder = job.resolve(Long.toHexString(group.number()) + "-" + group.generation());
   }
 
-  private static String prefix(JobToken token) {
-    return "phalanx-" + HexFormat.of().formatHex(token.prove(new byte[0], PURPOSE), 0, 16) + "-";
+  private static Path folder(JobToken token) {
+    byte[] name = token.prove(new byte[0], PURPOSE);
+    return ROOT.resolve("phalanx-" + HexFormat.of().formatHex(name, 0, 16));
   }
 
   /** What tells this host's shared memory from all others; empty where there is none. */
@@ -68,22 +75,8 @@ final class SharedFolder {
    * @throws IOException where there is not enough; the message tells what to do
    */
   MappedByteBuffer create(String name, long bytes) throws IOException {
-    Path unfinished = folder.resolve(name + ".new");
     try {
-      makeFolder();
-      try (FileChannel channel =
-          FileChannel.open(
-              unfinished,
-              Set.of(
-                  StandardOpenOption.CREATE_NEW, StandardOpenOption.READ, StandardOpenOption.WRITE),
-              PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------")))) {
-        fill(channel, bytes);
-        MappedByteBuffer mapped = channel.map(FileChannel.MapMode.READ_WRITE, 0, bytes);
-        Files.createLink(folder.resolve(name), unfinished); // refused where there is one already
-        return mapped;
-      } finally {
-        Files.deleteIfExists(unfinished);
-      }
+      return create(name, bytes, MOST_ATTEMPTS);
     } catch (IOException e) {
       throw new IOException(
           name
@@ -98,7 +91,33 @@ final class SharedFolder {
     }
   }
 
-  private void makeFolder() throws IOException {
+  private MappedByteBuffer create(String name, long bytes, int attempts) throws IOException {
+    Path unfinished = folder.resolve(name + ".new");
+    try {
+      makeFolder(job);
+      makeFolder(folder);
+      try (FileChannel channel =
+          FileChannel.open(
+              unfinished,
+              Set.of(
+                  StandardOpenOption.CREATE_NEW, StandardOpenOption.READ, StandardOpenOption.WRITE),
+              PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------")))) {
+        fill(channel, bytes);
+        MappedByteBuffer mapped = channel.map(FileChannel.MapMode.READ_WRITE, 0, bytes);
+        Files.createLink(folder.resolve(name), unfinished); // refused where there is one already
+        return mapped;
+      } finally {
+        Files.deleteIfExists(unfinished);
+      }
+    } catch (NoSuchFileException e) {
+      if (attempts == 0) {
+        throw e;
+      }
+      return create(name, bytes, attempts - 1);
+    }
+  }
+
+  private static void makeFolder(Path folder) throws IOException {
     try {
       Files.createDirectory(
           folder,
@@ -107,7 +126,8 @@ final class SharedFolder {
       PosixFileAttributes found =
           Files.readAttributes(folder, PosixFileAttributes.class, LinkOption.NOFOLLOW_LINKS);
       if (!found.isDirectory()
-          || !PosixFilePermissions.toString(found.permissions()).equals(OWNER_ONLY)) {
+          || !PosixFilePermissions.toString(found.permissions()).equals(OWNER_ONLY)
+          || !found.owner().equals(Files.getOwner(Path.of("/proc/self")))) {
         throw new IOException(folder + " is not the job's own folder", e);
       }
     }
@@ -137,11 +157,12 @@ final class SharedFolder {
     }
   }
 
-  /** Deletes a file, and the folder with the last one; what is mapped stays usable. */
+  /** Deletes a file, and the folders with the last one; what is mapped stays usable. */
   void hide(String name) throws IOException {
     Files.deleteIfExists(folder.resolve(name));
     try {
       Files.deleteIfExists(folder);
+      Files.deleteIfExists(job);
     } catch (IOException e) {
       // Not empty: the last one removes it.
     }
@@ -149,14 +170,9 @@ final class SharedFolder {
 
   /** Removes what a job leaves that ended before its ranks had connected. */
   static void cleanUp(JobToken token) {
-    try (DirectoryStream<Path> folders = Files.newDirectoryStream(ROOT, prefix(token) + "*")) {
-      for (Path folder : folders) {
-        try (DirectoryStream<Path> files = Files.newDirectoryStream(folder)) {
-          for (Path file : files) {
-            Files.deleteIfExists(file);
-          }
-        }
-        Files.deleteIfExists(folder);
+    try (Stream<Path> all = Files.walk(folder(token))) {
+      for (Path path : all.sorted(Comparator.reverseOrder()).toList()) {
+        Files.deleteIfExists(path);
       }
     } catch (IOException | UncheckedIOException e) {
       // As a rule the ranks have deleted everything themselves.

@@ -9,6 +9,7 @@ import io.netty.handler.codec.ByteToMessageDecoder;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
+import java.util.concurrent.TimeUnit;
 import java.util.function.Function;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -21,6 +22,7 @@ final class ListenerHandshake extends ByteToMessageDecoder {
   private static final Logger LOGGER = LoggerFactory.getLogger(ListenerHandshake.class);
 
   private static final int LONGEST_REASON_BYTES = 8192;
+  private static final int PATIENCE_SECONDS = 10;
 
   private final JobToken token;
   private final Function<Hello, Meeting> meetings;
@@ -41,6 +43,17 @@ final class ListenerHandshake extends ByteToMessageDecoder {
     Hello.writeMagic(greeting);
     greeting.writeBytes(challenge);
     context.writeAndFlush(greeting);
+    context
+        .executor()
+        .schedule(
+            () -> {
+              if (!isDone) {
+                isDone = true;
+                refuse(context, "has proven nothing within " + PATIENCE_SECONDS + " s");
+              }
+            },
+            PATIENCE_SECONDS,
+            TimeUnit.SECONDS);
   }
 
   @Override

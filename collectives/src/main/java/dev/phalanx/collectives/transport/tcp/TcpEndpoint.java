@@ -159,6 +159,7 @@ public final class TcpEndpoint implements AutoCloseable {
   @Override
   public void close() {
     listening.close();
+    meetings.values().forEach(meeting -> meeting.met().thenAccept(TcpLink::close));
     eventLoop.shutdownGracefully(0, 1, TimeUnit.SECONDS);
   }
 }

@@ -31,6 +31,7 @@ import org.jspecify.annotations.Nullable;
 final class TcpLink implements Link {
   private static final long CONNECTING_SLEEP_NANOS = 200_000;
   private static final int LONGEST_REASON_BYTES = 8192;
+  private static final int MOST_LAST_READS = 256;
 
   /** A header and a payload, of which some may have gone out. */
   private record Outgoing(ByteBuffer header, ByteBuffer payload) {
@@ -62,6 +63,10 @@ final class TcpLink implements Link {
   private final CRC32C sentChecksum = new CRC32C(); // guarded by out
   private @Nullable Outgoing lateWord; // guarded by out: for a peer that was not there to hear it
   private volatile boolean hasUnsent;
+  private boolean hasSaidLast; // guarded by out
+
+  /** Why nothing can be written any more. */
+  private volatile @Nullable String broken;
 
   private final ByteBuffer header = ByteBuffer.allocateDirect(Frame.HEADER_BYTES);
   private final ByteBuffer[] scattered = new ByteBuffer[2];
@@ -81,7 +86,6 @@ final class TcpLink implements Link {
     this.meeting = meeting;
     this.opener = opener;
     this.waiting = waiting;
-    waiting.add(this);
   }
 
   /** The connection, or null where it is not open yet or never will be. */
@@ -100,7 +104,7 @@ final class TcpLink implements Link {
         try {
           PeerSocket socket = met.join();
           surplus = socket.surplus();
-          key = waiting.register(socket.channel());
+          key = waiting.register(this, socket.channel());
           channel = socket.channel();
         } catch (CompletionException | IOException e) {
           Throwable cause = e.getCause() == null ? e : e.getCause();
@@ -115,11 +119,20 @@ final class TcpLink implements Link {
 
   @Override
   public void send(Call call, int piece, ByteBuffer content) {
+    if (broken != null) {
+      peek(); // why, if the peer has said it
+    }
     String reason = endReason();
+    if (reason == null) {
+      reason = broken;
+    }
     if (reason != null) {
       throw new PeerLostException(peer, reason);
     }
     synchronized (out) { // with abort
+      if (hasSaidLast) {
+        throw new PeerLostException(peer, "was told that this rank cannot go on");
+      }
       enqueue(new Frame(Frame.DATA, content.remaining(), piece, 0, call), content.duplicate());
       writeSome();
     }
@@ -155,7 +168,7 @@ final class TcpLink implements Link {
   /** With the lock held: as much as the socket takes; whether that was anything. */
   private boolean writeSome() {
     SocketChannel socket = connected();
-    if (socket == null) {
+    if (socket == null || broken != null) {
       return false;
     }
     boolean hasMoved = false;
@@ -173,7 +186,8 @@ final class TcpLink implements Link {
       }
     } catch (IOException e) {
       out.clear();
-      end("has a broken connection: " + e.getMessage());
+      broken = "has a broken connection: " + e.getMessage();
+      return false; // what was dropped is not sent; the peer's last word may still be read
     }
     hasUnsent = !out.isEmpty();
     return hasMoved;
@@ -214,8 +228,7 @@ final class TcpLink implements Link {
     } catch (IOException e) {
       end("has a broken connection: " + e.getMessage());
     } catch (IllegalArgumentException e) {
-      end("has sent " + e.getMessage());
-      closeChannel();
+      end("has sent " + e.getMessage()); // nothing is read from here on
     }
     return null;
   }
@@ -453,6 +466,10 @@ final class TcpLink implements Link {
   /** A last word, instead of what has not begun to go out. */
   private void say(Frame word, ByteBuffer content) {
     synchronized (out) { // any thread
+      if (hasSaidLast) {
+        return;
+      }
+      hasSaidLast = true;
       if (channel == null && meeting.met().isDone()) {
         take(meeting.met()); // the peer has come and waits
       }
@@ -495,7 +512,7 @@ final class TcpLink implements Link {
   public void leave(Deadline deadline) {
     meeting.end(LEFT);
     say(Frame.control(Frame.FAREWELL, 0), ByteBuffer.allocate(0));
-    while (hasUnsent && end.get() == null && !deadline.hasPassed()) {
+    while (hasUnsent && broken == null && end.get() == null && !deadline.hasPassed()) {
       if (!advance()) {
         LockSupport.parkNanos(this, CONNECTING_SLEEP_NANOS);
       }
@@ -508,19 +525,20 @@ final class TcpLink implements Link {
               sayLate(socket);
               close(socket);
             });
-    waiting.left();
+    waiting.left(this);
   }
 
-  private void closeChannel() {
-    SocketChannel open = channel;
-    if (open != null) {
-      close(new PeerSocket(open, surplus));
-    }
-  }
-
-  private static void close(PeerSocket socket) {
-    try {
-      socket.channel().close();
+  /**
+   * Reads what nobody wants any more: a socket that is closed before that tells the peer to drop
+   * what it has not read itself, this rank's last word with it.
+   */
+  static void close(PeerSocket socket) {
+    try (SocketChannel channel = socket.channel()) {
+      channel.shutdownOutput();
+      ByteBuffer unwanted = ByteBuffer.allocate(1 << 16);
+      for (int reads = 0; reads < MOST_LAST_READS && channel.read(unwanted) > 0; reads++) {
+        unwanted.clear();
+      }
     } catch (IOException e) {
       // It is of no further use.
     }

@@ -5,67 +5,71 @@ import java.io.UncheckedIOException;
 import java.nio.channels.SelectionKey;
 import java.nio.channels.Selector;
 import java.nio.channels.SocketChannel;
-import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.TimeUnit;
-import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.locks.LockSupport;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Where the thread of one group sleeps until a socket has something to read or room to write. One
- * thread; {@link #wake} and {@link #left} may come from any.
+ * thread sleeps; all else may come from any.
  */
 final class Waiting {
-  private final Selector selector;
-  private final List<TcpLink> links = new ArrayList<>();
-  private final AtomicInteger left = new AtomicInteger();
-
-  Waiting() {
-    try {
-      this.selector = Selector.open();
-    } catch (IOException e) {
-      throw new UncheckedIOException("No more files can be opened for sockets", e);
-    }
-  }
-
-  void add(TcpLink link) {
-    links.add(link);
-  }
+  private final List<TcpLink> links = new CopyOnWriteArrayList<>(); // that are connected
+  private volatile @Nullable Selector selector;
 
   /**
-   * @throws IOException where the channel is closed
+   * @throws IOException where the channel is closed, or no more files can be opened
    */
-  SelectionKey register(SocketChannel channel) throws IOException {
-    return channel.register(selector, 0);
+  synchronized SelectionKey register(TcpLink link, SocketChannel channel) throws IOException {
+    Selector open = selector;
+    if (open == null) {
+      open = Selector.open();
+      selector = open;
+    }
+    SelectionKey key = channel.register(open, 0);
+    links.add(link);
+    return key;
   }
 
   /** Until {@code awaited} can be read, another link can write or the time is over. */
   void sleep(TcpLink awaited, long nanos) {
+    Selector open = selector;
+    if (open == null) {
+      LockSupport.parkNanos(this, nanos);
+      return;
+    }
     for (TcpLink link : links) {
       link.watch(link == awaited);
     }
     try {
       long millis = TimeUnit.NANOSECONDS.toMillis(nanos);
       if (millis > 0) {
-        selector.select(millis);
-      } else if (selector.selectNow() == 0) {
+        open.select(millis);
+      } else if (open.selectNow() == 0) {
         LockSupport.parkNanos(this, nanos);
       }
-      selector.selectedKeys().clear();
+      open.selectedKeys().clear();
     } catch (IOException e) {
       throw new UncheckedIOException("Sockets cannot be waited for", e);
     }
   }
 
   void wake() {
-    selector.wakeup();
+    Selector open = selector;
+    if (open != null) {
+      open.wakeup();
+    }
   }
 
   /** A link is of no further use; with the last one nobody sleeps here any more. */
-  void left() {
-    if (left.incrementAndGet() == links.size() - 1) { // this rank's own place is never left
+  synchronized void left(TcpLink link) {
+    Selector open = selector;
+    if (links.remove(link) && links.isEmpty() && open != null) {
+      selector = null;
       try {
-        selector.close();
+        open.close();
       } catch (IOException e) {
         // It is of no further use.
       }

@@ -1,4 +1,4 @@
-package dev.phalanx.collectives;
+package dev.phalanx.collectives.status;
 
 import java.util.List;
 
