@@ -1,6 +1,7 @@
 package dev.phalanx.collectives.transport.tcp;
 
 import dev.phalanx.collectives.rendezvous.JobToken;
+import dev.phalanx.collectives.transport.Deadline;
 import io.netty.buffer.ByteBuf;
 import io.netty.channel.ChannelFuture;
 import io.netty.channel.ChannelFutureListener;
@@ -8,33 +9,36 @@ import io.netty.channel.ChannelHandlerContext;
 import io.netty.handler.codec.ByteToMessageDecoder;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
+import java.time.Duration;
 import java.util.List;
+import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Function;
-import org.slf4j.Logger;
-import org.slf4j.LoggerFactory;
 
 /**
- * The listening side of {@link Hello}. Whoever does not prove the token is cut off without an
- * answer.
+ * The listening side of {@link Hello}. Whoever speaks otherwise, does not prove the token or takes
+ * too long is cut off without an answer.
  */
 final class ListenerHandshake extends ByteToMessageDecoder {
-  private static final Logger LOGGER = LoggerFactory.getLogger(ListenerHandshake.class);
+  /** A rank answers at once; whoever keeps silent for so long is none. */
+  static final Duration PATIENCE = Duration.ofSeconds(10);
 
   private static final int LONGEST_REASON_BYTES = 8192;
-  private static final int PATIENCE_SECONDS = 10;
 
   private final JobToken token;
   private final Function<Hello, Meeting> meetings;
   private final byte[] challenge = Hello.newChallenge();
+  private final Refusals refusals;
+  private boolean isGreeted;
   private boolean isDone;
 
   /**
    * @param meetings where the connections of two ranks meet
    */
-  ListenerHandshake(JobToken token, Function<Hello, Meeting> meetings) {
+  ListenerHandshake(JobToken token, Function<Hello, Meeting> meetings, Refusals refusals) {
     this.token = token;
     this.meetings = meetings;
+    this.refusals = refusals;
   }
 
   @Override
@@ -43,39 +47,38 @@ final class ListenerHandshake extends ByteToMessageDecoder {
     Hello.writeMagic(greeting);
     greeting.writeBytes(challenge);
     context.writeAndFlush(greeting);
-    context
-        .executor()
-        .schedule(
-            () -> {
-              if (!isDone) {
-                isDone = true;
-                refuse(context, "has proven nothing within " + PATIENCE_SECONDS + " s");
-              }
-            },
-            PATIENCE_SECONDS,
-            TimeUnit.SECONDS);
+    Future<?> patience =
+        context
+            .executor()
+            .schedule(
+                () -> refuse(context, "has not told who it is within " + Deadline.text(PATIENCE)),
+                PATIENCE.toMillis(),
+                TimeUnit.MILLISECONDS);
+    context.channel().closeFuture().addListener(closed -> patience.cancel(false));
   }
 
   @Override
   protected void decode(ChannelHandlerContext context, ByteBuf in, List<Object> out) {
-    if (isDone || in.readableBytes() < Hello.HELLO_BYTES) {
+    if (!isDone && !isGreeted && in.readableBytes() >= Hello.MAGIC_BYTES) {
+      isGreeted = true;
+      try {
+        Hello.readMagic(in);
+      } catch (IllegalArgumentException e) {
+        refuse(context, String.valueOf(e.getMessage()));
+      }
+    }
+    if (isDone || !isGreeted || in.readableBytes() < Hello.HELLO_BYTES - Hello.MAGIC_BYTES) {
       return;
     }
-    isDone = true;
     byte[] theirChallenge = new byte[Hello.CHALLENGE_BYTES];
     byte[] proof = new byte[Hello.PROOF_BYTES];
-    try {
-      Hello.readMagic(in);
-    } catch (IllegalArgumentException e) {
-      refuse(context, String.valueOf(e.getMessage()));
-      return;
-    }
     Hello hello = Hello.read(in);
     in.readBytes(theirChallenge).readBytes(proof);
     if (!hello.isConnector(token, challenge, proof)) {
       refuse(context, "does not hold this job's token");
       return;
     }
+    isDone = true;
     Meeting meeting = meetings.apply(hello);
     Meeting.Answer answer = meeting.arrive(hello.from() > hello.to());
     context.channel().config().setAutoRead(false);
@@ -99,9 +102,12 @@ final class ListenerHandshake extends ByteToMessageDecoder {
     }
   }
 
-  private static void refuse(ChannelHandlerContext context, String reason) {
-    LOGGER.warn("Refused a connection: {} {}", context.channel().remoteAddress(), reason);
-    context.close();
+  private void refuse(ChannelHandlerContext context, String reason) {
+    if (!isDone) {
+      isDone = true;
+      refusals.add(context.channel().remoteAddress(), reason);
+      context.close();
+    }
   }
 
   @Override

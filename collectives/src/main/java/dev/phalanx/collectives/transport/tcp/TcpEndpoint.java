@@ -44,6 +44,7 @@ public final class TcpEndpoint implements AutoCloseable {
   private final EventLoopGroup eventLoop;
   private final Channel listening;
   private final Map<Slot, Meeting> meetings = new ConcurrentHashMap<>();
+  private final Refusals refusals = new Refusals();
 
   private TcpEndpoint(InetAddress address, JobToken token, String threadName) throws IOException {
     this.token = token;
@@ -75,6 +76,11 @@ public final class TcpEndpoint implements AutoCloseable {
     return (InetSocketAddress) listening.localAddress();
   }
 
+  /** Connections that were closed because who opened them is not one of the job's ranks. */
+  public long refusedConnections() {
+    return refusals.count();
+  }
+
   private Channel listen(InetSocketAddress address) throws IOException {
     ServerBootstrap bootstrap =
         new ServerBootstrap()
@@ -89,7 +95,7 @@ public final class TcpEndpoint implements AutoCloseable {
                         .pipeline()
                         .addLast(
                             new ListenerHandshake(
-                                token, hello -> meeting(hello.group(), hello.from())));
+                                token, hello -> meeting(hello.group(), hello.from()), refusals));
                   }
                 });
     var bound = bootstrap.bind(address).awaitUninterruptibly();
