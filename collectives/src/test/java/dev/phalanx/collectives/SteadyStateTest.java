@@ -1,0 +1,150 @@
+package dev.phalanx.collectives;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.phalanx.collectives.TestGroup.Network;
+import dev.phalanx.tensor.DType;
+import dev.phalanx.tensor.Tensor;
+import java.io.IOException;
+import java.lang.management.ManagementFactory;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.Arrays;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+/** What an operation takes from the heap and the system when many have gone before it. */
+@Timeout(180)
+final class SteadyStateTest {
+  private static final Duration LONG = Duration.ofSeconds(60);
+  private static final int OPERATIONS = 20_000;
+  private static final int WARM_UP = 5_000;
+
+  /**
+   * Of one operation on one rank: the call, its handle, a header and a few views of buffers for
+   * each of its messages. Twice what was seen.
+   */
+  private static final long MOST_BYTES = 4096;
+
+  /** All of this JVM's threads: any may run operations. */
+  private static long allocatedBytes() {
+    com.sun.management.ThreadMXBean threads =
+        (com.sun.management.ThreadMXBean) ManagementFactory.getThreadMXBean();
+    return Arrays.stream(threads.getThreadAllocatedBytes(threads.getAllThreadIds()))
+        .filter(bytes -> bytes > 0)
+        .sum();
+  }
+
+  private static void allReduce(Network network, TestGroup group, int elements, int times)
+      throws Exception {
+    group.run(
+        communicator -> {
+          Tensor tensor = HostTensors.of(DType.FLOAT32, elements, i -> 0);
+          for (int i = 0; i < times; i++) {
+            communicator.allReduce(tensor, ReduceOperation.SUM).await();
+          }
+          return network;
+        },
+        LONG);
+  }
+
+  private static long bytesPerOperation(Network network, TestGroup group, int elements)
+      throws Exception {
+    allReduce(network, group, elements, WARM_UP);
+    long before = allocatedBytes();
+    allReduce(network, group, elements, OPERATIONS);
+    return (allocatedBytes() - before) / OPERATIONS / 2; // of two ranks
+  }
+
+  @ParameterizedTest
+  @EnumSource(
+      value = Network.class,
+      names = {"IN_PROCESS", "SHARED_MEMORY", "TCP"})
+  void anOperationTakesLittleOfTheHeapWhateverItsSize(Network network) throws Exception {
+    try (TestGroup group = new TestGroup(network, 2, LONG)) {
+      long small = bytesPerOperation(network, group, 16);
+      long larger = bytesPerOperation(network, group, 2048); // by the same algorithm, still a piece
+      assertThat(small).isLessThan(MOST_BYTES);
+      assertThat(Math.abs(larger - small)).isLessThan(MOST_BYTES / 8);
+    }
+  }
+
+  /** In a virtual machine whose heap is all there from the beginning, so that it cannot grow. */
+  @ParameterizedTest
+  @EnumSource(
+      value = Network.class,
+      names = {"IN_PROCESS", "SHARED_MEMORY", "TCP"})
+  void manyOperationsTakeNoMoreMemoryThanFew(Network network, @TempDir Path folder)
+      throws Exception {
+    Path output = folder.resolve("output");
+    Process process =
+        new ProcessBuilder(
+                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                "-Xms64m",
+                "-Xmx64m",
+                "-XX:+AlwaysPreTouch",
+                "-XX:+UseSerialGC",
+                "-XX:TieredStopAtLevel=1",
+                "-cp",
+                System.getProperty("java.class.path"),
+                Growth.class.getName(),
+                network.name())
+            .redirectErrorStream(true)
+            .redirectOutput(output.toFile())
+            .start();
+    try {
+      assertThat(process.waitFor(LONG.toSeconds(), TimeUnit.SECONDS)).as("it ends").isTrue();
+    } finally {
+      process.destroyForcibly();
+    }
+    List<String> lines = Files.readAllLines(output, StandardCharsets.UTF_8);
+    assertThat(process.exitValue()).as("%s", lines).isZero();
+    long grownBytes = Long.parseLong(lines.get(lines.size() - 1)) * 1024;
+    assertThat(grownBytes).isLessThan(100_000L * 64); // less than a cache line an operation
+  }
+
+  /** Prints by how many KiB the process grows in 100,000 all-reduces of 1 KiB. */
+  static final class Growth {
+    private static final int COUNT = 256;
+
+    private Growth() {}
+
+    public static void main(String[] arguments) throws Exception {
+      Network network = Network.valueOf(arguments[0]);
+      try (TestGroup group = new TestGroup(network, 2, LONG)) {
+        allReduce(network, group, COUNT, OPERATIONS);
+        long before = residentKibibytes();
+        allReduce(network, group, COUNT, 100_000);
+        System.out.println(residentKibibytes() - before);
+      }
+    }
+
+    private static long residentKibibytes() throws IOException {
+      return Files.readAllLines(Path.of("/proc/self/status"), StandardCharsets.UTF_8).stream()
+          .filter(line -> line.startsWith("VmRSS:"))
+          .mapToLong(line -> Long.parseLong(line.replaceAll("\\D", "")))
+          .findFirst()
+          .orElseThrow();
+    }
+  }
+
+  /** Pieces of a large tensor take views, and no copies of what is in them. */
+  @Test
+  void aLargeTensorIsNotCopiedToTheHeap() throws Exception {
+    try (TestGroup group = new TestGroup(Network.TCP, 2, LONG)) {
+      int elements = 1 << 20; // 4 MiB, sixteen pieces
+      allReduce(Network.TCP, group, elements, 20);
+      long before = allocatedBytes();
+      allReduce(Network.TCP, group, elements, 50);
+      long perOperation = (allocatedBytes() - before) / 50 / 2;
+      assertThat(perOperation).isLessThan(16 * MOST_BYTES);
+    }
+  }
+}
