@@ -2,6 +2,7 @@ package dev.phalanx.collectives;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.phalanx.collectives.status.RankStatus;
 import java.util.List;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;

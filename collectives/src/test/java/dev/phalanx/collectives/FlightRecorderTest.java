@@ -2,6 +2,7 @@ package dev.phalanx.collectives;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.phalanx.collectives.status.RankStatus;
 import dev.phalanx.collectives.transport.Call;
 import dev.phalanx.collectives.transport.Operation;
 import dev.phalanx.tensor.DType;

@@ -4,8 +4,6 @@ import static java.util.concurrent.TimeUnit.SECONDS;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import com.google.protobuf.ByteString;
-import dev.phalanx.collectives.RankStatus;
-import dev.phalanx.collectives.StatusBoard;
 import dev.phalanx.collectives.rendezvous.wire.FromRank;
 import dev.phalanx.collectives.rendezvous.wire.FromServer;
 import dev.phalanx.collectives.rendezvous.wire.Heartbeat;
@@ -15,6 +13,8 @@ import dev.phalanx.collectives.rendezvous.wire.Member;
 import dev.phalanx.collectives.rendezvous.wire.RendezvousGrpc;
 import dev.phalanx.collectives.rendezvous.wire.StatusQuery;
 import dev.phalanx.collectives.rendezvous.wire.StatusReply;
+import dev.phalanx.collectives.status.RankStatus;
+import dev.phalanx.collectives.status.StatusBoard;
 import io.grpc.ManagedChannel;
 import io.grpc.netty.NettyChannelBuilder;
 import io.grpc.stub.StreamObserver;
@@ -79,7 +79,7 @@ final class StatusBoardTest {
 
   /** Rank 2, which joins as all do and then answers no question. */
   private final class MuteRank implements StreamObserver<FromServer> {
-    private static final String CHALLENGE = "thirty-two bytes of no randomness";
+    private static final String CHALLENGE = "0123456789abcdef0123456789abcdef";
 
     final AtomicInteger questions = new AtomicInteger();
     private final CompletableFuture<StreamObserver<FromRank>> stream = new CompletableFuture<>();
