@@ -86,7 +86,6 @@ class JobConfigValidatorTest {
             + " 'transport: auto'",
         "checkpoint.dir=hdfs://host/runs | the store hdfs: is not available in this version; write"
             + " the path of",
-        "communication.algorithm=tree    | algorithm tree is not available",
         "communication.compression.kind=powersgd | compression powersgd is not available",
       })
   void aPlanThatCannotRunIsRefused(String override, String expected) {
