@@ -10,8 +10,8 @@ import java.util.List;
  * Names a group of ranks on the wire.
  *
  * @param number the same on all its ranks, and no other group's
- * @param generation how often a group of this number was made before: connections of one are none of
- *     another
+ * @param generation how often a group of this number was made before: connections of one are none
+ *     of another
  */
 public record GroupId(long number, int generation) {
   /** All ranks of a job that has not been restarted. */
