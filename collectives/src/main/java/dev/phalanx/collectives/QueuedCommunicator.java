@@ -44,7 +44,6 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.Queue;
@@ -86,6 +85,7 @@ public final class QueuedCommunicator implements Communicator {
   private final String name;
   private final GroupMembers members;
   private final Transport transport;
+  private final Arguments arguments;
   private final Exchange exchange;
   private final Selection selection;
   private final SharedBlocks shared = new SharedBlocks();
@@ -115,6 +115,8 @@ public final class QueuedCommunicator implements Communicator {
     this.members = members;
     this.transport = transport;
     this.board = board;
+    this.arguments =
+        new Arguments(name, transport.rank(), transport.size(), "in host memory", this::reads);
     this.exchange = new Exchange(transport, options.timeout());
     this.selection = new Selection(options.algorithm(), transport.topology());
     board.join(member);
@@ -156,7 +158,7 @@ public final class QueuedCommunicator implements Communicator {
 
   @Override
   public Work allReduce(Tensor tensor, ReduceOperation operation) {
-    requireUsable(tensor);
+    arguments.requireUsable(tensor);
     return submit(
         call(Operation.ALL_REDUCE, tensor, operation, -1),
         () -> runAllReduce(tensor, operation),
@@ -183,8 +185,8 @@ public final class QueuedCommunicator implements Communicator {
 
   @Override
   public Work reduce(Tensor tensor, ReduceOperation operation, int root) {
-    requireUsable(tensor);
-    requireRoot(root);
+    arguments.requireUsable(tensor);
+    arguments.requireRoot(root);
     return submit(
         call(Operation.REDUCE, tensor, operation, root),
         () -> {
@@ -199,9 +201,7 @@ public final class QueuedCommunicator implements Communicator {
 
   @Override
   public Work reduceScatter(Tensor input, Tensor output, ReduceOperation operation) {
-    requireUsable(input);
-    requireUsable(output);
-    requireParts(input, output);
+    arguments.requireParts(input, output);
     return submit(
         call(Operation.REDUCE_SCATTER, input, operation, -1),
         () -> runReduceScatter(input, output, operation),
@@ -223,18 +223,13 @@ public final class QueuedCommunicator implements Communicator {
 
   @Override
   public Work allGather(Tensor input, Tensor output) {
-    requireUsable(input);
-    requireUsable(output);
-    requireParts(output, input);
+    arguments.requireParts(output, input);
     return allGather(input, output, Parts.equal(size(), output.elementCount()));
   }
 
   @Override
   public Work allGather(Tensor input, Tensor output, long[] counts) {
-    requireUsable(input);
-    requireUsable(output);
-    Parts parts = parts(output, counts);
-    requireCount(input, parts.count(rank()), output);
+    Parts parts = Parts.of(arguments.requireUnequalParts(input, output, counts));
     return allGather(input, output, parts);
   }
 
@@ -259,9 +254,7 @@ public final class QueuedCommunicator implements Communicator {
 
   @Override
   public Work gather(Tensor input, @Nullable Tensor output, int root) {
-    requireUsable(input);
-    requireRoot(root);
-    Tensor gathered = wholeOnRoot(output, root, input, "output");
+    Tensor gathered = arguments.requireWholeOnRoot(output, input, root);
     Parts parts = Parts.equal(size(), input.elementCount() * size());
     return submit(
         call(Operation.GATHER, input, null, root),
@@ -271,9 +264,7 @@ public final class QueuedCommunicator implements Communicator {
 
   @Override
   public Work scatter(@Nullable Tensor input, Tensor output, int root) {
-    requireUsable(output);
-    requireRoot(root);
-    Tensor whole = wholeOnRoot(input, root, output, "input");
+    Tensor whole = arguments.requireWholeOnRoot(input, output, root);
     Parts parts = Parts.equal(size(), output.elementCount() * size());
     return submit(
         call(Operation.SCATTER, output, null, root),
@@ -287,24 +278,10 @@ public final class QueuedCommunicator implements Communicator {
     }
   }
 
-  /** The tensor that only the root has, checked; null on the others. */
-  private @Nullable Tensor wholeOnRoot(@Nullable Tensor whole, int root, Tensor part, String name) {
-    if (rank() != root) {
-      return null;
-    }
-    if (whole == null) {
-      throw new IllegalArgumentException(
-          "The root, rank " + root + " of group " + this.name + ", needs a tensor as " + name);
-    }
-    requireUsable(whole);
-    requireParts(whole, part);
-    return whole;
-  }
-
   @Override
   public Work broadcast(Tensor tensor, int root) {
-    requireUsable(tensor);
-    requireRoot(root);
+    arguments.requireUsable(tensor);
+    arguments.requireRoot(root);
     return submit(
         call(Operation.BROADCAST, tensor, null, root),
         () -> {
@@ -319,38 +296,25 @@ public final class QueuedCommunicator implements Communicator {
 
   @Override
   public Work allToAll(Tensor input, Tensor output) {
-    Parts parts = Parts.equal(size(), input.elementCount());
-    requireCount(input, parts.total(), output);
-    return allToAll(input, parts, output, parts, input.elementCount());
+    long[] counts = arguments.requireEqualCounts(input);
+    return allToAll(input, counts, output, counts, input.elementCount());
   }
 
   @Override
   public Work allToAll(Tensor input, long[] inputCounts, Tensor output, long[] outputCounts) {
-    Parts inputParts = parts(input, inputCounts);
-    Parts outputParts = parts(output, outputCounts);
-    if (inputParts.count(rank()) != outputParts.count(rank())) {
-      throw new IllegalArgumentException(
-          "Rank "
-              + rank()
-              + " of group "
-              + name
-              + " sends itself "
-              + inputParts.count(rank())
-              + " elements and expects "
-              + outputParts.count(rank()));
-    }
     // The ranks' counts differ; that of each message is checked where it arrives.
-    return allToAll(input, inputParts, output, outputParts, -1);
+    return allToAll(input, inputCounts, output, outputCounts, -1);
   }
 
   private Work allToAll(
-      Tensor input, Parts inputParts, Tensor output, Parts outputParts, long elements) {
-    requireUsable(input);
-    requireUsable(output);
-    requireCount(output, outputParts.total(), input);
+      Tensor input, long[] inputCounts, Tensor output, long[] outputCounts, long elements) {
+    Arguments.Exchanged counts =
+        arguments.requireExchanged(input, inputCounts, output, outputCounts);
+    Parts sends = Parts.of(counts.sends());
+    Parts receives = Parts.of(counts.receives());
     return submit(
         new Call(sequence++, Operation.ALL_TO_ALL, input.dtype(), null, -1, elements),
-        () -> PairwiseAllToAll.run(exchange, input, inputParts, output, outputParts),
+        () -> PairwiseAllToAll.run(exchange, input, sends, output, receives),
         () -> Copies.copy(input, output));
   }
 
@@ -367,23 +331,7 @@ public final class QueuedCommunicator implements Communicator {
   @Override
   public Work exchange(List<PointToPoint> transfers) {
     List<PointToPoint> all = List.copyOf(transfers);
-    for (PointToPoint transfer : all) {
-      requireUsable(transfer.tensor());
-      if (transfer.peer() < 0 || transfer.peer() >= size() || transfer.peer() == rank()) {
-        throw new IllegalArgumentException(
-            "Rank "
-                + rank()
-                + " of group "
-                + name
-                + " of "
-                + size()
-                + " ranks cannot exchange tensors with rank "
-                + transfer.peer());
-      }
-      if (transfer.tag() < 0) {
-        throw new IllegalArgumentException("A tag is a number from 0, not " + transfer.tag());
-      }
-    }
+    arguments.requireTransfers(all);
     Call call =
         all.isEmpty()
             ? Call.transfer(DType.UINT8, 0, 0)
@@ -451,70 +399,6 @@ public final class QueuedCommunicator implements Communicator {
   private Call call(
       Operation operation, Tensor tensor, @Nullable ReduceOperation reduction, int root) {
     return new Call(sequence++, operation, tensor.dtype(), reduction, root, tensor.elementCount());
-  }
-
-  private void requireUsable(Tensor tensor) {
-    if (!tensor.isContiguous() || !reads(tensor.device())) {
-      throw new IllegalArgumentException(
-          "A collective operation of group "
-              + name
-              + " needs a contiguous tensor in host memory, not "
-              + tensor);
-    }
-  }
-
-  private void requireRoot(int root) {
-    if (root < 0 || root >= size()) {
-      throw new IllegalArgumentException(
-          "Rank " + root + " cannot be the root in group " + name + " of " + size() + " ranks");
-    }
-  }
-
-  private void requireParts(Tensor whole, Tensor part) {
-    if (part.dtype() != whole.dtype() || part.elementCount() * size() != whole.elementCount()) {
-      throw new IllegalArgumentException(
-          "In group "
-              + name
-              + " of "
-              + size()
-              + " ranks, "
-              + whole
-              + " is not made of parts "
-              + part);
-    }
-  }
-
-  private Parts parts(Tensor whole, long[] counts) {
-    if (counts.length != size() || Arrays.stream(counts).anyMatch(count -> count < 0)) {
-      throw new IllegalArgumentException(
-          "Group "
-              + name
-              + " of "
-              + size()
-              + " ranks needs a count from 0 for each, not "
-              + Arrays.toString(counts));
-    }
-    Parts parts = Parts.of(counts);
-    if (parts.total() != whole.elementCount()) {
-      throw new IllegalArgumentException(
-          "In group " + name + ", " + whole + " is not made of " + Arrays.toString(counts));
-    }
-    return parts;
-  }
-
-  private void requireCount(Tensor tensor, long elements, Tensor other) {
-    if (tensor.elementCount() != elements || tensor.dtype() != other.dtype()) {
-      throw new IllegalArgumentException(
-          "In group "
-              + name
-              + ", "
-              + tensor
-              + " does not go with "
-              + other
-              + ": "
-              + elements
-              + " elements of its type are needed");
-    }
   }
 
   /**
@@ -672,7 +556,7 @@ public final class QueuedCommunicator implements Communicator {
     if (!running.isHeldByCurrentThread()) {
       awaitRunner(); // the caller may free the operation's memory next
     }
-    return Failure.forCaller(first);
+    return EventualWork.forCaller(first);
   }
 
   private void interruptRunner() {

@@ -33,28 +33,12 @@ final class LargeTensorTest {
   private static final Duration LONG = Duration.ofSeconds(60);
   private static final long BYTES = (1L << 31) + 12_345;
 
-  /** Of which each byte follows from its place: reading takes no more memory than a window. */
-  private static class Pattern implements Storage {
-    private static final int PERIOD = 8191; // 2^31 is no multiple of it
-    private static final int LONGEST = 1 << 20;
-    private static final ByteBuffer CONTENT = content();
-
+  /** Host memory that nobody frees. */
+  private abstract static class HostMemory implements Storage {
     private final long byteSize;
 
-    Pattern(long byteSize) {
+    HostMemory(long byteSize) {
       this.byteSize = byteSize;
-    }
-
-    private static ByteBuffer content() {
-      ByteBuffer content = ByteBuffer.allocateDirect(PERIOD + LONGEST);
-      for (int i = 0; i < content.capacity(); i++) {
-        content.put(i, (byte) (i % PERIOD * 31));
-      }
-      return content;
-    }
-
-    static ByteBuffer at(long byteOffset, int byteCount) {
-      return CONTENT.slice((int) (byteOffset % PERIOD), byteCount).order(ByteOrder.nativeOrder());
     }
 
     @Override
@@ -73,12 +57,35 @@ final class LargeTensorTest {
     }
 
     @Override
-    public ByteBuffer byteBuffer(long byteOffset, int byteCount) {
-      return at(byteOffset, byteCount);
+    public void free() {}
+  }
+
+  /** Of which each byte follows from its place: reading takes no more memory than a window. */
+  private static class Pattern extends HostMemory {
+    private static final int PERIOD = 8191; // 2^31 is no multiple of it
+    private static final int LONGEST = 1 << 20;
+    private static final ByteBuffer CONTENT = content();
+
+    Pattern(long byteSize) {
+      super(byteSize);
+    }
+
+    private static ByteBuffer content() {
+      ByteBuffer content = ByteBuffer.allocateDirect(PERIOD + LONGEST);
+      for (int i = 0; i < content.capacity(); i++) {
+        content.put(i, (byte) (i % PERIOD * 31));
+      }
+      return content;
+    }
+
+    static ByteBuffer at(long byteOffset, int byteCount) {
+      return CONTENT.slice((int) (byteOffset % PERIOD), byteCount).order(ByteOrder.nativeOrder());
     }
 
     @Override
-    public void free() {}
+    public ByteBuffer byteBuffer(long byteOffset, int byteCount) {
+      return at(byteOffset, byteCount);
+    }
   }
 
   /** Looks at each window, before it gives out the next one, whether the pattern was written. */
@@ -169,15 +176,14 @@ final class LargeTensorTest {
   }
 
   /** A sparse file that is mapped in regions which overlap by as much as a piece may have. */
-  private static final class MappedStorage implements Storage {
+  private static final class MappedStorage extends HostMemory {
     private static final long REGION = 1L << 30;
     private static final int OVERLAP = 1 << 20;
 
-    private final long byteSize;
     private final List<ByteBuffer> regions = new ArrayList<>();
 
     MappedStorage(Path file, long byteSize) {
-      this.byteSize = byteSize;
+      super(byteSize);
       try (FileChannel channel =
           FileChannel.open(
               file,
@@ -194,30 +200,12 @@ final class LargeTensorTest {
     }
 
     @Override
-    public Device device() {
-      return Device.CPU;
-    }
-
-    @Override
-    public long byteSize() {
-      return byteSize;
-    }
-
-    @Override
-    public long address() {
-      return System.identityHashCode(this) * 1_000_000_000_000L; // only compared
-    }
-
-    @Override
     public ByteBuffer byteBuffer(long byteOffset, int byteCount) {
       return regions
           .get((int) (byteOffset / REGION))
           .slice((int) (byteOffset % REGION), byteCount)
           .order(ByteOrder.nativeOrder());
     }
-
-    @Override
-    public void free() {}
   }
 
   /** With memory of its own for all of it: {@code mvn -Plong-tests}. */

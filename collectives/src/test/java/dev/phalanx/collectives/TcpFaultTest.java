@@ -194,6 +194,16 @@ final class TcpFaultTest {
     }
   }
 
+  private static String failureOfALargeAllReduce(Communicator communicator)
+      throws InterruptedException {
+    try {
+      communicator.allReduce(tensor(LARGE, communicator.rank()), ReduceOperation.SUM).await();
+    } catch (CollectiveException e) {
+      return String.valueOf(e.getMessage());
+    }
+    return "none";
+  }
+
   @Test
   void ranksBesideADamagedConnectionHearOfIt() throws Exception {
     try (Ranks ranks = new Ranks(3, LONG)) {
@@ -201,17 +211,7 @@ final class TcpFaultTest {
         ranks.between(
             from, 1 - from, line -> line.flipBitAt(line.afterHandshake(IN_FIRST_FRAME), 0));
       }
-      List<String> failures =
-          ranks.run(
-              communicator -> {
-                Tensor tensor = tensor(LARGE, communicator.rank());
-                try {
-                  communicator.allReduce(tensor, ReduceOperation.SUM).await();
-                } catch (CollectiveException e) {
-                  return String.valueOf(e.getMessage());
-                }
-                return "none";
-              });
+      List<String> failures = ranks.run(TcpFaultTest::failureOfALargeAllReduce);
       assertThat(failures)
           .allSatisfy(failure -> assertThat(failure).contains("damaged frame of all_reduce #0"));
     }
@@ -362,17 +362,7 @@ final class TcpFaultTest {
             });
       }
       ranks.isolate(2);
-      List<String> failures =
-          ranks.run(
-              communicator -> {
-                Tensor tensor = tensor(LARGE, communicator.rank());
-                try {
-                  communicator.allReduce(tensor, ReduceOperation.SUM).await();
-                } catch (CollectiveException e) {
-                  return String.valueOf(e.getMessage());
-                }
-                return "none";
-              });
+      List<String> failures = ranks.run(TcpFaultTest::failureOfALargeAllReduce);
       for (int rank = 0; rank < 2; rank++) {
         assertThat(failures.get(rank))
             .contains("all_reduce #" + calls)

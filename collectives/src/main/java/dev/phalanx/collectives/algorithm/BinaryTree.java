@@ -78,6 +78,11 @@ record BinaryTree(int parent, int left, int right) {
     return parent <= size ? parent : parent(parent, size);
   }
 
+  /** The most steps from the root to a leaf, or one more. */
+  static int depth(int size) {
+    return Integer.SIZE - Integer.numberOfLeadingZeros(size - 1);
+  }
+
   boolean isRoot() {
     return parent < 0;
   }

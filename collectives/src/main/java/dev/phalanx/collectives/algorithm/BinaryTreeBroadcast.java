@@ -15,9 +15,8 @@ public final class BinaryTreeBroadcast {
   private BinaryTreeBroadcast() {}
 
   static double cost(int ranks, long bytes, int pieceBytes, LinkCost link) {
-    int depth = 32 - Integer.numberOfLeadingZeros(ranks - 1);
     double piece = Math.min(pieceBytes, bytes);
-    return depth * (link.alphaNanos() + piece * link.betaNanos())
+    return BinaryTree.depth(ranks) * (link.alphaNanos() + piece * link.betaNanos())
         + (ranks > 2 ? 2 : 1) * bytes * link.betaNanos();
   }
 
@@ -25,17 +24,22 @@ public final class BinaryTreeBroadcast {
     BinaryTree tree = BinaryTree.rootedAt(root, exchange.rank(), exchange.size());
     Chunk whole = exchange.whole(tensor);
     for (int piece = 0; piece < whole.pieces(); piece++) {
-      ByteBuffer values = whole.piece(piece);
-      if (!tree.isRoot()) {
-        exchange.receive(tree.parent(), values);
-      }
-      if (tree.left() >= 0) {
-        exchange.send(tree.left(), values);
-      }
-      if (tree.right() >= 0) {
-        exchange.send(tree.right(), values);
-      }
+      down(exchange, tree, whole.piece(piece));
     }
     exchange.flush();
+  }
+
+  /** Takes a piece from the parent and passes it on to the children. */
+  static void down(Exchange exchange, BinaryTree tree, ByteBuffer values)
+      throws InterruptedException {
+    if (!tree.isRoot()) {
+      exchange.receive(tree.parent(), values);
+    }
+    if (tree.left() >= 0) {
+      exchange.send(tree.left(), values);
+    }
+    if (tree.right() >= 0) {
+      exchange.send(tree.right(), values);
+    }
   }
 }

@@ -1,7 +1,7 @@
 package dev.phalanx.collectives.algorithm;
 
 import dev.phalanx.collectives.ReduceOperation;
-import dev.phalanx.collectives.transport.LinkCost;
+import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Tensor;
 import java.nio.ByteBuffer;
 
@@ -14,10 +14,6 @@ import java.nio.ByteBuffer;
 public final class BinaryTreeReduce {
   private BinaryTreeReduce() {}
 
-  static double cost(int ranks, long bytes, int pieceBytes, LinkCost link) {
-    return BinaryTreeBroadcast.cost(ranks, bytes, pieceBytes, link);
-  }
-
   public static void run(Exchange exchange, Tensor tensor, ReduceOperation operation, int root)
       throws InterruptedException {
     BinaryTree tree = BinaryTree.rootedAt(root, exchange.rank(), exchange.size());
@@ -28,18 +24,25 @@ public final class BinaryTreeReduce {
       if (!tree.isRoot() && (tree.left() >= 0 || tree.right() >= 0)) {
         values = exchange.scratch(own);
       }
-      if (tree.left() >= 0) {
-        exchange.receiveAndReduce(tree.left(), tensor.dtype(), operation, values);
-      }
-      if (tree.right() >= 0) {
-        exchange.receiveAndReduce(tree.right(), tensor.dtype(), operation, values);
-      }
-      if (tree.isRoot()) {
-        exchange.finishReduction(tensor.dtype(), operation, values);
-      } else {
-        exchange.send(tree.parent(), values);
-      }
+      up(exchange, tree, tensor.dtype(), operation, values);
     }
     exchange.flush();
+  }
+
+  /** Adds the children's pieces to this rank's and passes the sum on to the parent. */
+  static void up(
+      Exchange exchange, BinaryTree tree, DType dtype, ReduceOperation operation, ByteBuffer values)
+      throws InterruptedException {
+    if (tree.left() >= 0) {
+      exchange.receiveAndReduce(tree.left(), dtype, operation, values);
+    }
+    if (tree.right() >= 0) {
+      exchange.receiveAndReduce(tree.right(), dtype, operation, values);
+    }
+    if (tree.isRoot()) {
+      exchange.finishReduction(dtype, operation, values);
+    } else {
+      exchange.send(tree.parent(), values);
+    }
   }
 }

@@ -1,7 +1,6 @@
 package dev.phalanx.collectives.algorithm;
 
 import dev.phalanx.collectives.ReduceOperation;
-import dev.phalanx.collectives.transport.LinkCost;
 import dev.phalanx.tensor.Tensor;
 import java.nio.ByteBuffer;
 
@@ -13,10 +12,6 @@ import java.nio.ByteBuffer;
  */
 public final class ChainReduce {
   private ChainReduce() {}
-
-  static double cost(int ranks, long bytes, int pieceBytes, LinkCost link) {
-    return ChainBroadcast.cost(ranks, bytes, pieceBytes, link);
-  }
 
   public static void run(Exchange exchange, Tensor tensor, ReduceOperation operation, int root)
       throws InterruptedException {

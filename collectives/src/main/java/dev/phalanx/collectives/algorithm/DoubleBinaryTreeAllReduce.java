@@ -2,9 +2,7 @@ package dev.phalanx.collectives.algorithm;
 
 import dev.phalanx.collectives.ReduceOperation;
 import dev.phalanx.collectives.transport.LinkCost;
-import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Tensor;
-import java.nio.ByteBuffer;
 
 /**
  * All-reduce over two binary trees (Sanders, Speck and Träff, 2009, "Two-tree algorithms for full
@@ -19,9 +17,8 @@ public final class DoubleBinaryTreeAllReduce {
   private DoubleBinaryTreeAllReduce() {}
 
   static double cost(int ranks, long bytes, int pieceBytes, LinkCost link) {
-    int depth = depth(ranks);
     double piece = Math.min(pieceBytes, bytes / 2.0);
-    return 2 * depth * (link.alphaNanos() + piece * link.betaNanos())
+    return 2 * BinaryTree.depth(ranks) * (link.alphaNanos() + piece * link.betaNanos())
         + 2 * bytes * link.betaNanos()
         + 2 * bytes / Math.max(1, piece) * link.alphaNanos();
   }
@@ -40,52 +37,20 @@ public final class DoubleBinaryTreeAllReduce {
     // Two ranks may be neighbours in both trees. All go by one timetable, so that what one sends
     // comes in the order in which the other one takes it; pieces come down this much later than
     // they went up, so that nobody waits for the way back of the piece that he has just sent.
-    int delay = 2 * depth(exchange.size());
+    int delay = 2 * BinaryTree.depth(exchange.size());
     for (int time = 0; time < pieces + delay; time++) {
       for (int half = 0; half < 2; half++) {
         if (time < halves[half].pieces()) {
-          up(exchange, trees[half], tensor.dtype(), operation, halves[half].piece(time));
+          BinaryTreeReduce.up(
+              exchange, trees[half], tensor.dtype(), operation, halves[half].piece(time));
         }
       }
       for (int half = 0; half < 2; half++) {
         if (time >= delay && time - delay < halves[half].pieces()) {
-          down(exchange, trees[half], halves[half].piece(time - delay));
+          BinaryTreeBroadcast.down(exchange, trees[half], halves[half].piece(time - delay));
         }
       }
     }
     exchange.flush();
-  }
-
-  private static int depth(int ranks) {
-    return Integer.SIZE - Integer.numberOfLeadingZeros(ranks - 1);
-  }
-
-  private static void up(
-      Exchange exchange, BinaryTree tree, DType dtype, ReduceOperation operation, ByteBuffer values)
-      throws InterruptedException {
-    if (tree.left() >= 0) {
-      exchange.receiveAndReduce(tree.left(), dtype, operation, values);
-    }
-    if (tree.right() >= 0) {
-      exchange.receiveAndReduce(tree.right(), dtype, operation, values);
-    }
-    if (tree.isRoot()) {
-      exchange.finishReduction(dtype, operation, values);
-    } else {
-      exchange.send(tree.parent(), values);
-    }
-  }
-
-  private static void down(Exchange exchange, BinaryTree tree, ByteBuffer values)
-      throws InterruptedException {
-    if (!tree.isRoot()) {
-      exchange.receive(tree.parent(), values);
-    }
-    if (tree.left() >= 0) {
-      exchange.send(tree.left(), values);
-    }
-    if (tree.right() >= 0) {
-      exchange.send(tree.right(), values);
-    }
   }
 }

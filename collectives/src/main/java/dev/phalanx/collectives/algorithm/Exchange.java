@@ -156,9 +156,13 @@ public final class Exchange {
 
   void send(int peer, ByteBuffer payload) {
     int member = members[peer];
+    send(member, state.call, state.sentPieces[member]++, payload);
+  }
+
+  private void send(int member, Call call, int piece, ByteBuffer payload) {
     state.bytesSent.addAndGet(payload.remaining());
     state.messagesSent.incrementAndGet();
-    state.transport.send(member, state.call, state.sentPieces[member]++, payload);
+    state.transport.send(member, call, piece, payload);
   }
 
   /** Sends all pieces. */
@@ -231,10 +235,7 @@ public final class Exchange {
     Call call = Call.transfer(tensor.dtype(), tensor.elementCount(), tag);
     Chunk chunk = whole(tensor);
     for (int piece = 0; piece < chunk.pieces(); piece++) {
-      ByteBuffer payload = chunk.piece(piece);
-      state.bytesSent.addAndGet(payload.remaining());
-      state.messagesSent.incrementAndGet();
-      state.transport.send(member, call, piece, payload);
+      send(member, call, piece, chunk.piece(piece));
     }
   }
 

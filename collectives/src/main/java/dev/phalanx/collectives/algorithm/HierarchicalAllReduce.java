@@ -1,7 +1,7 @@
 package dev.phalanx.collectives.algorithm;
 
 import dev.phalanx.collectives.ReduceOperation;
-import dev.phalanx.collectives.transport.Topology;
+import dev.phalanx.collectives.transport.LinkCost;
 import dev.phalanx.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.List;
@@ -26,11 +26,9 @@ public final class HierarchicalAllReduce {
 
   private HierarchicalAllReduce() {}
 
-  static double cost(Topology topology, long bytes) {
-    List<List<Integer>> hosts = topology.ranksByHost();
-    int most = hosts.stream().mapToInt(List::size).max().orElse(1);
-    return RingAllReduce.cost(most, bytes, topology.within())
-        + RingAllReduce.cost(hosts.size(), bytes, topology.between());
+  static double cost(int ranksOfHost, LinkCost within, int hosts, LinkCost between, long bytes) {
+    return RingAllReduce.cost(ranksOfHost, bytes, within)
+        + RingAllReduce.cost(hosts, bytes, between);
   }
 
   public static void run(Exchange exchange, Tensor tensor, ReduceOperation operation)

@@ -2,7 +2,7 @@ package dev.phalanx.collectives.algorithm;
 
 import dev.phalanx.collectives.transport.LinkCost;
 import dev.phalanx.collectives.transport.Topology;
-import java.util.Map;
+import java.util.List;
 
 /**
  * Chooses the algorithm of an operation by modelled cost: of those that there are, the cheapest for
@@ -17,12 +17,24 @@ public final class Selection {
    */
   private static final long SHARED_FROM_BYTES = 128 * 1024;
 
+  private static final double NONE = Double.POSITIVE_INFINITY;
+
+  /** In the order in which costs are given, and in which equal ones are taken. */
+  private static final List<Algorithm> FAMILIES =
+      List.of(
+          Algorithm.RING,
+          Algorithm.TREE,
+          Algorithm.HALVING_DOUBLING,
+          Algorithm.DIRECT,
+          Algorithm.HIERARCHICAL);
+
   private final Algorithm wanted;
   private final Topology topology;
   private final int ranks;
   private final LinkCost link;
   private final LinkCost shared;
-  private final boolean hasHierarchy;
+  private final int hosts;
+  private final int mostOfHost;
 
   /**
    * @param wanted what the plan asks for
@@ -32,9 +44,10 @@ public final class Selection {
     this.topology = topology;
     this.ranks = topology.hosts().size();
     this.link = topology.slowest();
-    int hosts = topology.ranksByHost().size();
+    List<List<Integer>> ranksByHost = topology.ranksByHost();
+    this.hosts = ranksByHost.size();
+    this.mostOfHost = ranksByHost.stream().mapToInt(List::size).max().orElse(1);
     int sharing = topology.ranksOfHost(0);
-    this.hasHierarchy = hosts > 1 && hosts < ranks;
     // Ranks of a host share its link: what all of them send to others goes through it.
     this.shared = new LinkCost(link.alphaNanos(), link.betaNanos() * (hosts > 1 ? sharing : 1));
   }
@@ -47,56 +60,62 @@ public final class Selection {
 
   /** Of an all-reduce of so many bytes. */
   public Algorithm allReduce(long bytes) {
-    double hierarchical =
-        hasHierarchy ? HierarchicalAllReduce.cost(topology, bytes) : Double.POSITIVE_INFINITY;
+    boolean hasHierarchy = hosts > 1 && hosts < ranks;
     if (wanted == Algorithm.HIERARCHICAL && !hasHierarchy) {
       return Algorithm.RING; // one host, or one rank on each: nothing to divide
     }
     return choose(
-        Map.of(
-            Algorithm.RING, RingAllReduce.cost(ranks, bytes, link),
-            Algorithm.TREE,
-                DoubleBinaryTreeAllReduce.cost(ranks, bytes, topology.pieceBytes(), link),
-            Algorithm.HALVING_DOUBLING, HalvingDoublingAllReduce.cost(ranks, bytes, shared),
-            Algorithm.DIRECT, DirectAllReduce.cost(ranks, bytes, shared),
-            Algorithm.HIERARCHICAL, hierarchical));
+        RingAllReduce.cost(ranks, bytes, link),
+        DoubleBinaryTreeAllReduce.cost(ranks, bytes, topology.pieceBytes(), link),
+        HalvingDoublingAllReduce.cost(ranks, bytes, shared),
+        DirectAllReduce.cost(ranks, bytes, shared),
+        hasHierarchy
+            ? HierarchicalAllReduce.cost(
+                mostOfHost, topology.within(), hosts, topology.between(), bytes)
+            : NONE);
   }
 
   /** Of a reduce-scatter of so many bytes in all. */
   public Algorithm reduceScatter(long bytes) {
     return choose(
-        Map.of(
-            Algorithm.RING, RingReduceScatter.cost(ranks, bytes, link),
-            Algorithm.DIRECT, DirectReduceScatter.cost(ranks, bytes, shared)));
+        RingReduceScatter.cost(ranks, bytes, link),
+        NONE,
+        NONE,
+        DirectReduceScatter.cost(ranks, bytes, shared),
+        NONE);
   }
 
   /** Of an all-gather of so many bytes in all. */
   public Algorithm allGather(long bytes) {
     return choose(
-        Map.of(
-            Algorithm.RING, RingAllGather.cost(ranks, bytes, link),
-            Algorithm.DIRECT, DirectAllGather.cost(ranks, bytes, shared)));
+        RingAllGather.cost(ranks, bytes, link),
+        NONE,
+        NONE,
+        DirectAllGather.cost(ranks, bytes, shared),
+        NONE);
   }
 
   /** Of a broadcast, or of a reduction to one rank: {@code RING} is the chain. */
   public Algorithm toOrFromRoot(long bytes) {
     return choose(
-        Map.of(
-            Algorithm.RING, ChainBroadcast.cost(ranks, bytes, topology.pieceBytes(), link),
-            Algorithm.TREE, BinaryTreeBroadcast.cost(ranks, bytes, topology.pieceBytes(), link)));
+        ChainBroadcast.cost(ranks, bytes, topology.pieceBytes(), link),
+        BinaryTreeBroadcast.cost(ranks, bytes, topology.pieceBytes(), link),
+        NONE,
+        NONE,
+        NONE);
   }
 
-  private Algorithm choose(Map<Algorithm, Double> costs) {
-    if (costs.getOrDefault(wanted, Double.POSITIVE_INFINITY) < Double.POSITIVE_INFINITY) {
-      return wanted;
-    }
-    Algorithm best = Algorithm.RING;
-    for (Algorithm one : Algorithm.values()) { // in this order: the same on all ranks
-      double cost = costs.getOrDefault(one, Double.POSITIVE_INFINITY);
-      if (cost < costs.getOrDefault(best, Double.POSITIVE_INFINITY)) {
-        best = one;
+  /** The family that the plan asks for where the operation has it, else the cheapest. */
+  private Algorithm choose(double... costs) {
+    int best = 0;
+    for (int family = 0; family < costs.length; family++) {
+      if (FAMILIES.get(family) == wanted && costs[family] < NONE) {
+        return wanted;
+      }
+      if (costs[family] < costs[best]) {
+        best = family;
       }
     }
-    return best;
+    return FAMILIES.get(best);
   }
 }

@@ -1,7 +1,6 @@
 package dev.phalanx.collectives.rendezvous;
 
 import dev.phalanx.collectives.status.StatusBoard;
-import java.net.InetSocketAddress;
 import java.util.List;
 import java.util.function.Consumer;
 
@@ -21,11 +20,6 @@ public final class Members implements AutoCloseable {
   /** All ranks, in order. */
   public List<RankAddress> ranks() {
     return ranks;
-  }
-
-  /** Where the ranks accept data connections, in order. */
-  public List<InetSocketAddress> addresses() {
-    return ranks.stream().map(RankAddress::address).toList();
   }
 
   /**

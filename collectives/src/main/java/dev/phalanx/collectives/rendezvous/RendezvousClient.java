@@ -36,6 +36,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicBoolean;
@@ -88,15 +89,9 @@ public final class RendezvousClient {
             .build();
     // Waiting for a server that is not up yet is gRPC's work: it tries again and again, but waits
     // longer and longer in between, which is not wanted here.
-    eventLoop.scheduleAtFixedRate(
-        () -> {
-          if (!gathered.isDone()) {
-            channel.resetConnectBackoff();
-          }
-        },
-        1,
-        1,
-        TimeUnit.SECONDS);
+    Future<?> trying =
+        eventLoop.scheduleAtFixedRate(channel::resetConnectBackoff, 1, 1, TimeUnit.SECONDS);
+    gathered.whenComplete((ranks, failure) -> trying.cancel(false));
     this.toServer = RendezvousGrpc.newStub(channel).withWaitForReady().join(new Listener());
   }
 

@@ -33,10 +33,6 @@ public final class InProcessNetwork {
     this.roads = new AtomicReferenceArray<>(size * size);
   }
 
-  public int size() {
-    return size;
-  }
-
   /** The transport of a rank. */
   public Transport transport(int rank) {
     taken.incrementAndGet();

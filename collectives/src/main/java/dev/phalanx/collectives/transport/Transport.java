@@ -120,11 +120,9 @@ public final class Transport implements AutoCloseable {
           }
           throw new PeerLostException(peer, reason);
         }
-        long left = deadline.remainingNanos();
-        if (left <= 0) {
+        if (!sleep(link, deadline)) {
           return null;
         }
-        link.sleep(Math.min(left, needsPolling() ? POLLING_SLEEP_NANOS : LONGEST_SLEEP_NANOS));
       }
     }
   }
@@ -166,14 +164,21 @@ public final class Transport implements AutoCloseable {
         if (reason != null && !link.isFlushed()) { // it may have read all just before it left
           throw new PeerLostException(peer, reason);
         }
-        long left = deadline.remainingNanos();
-        if (left <= 0) {
+        if (!sleep(link, deadline)) {
           return false;
         }
-        link.sleep(Math.min(left, needsPolling() ? POLLING_SLEEP_NANOS : LONGEST_SLEEP_NANOS));
       }
     }
     return true;
+  }
+
+  /** False where the deadline has passed. */
+  private boolean sleep(Link link, Deadline deadline) throws InterruptedException {
+    long left = deadline.remainingNanos();
+    if (left > 0) {
+      link.sleep(Math.min(left, needsPolling() ? POLLING_SLEEP_NANOS : LONGEST_SLEEP_NANOS));
+    }
+    return left > 0;
   }
 
   private static void requireNotInterrupted() throws InterruptedException {

@@ -73,7 +73,7 @@ final class RendezvousTest {
           assertThat(members.ranks()).hasSize(worldSize);
           for (int rank = 0; rank < worldSize; rank++) {
             assertThat(members.ranks().get(rank).rank()).isEqualTo(rank);
-            assertThat(members.addresses().get(rank).getPort()).isEqualTo(1000 + rank);
+            assertThat(members.ranks().get(rank).address().getPort()).isEqualTo(1000 + rank);
             assertThat(members.ranks().get(rank).pid()).isEqualTo(ProcessHandle.current().pid());
           }
         }

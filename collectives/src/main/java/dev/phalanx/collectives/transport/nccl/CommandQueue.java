@@ -2,6 +2,7 @@ package dev.phalanx.collectives.transport.nccl;
 
 import dev.phalanx.collectives.CollectiveException;
 import dev.phalanx.collectives.CollectiveTimeoutException;
+import dev.phalanx.collectives.EventualWork;
 import dev.phalanx.collectives.transport.Deadline;
 import java.time.Duration;
 import java.util.ArrayDeque;
@@ -246,8 +247,9 @@ final class CommandQueue {
             where(work) + ": not done within " + Deadline.text(waited) + ". " + LATE);
     CollectiveException first = failure.compareAndSet(null, found) ? found : failure.get();
     LockSupport.unpark(thread);
-    work.hasEndedWithin(END_MILLIS); // its memory is in use until the thread has aborted it
-    return NcclWork.forCaller(first == null ? found : first);
+    work.hasEndedWithin(
+        Duration.ofMillis(END_MILLIS)); // its memory is in use until the thread has aborted it
+    return EventualWork.forCaller(first == null ? found : first);
   }
 
   /**

@@ -1,5 +1,6 @@
 package dev.phalanx.collectives.transport.nccl;
 
+import dev.phalanx.collectives.Arguments;
 import dev.phalanx.collectives.CollectiveException;
 import dev.phalanx.collectives.Communicator;
 import dev.phalanx.collectives.PointToPoint;
@@ -12,7 +13,6 @@ import dev.phalanx.tensor.Storage;
 import dev.phalanx.tensor.Tensor;
 import java.nio.ByteBuffer;
 import java.time.Duration;
-import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
@@ -52,6 +52,7 @@ public final class NcclCommunicator implements Communicator {
   private final int rank;
   private final int size;
   private final Device device;
+  private final Arguments arguments;
   private final CommandQueue queue;
   private final Nccl nccl;
   private final PairwiseTransfers pairwise;
@@ -65,6 +66,7 @@ public final class NcclCommunicator implements Communicator {
     this.rank = rank;
     this.size = size;
     this.device = device;
+    this.arguments = new Arguments(name, rank, size, "on " + device, this::reads);
     this.nccl = nccl;
     this.pairwise = new PairwiseTransfers(nccl, rank, size);
     this.queue =
@@ -177,7 +179,7 @@ public final class NcclCommunicator implements Communicator {
 
   @Override
   public Work allReduce(Tensor tensor, ReduceOperation operation) {
-    requireUsable(tensor);
+    arguments.requireUsable(tensor);
     long address = tensor.address();
     long count = tensor.elementCount();
     int type = NcclConstants.type(tensor.dtype());
@@ -188,8 +190,8 @@ public final class NcclCommunicator implements Communicator {
 
   @Override
   public Work reduce(Tensor tensor, ReduceOperation operation, int root) {
-    requireUsable(tensor);
-    requireRank(root, "the root");
+    arguments.requireUsable(tensor);
+    arguments.requireRoot(root);
     long address = tensor.address();
     long count = tensor.elementCount();
     int type = NcclConstants.type(tensor.dtype());
@@ -202,9 +204,7 @@ public final class NcclCommunicator implements Communicator {
 
   @Override
   public Work reduceScatter(Tensor input, Tensor output, ReduceOperation operation) {
-    requireUsable(input);
-    requireUsable(output);
-    requireParts(input, output);
+    arguments.requireParts(input, output);
     long from = input.address();
     long to = output.address();
     long count = output.elementCount();
@@ -217,9 +217,7 @@ public final class NcclCommunicator implements Communicator {
 
   @Override
   public Work allGather(Tensor input, Tensor output) {
-    requireUsable(input);
-    requireUsable(output);
-    requireParts(output, input);
+    arguments.requireParts(output, input);
     long from = input.address();
     long to = output.address();
     long count = input.elementCount();
@@ -230,13 +228,7 @@ public final class NcclCommunicator implements Communicator {
 
   @Override
   public Work allGather(Tensor input, Tensor output, long[] counts) {
-    requireUsable(input);
-    requireUsable(output);
-    long[] parts = requireCounts(counts, output);
-    requireSameType(input, output);
-    if (input.elementCount() != parts[rank]) {
-      throw wrong(input + " is not the part of " + parts[rank] + " elements of rank " + rank);
-    }
+    long[] parts = arguments.requireUnequalParts(input, output, counts);
     long passedOn = output.elementCount() - parts[(rank + 1) % size];
     countSent(output.dtype().bytes(passedOn), size - 1);
     return submit("all_gather", () -> pairwise.allGather(input, output, parts));
@@ -244,9 +236,7 @@ public final class NcclCommunicator implements Communicator {
 
   @Override
   public Work gather(Tensor input, @Nullable Tensor output, int root) {
-    requireRank(root, "the root");
-    requireUsable(input);
-    Tensor whole = rank == root ? requireWhole(output, input) : null;
+    Tensor whole = arguments.requireWholeOnRoot(output, input, root);
     if (whole == null) {
       countSent(input.byteSize(), 1);
     }
@@ -255,9 +245,7 @@ public final class NcclCommunicator implements Communicator {
 
   @Override
   public Work scatter(@Nullable Tensor input, Tensor output, int root) {
-    requireRank(root, "the root");
-    requireUsable(output);
-    Tensor whole = rank == root ? requireWhole(input, output) : null;
+    Tensor whole = arguments.requireWholeOnRoot(input, output, root);
     if (whole != null) {
       countSent(output.byteSize() * (size - 1), size - 1);
     }
@@ -266,8 +254,8 @@ public final class NcclCommunicator implements Communicator {
 
   @Override
   public Work broadcast(Tensor tensor, int root) {
-    requireUsable(tensor);
-    requireRank(root, "the root");
+    arguments.requireUsable(tensor);
+    arguments.requireRoot(root);
     long address = tensor.address();
     long count = tensor.elementCount();
     int type = NcclConstants.type(tensor.dtype());
@@ -279,34 +267,17 @@ public final class NcclCommunicator implements Communicator {
 
   @Override
   public Work allToAll(Tensor input, Tensor output) {
-    requireUsable(input);
-    requireUsable(output);
-    if (input.elementCount() % size != 0) {
-      throw wrong(input + " is not made of " + size + " equal parts");
-    }
-    long[] counts = new long[size];
-    Arrays.fill(counts, input.elementCount() / size);
+    long[] counts = arguments.requireEqualCounts(input);
     return allToAll(input, counts, output, counts);
   }
 
   @Override
   public Work allToAll(Tensor input, long[] inputCounts, Tensor output, long[] outputCounts) {
-    requireUsable(input);
-    requireUsable(output);
-    requireSameType(input, output);
-    long[] sends = requireCounts(inputCounts, input);
-    long[] receives = requireCounts(outputCounts, output);
-    if (sends[rank] != receives[rank]) {
-      throw wrong(
-          "rank "
-              + rank
-              + " cannot send itself "
-              + sends[rank]
-              + " elements and receive "
-              + receives[rank]);
-    }
-    countSent(input.dtype().bytes(input.elementCount() - sends[rank]), size - 1);
-    return submit("all_to_all", () -> pairwise.allToAll(input, sends, output, receives));
+    Arguments.Exchanged counts =
+        arguments.requireExchanged(input, inputCounts, output, outputCounts);
+    countSent(input.dtype().bytes(input.elementCount() - counts.sends()[rank]), size - 1);
+    return submit(
+        "all_to_all", () -> pairwise.allToAll(input, counts.sends(), output, counts.receives()));
   }
 
   @Override
@@ -326,13 +297,7 @@ public final class NcclCommunicator implements Communicator {
   }
 
   private Work transfer(String title, List<PointToPoint> transfers) {
-    for (PointToPoint transfer : transfers) {
-      requireUsable(transfer.tensor());
-      requireRank(transfer.peer(), "the peer");
-      if (transfer.peer() == rank || transfer.tag() < 0) {
-        throw wrong("rank " + rank + " cannot do the transfer " + transfer);
-      }
-    }
+    arguments.requireTransfers(transfers);
     for (PointToPoint transfer : transfers) {
       if (transfer instanceof PointToPoint.Send) {
         countSent(transfer.tensor().byteSize(), 1);
@@ -377,54 +342,5 @@ public final class NcclCommunicator implements Communicator {
   private void countSent(long bytes, long messages) {
     bytesSent.lazySet(bytesSent.get() + bytes); // one thread calls the operations
     messagesSent.lazySet(messagesSent.get() + messages);
-  }
-
-  private void requireUsable(Tensor tensor) {
-    if (!tensor.isContiguous() || !reads(tensor.device())) {
-      throw wrong("a contiguous tensor on " + device + " is needed, not " + tensor);
-    }
-  }
-
-  private void requireRank(int other, String part) {
-    if (other < 0 || other >= size) {
-      throw wrong("rank " + other + " cannot be " + part);
-    }
-  }
-
-  private void requireSameType(Tensor input, Tensor output) {
-    if (input.dtype() != output.dtype()) {
-      throw wrong(input + " and " + output + " have different types");
-    }
-  }
-
-  private void requireParts(Tensor whole, Tensor part) {
-    requireSameType(whole, part);
-    if (part.elementCount() * size != whole.elementCount()) {
-      throw wrong(whole + " is not made of parts " + part);
-    }
-  }
-
-  private Tensor requireWhole(@Nullable Tensor whole, Tensor part) {
-    if (whole == null) {
-      throw wrong("the root needs the whole tensor, and has null");
-    }
-    requireUsable(whole);
-    requireParts(whole, part);
-    return whole;
-  }
-
-  /** A copy: the caller may use the array again before the operation runs. */
-  private long[] requireCounts(long[] counts, Tensor whole) {
-    long[] copy = counts.clone();
-    if (copy.length != size
-        || Arrays.stream(copy).anyMatch(count -> count < 0)
-        || Arrays.stream(copy).sum() != whole.elementCount()) {
-      throw wrong(whole + " is not made of parts of " + Arrays.toString(copy) + " elements");
-    }
-    return copy;
-  }
-
-  private IllegalArgumentException wrong(String what) {
-    return new IllegalArgumentException("In group " + name + " of " + size + " ranks, " + what);
   }
 }

@@ -1,24 +1,17 @@
 package dev.phalanx.collectives.transport.nccl;
 
 import dev.phalanx.collectives.CollectiveException;
-import dev.phalanx.collectives.CollectiveTimeoutException;
-import dev.phalanx.collectives.Work;
+import dev.phalanx.collectives.EventualWork;
 import java.time.Duration;
-import java.util.Optional;
-import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.ExecutionException;
-import java.util.concurrent.TimeUnit;
-import java.util.concurrent.TimeoutException;
 
 /** An operation that waits for its turn, is on the stream or has ended. */
-final class NcclWork implements Work {
-  private static final long LOOK_MILLIS = 1000;
+final class NcclWork extends EventualWork {
+  private static final Duration LOOK = Duration.ofSeconds(1);
 
   private final String title;
   private final long sequence;
   private final Runnable launch;
   private final CommandQueue queue;
-  private final CompletableFuture<Optional<CollectiveException>> ended = new CompletableFuture<>();
   private int mark; // of the queue's thread
 
   /**
@@ -50,74 +43,17 @@ final class NcclWork implements Work {
     return mark;
   }
 
-  void succeed() {
-    ended.complete(Optional.empty());
-  }
-
-  void fail(CollectiveException failure) {
-    ended.complete(Optional.of(failure));
-  }
-
-  /** Waits until it has ended in one way or the other; whether it has. */
-  boolean hasEndedWithin(long millis) throws InterruptedException {
-    try {
-      ended.get(millis, TimeUnit.MILLISECONDS);
-      return true;
-    } catch (TimeoutException e) {
-      return false;
-    } catch (ExecutionException e) {
-      throw neverFails(e);
-    }
-  }
-
   @Override
-  public void await(Duration deadline) throws InterruptedException {
-    try {
-      throwFailure(ended.get(deadline.toNanos(), TimeUnit.NANOSECONDS));
-    } catch (ExecutionException e) {
-      throw neverFails(e);
-    } catch (TimeoutException e) {
-      throw queue.timedOut(this, deadline);
-    }
+  protected CollectiveException timedOut(Duration waited) throws InterruptedException {
+    return queue.timedOut(this, waited);
   }
 
   /** The queue's thread keeps the deadline, unless a call of the driver keeps the thread. */
   @Override
   public void await() throws InterruptedException {
-    while (!hasEndedWithin(LOOK_MILLIS)) {
+    while (!hasEndedWithin(LOOK)) {
       queue.requireAlive(this);
     }
-    throwFailure(ended.join());
-  }
-
-  private static void throwFailure(Optional<CollectiveException> failure) {
-    if (failure.isPresent()) {
-      throw forCaller(failure.get());
-    }
-  }
-
-  /** A failure of the same kind with the caller's own stack, the first one as its cause. */
-  static CollectiveException forCaller(CollectiveException failure) {
-    String message = String.valueOf(failure.getMessage());
-    CollectiveException copy =
-        failure instanceof CollectiveTimeoutException
-            ? new CollectiveTimeoutException(message)
-            : new CollectiveException(message);
-    copy.initCause(failure);
-    return copy;
-  }
-
-  private static IllegalStateException neverFails(ExecutionException e) {
-    return new IllegalStateException("A failure is a value here", e);
-  }
-
-  @Override
-  public boolean isDone() {
-    return ended.isDone();
-  }
-
-  @Override
-  public void whenDone(Runnable action) {
-    ended.whenComplete((nothing, failure) -> action.run());
+    awaitEnd();
   }
 }

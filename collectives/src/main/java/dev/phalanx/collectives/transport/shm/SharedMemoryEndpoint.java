@@ -145,29 +145,20 @@ public final class SharedMemoryEndpoint implements AutoCloseable {
       throws InterruptedException {
     Optional<String> loss = losses.apply(peer);
     if (loss.isPresent()) {
-      throw new CollectiveException(
-          "rank "
-              + rank
-              + "/"
-              + size
-              + " of this host, connecting: rank "
-              + peer
-              + " "
-              + loss.get());
+      throw new CollectiveException(connecting(peer) + loss.get());
     }
     if (deadline.hasPassed()) {
       throw new CollectiveTimeoutException(
-          "rank "
-              + rank
-              + "/"
-              + size
-              + " of this host, connecting: rank "
-              + peer
-              + " has not mapped its shared memory within "
+          connecting(peer)
+              + "has not mapped its shared memory within "
               + deadline.text()
               + ". Look whether that rank runs.");
     }
     Thread.sleep(0, 50_000);
+  }
+
+  private String connecting(int peer) {
+    return "rank " + rank + "/" + size + " of this host, connecting: rank " + peer + " ";
   }
 
   private Ring ring(ByteBuffer file, int peer) {

@@ -6,14 +6,10 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.phalanx.collectives.Communicator;
 import dev.phalanx.collectives.GroupOptions;
+import dev.phalanx.collectives.HostTensors;
 import dev.phalanx.collectives.InProcessGroups;
 import dev.phalanx.tensor.DType;
-import dev.phalanx.tensor.Device;
-import dev.phalanx.tensor.Shape;
-import dev.phalanx.tensor.Storage;
 import dev.phalanx.tensor.Tensor;
-import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import java.util.Arrays;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -63,32 +59,6 @@ final class NcclUniqueIdExchangeTest {
   }
 
   private static Tensor message(int bytes) {
-    return Tensor.over(
-        new HostBlock(ByteBuffer.allocateDirect(bytes)), 0, DType.UINT8, Shape.of(bytes));
-  }
-
-  private record HostBlock(ByteBuffer buffer) implements Storage {
-    @Override
-    public Device device() {
-      return Device.CPU;
-    }
-
-    @Override
-    public long byteSize() {
-      return buffer.capacity();
-    }
-
-    @Override
-    public long address() {
-      return System.identityHashCode(buffer) * 1_000L; // only compared, never followed
-    }
-
-    @Override
-    public ByteBuffer byteBuffer(long byteOffset, int byteCount) {
-      return buffer.slice((int) byteOffset, byteCount).order(ByteOrder.nativeOrder());
-    }
-
-    @Override
-    public void free() {}
+    return HostTensors.of(DType.UINT8, bytes, i -> 0);
   }
 }
