@@ -6,12 +6,14 @@ import dev.phalanx.collectives.rendezvous.Membership;
 import dev.phalanx.collectives.rendezvous.RankAddress;
 import dev.phalanx.collectives.rendezvous.RendezvousClient;
 import dev.phalanx.collectives.transport.Deadline;
+import dev.phalanx.collectives.transport.Endpoint;
 import dev.phalanx.collectives.transport.GroupId;
 import dev.phalanx.collectives.transport.Link;
 import dev.phalanx.collectives.transport.LinkCost;
 import dev.phalanx.collectives.transport.SharedMemory;
 import dev.phalanx.collectives.transport.Topology;
 import dev.phalanx.collectives.transport.Transport;
+import dev.phalanx.collectives.transport.grpc.GrpcEndpoint;
 import dev.phalanx.collectives.transport.shm.SharedMemoryEndpoint;
 import dev.phalanx.collectives.transport.tcp.TcpEndpoint;
 import java.io.IOException;
@@ -29,7 +31,7 @@ import org.slf4j.LoggerFactory;
 
 /**
  * A job whose ranks are processes, seen from one of them. They meet at a {@code RendezvousServer},
- * then talk over shared memory within a host and over TCP between hosts.
+ * then talk over shared memory within a host and over TCP between hosts, or as the plan says.
  */
 public final class ConnectedGroups implements ProcessGroups {
   private static final Logger LOGGER = LoggerFactory.getLogger(ConnectedGroups.class);
@@ -55,14 +57,14 @@ public final class ConnectedGroups implements ProcessGroups {
 
   private final Joining joining;
   private final GroupOptions options;
-  private final TcpEndpoint endpoint;
+  private final Endpoint endpoint;
   private final Members members;
   private final GroupNumbers numbers = new GroupNumbers();
   private final Map<Integer, String> losses = new ConcurrentHashMap<>(); // by rank of the job
   private final List<Member> open = new CopyOnWriteArrayList<>();
 
   private ConnectedGroups(
-      Joining joining, GroupOptions options, TcpEndpoint endpoint, Members members) {
+      Joining joining, GroupOptions options, Endpoint endpoint, Members members) {
     this.joining = joining;
     this.options = options;
     this.endpoint = endpoint;
@@ -79,8 +81,7 @@ public final class ConnectedGroups implements ProcessGroups {
    */
   public static ConnectedGroups join(Joining joining, GroupOptions options)
       throws IOException, InterruptedException {
-    TcpEndpoint endpoint =
-        TcpEndpoint.listen(joining.address(), joining.token(), "rank-" + joining.rank() + "-tcp");
+    Endpoint endpoint = listen(joining);
     try {
       long start = System.nanoTime();
       Members members =
@@ -106,9 +107,16 @@ public final class ConnectedGroups implements ProcessGroups {
     }
   }
 
+  private static Endpoint listen(Joining joining) throws IOException {
+    String thread = "rank-" + joining.rank() + "-";
+    return joining.transport() == TransportKind.GRPC
+        ? GrpcEndpoint.listen(joining.address(), joining.token(), thread + "grpc")
+        : TcpEndpoint.listen(joining.address(), joining.token(), thread + "tcp");
+  }
+
   /** What tells ranks that can share memory with this one from others. */
   private static Optional<String> sharedMemory(Joining joining) {
-    if (joining.transport() == TransportKind.TCP) {
+    if (joining.transport() == TransportKind.TCP || joining.transport() == TransportKind.GRPC) {
       return Optional.empty();
     }
     Optional<String> host = SharedMemoryEndpoint.hostIdentity();
@@ -238,7 +246,7 @@ public final class ConnectedGroups implements ProcessGroups {
         || one.address().getAddress().equals(other.address().getAddress());
   }
 
-  private static Topology topology(List<RankAddress> all, List<Integer> hosts) {
+  private Topology topology(List<RankAddress> all, List<Integer> hosts) {
     boolean allShareWithinHosts = true;
     boolean isOneHost = hosts.stream().distinct().count() == 1;
     int most = 1;
@@ -256,14 +264,17 @@ public final class ConnectedGroups implements ProcessGroups {
       allShareWithinHosts &= local.stream().allMatch(rank -> canShareMemory(rank, local.get(0)));
       most = Math.max(most, local.size());
     }
-    LinkCost within = allShareWithinHosts ? SharedMemoryEndpoint.COST : TcpEndpoint.COST;
-    String name = !allShareWithinHosts ? "tcp" : isOneHost ? "shm" : "shm+tcp";
+    boolean isGrpc = joining.transport() == TransportKind.GRPC;
+    LinkCost between = isGrpc ? GrpcEndpoint.COST : TcpEndpoint.COST;
+    String far = isGrpc ? "grpc" : "tcp";
+    int farPiece = isGrpc ? GrpcEndpoint.PIECE_BYTES : TcpEndpoint.PIECE_BYTES;
+    LinkCost within = allShareWithinHosts ? SharedMemoryEndpoint.COST : between;
+    String name = !allShareWithinHosts ? far : isOneHost ? "shm" : "shm+" + far;
     int piece =
         mostSharing > 1
-            ? Math.min(TcpEndpoint.PIECE_BYTES, SharedMemoryEndpoint.pieceBytes(mostSharing))
-            : TcpEndpoint.PIECE_BYTES;
-    return new Topology(
-        isOneHost || most > 1 ? name : "tcp", hosts, within, TcpEndpoint.COST, piece);
+            ? Math.min(farPiece, SharedMemoryEndpoint.pieceBytes(mostSharing))
+            : farPiece;
+    return new Topology(isOneHost || most > 1 ? name : far, hosts, within, between, piece);
   }
 
   @Override

@@ -6,5 +6,7 @@ public enum TransportKind {
   AUTO,
   /** Shared memory; all ranks must be on one host. */
   SHM,
-  TCP
+  TCP,
+  /** Streams of HTTP/2, for networks that let nothing else through. */
+  GRPC
 }

@@ -5,11 +5,13 @@ import static java.util.concurrent.TimeUnit.SECONDS;
 import dev.phalanx.collectives.rendezvous.JobToken;
 import dev.phalanx.collectives.status.LocalStatusBoard;
 import dev.phalanx.collectives.transport.Deadline;
+import dev.phalanx.collectives.transport.Endpoint;
 import dev.phalanx.collectives.transport.GroupId;
 import dev.phalanx.collectives.transport.InProcessNetwork;
 import dev.phalanx.collectives.transport.Link;
 import dev.phalanx.collectives.transport.Topology;
 import dev.phalanx.collectives.transport.Transport;
+import dev.phalanx.collectives.transport.grpc.GrpcEndpoint;
 import dev.phalanx.collectives.transport.shm.SharedMemoryEndpoint;
 import dev.phalanx.collectives.transport.tcp.TcpEndpoint;
 import java.io.IOException;
@@ -31,6 +33,7 @@ final class TestGroup implements AutoCloseable {
     IN_PROCESS,
     SHARED_MEMORY,
     TCP,
+    GRPC,
     MIXED
   }
 
@@ -42,7 +45,7 @@ final class TestGroup implements AutoCloseable {
   private static final Duration PATIENCE = Duration.ofSeconds(20);
 
   private final ExecutorService threads = Executors.newCachedThreadPool();
-  private final List<TcpEndpoint> endpoints = new ArrayList<>();
+  private final List<Endpoint> endpoints = new ArrayList<>();
   private final List<Communicator> communicators = new ArrayList<>();
   private final int pieceBytes;
 
@@ -65,7 +68,14 @@ final class TestGroup implements AutoCloseable {
     return switch (network) {
       case IN_PROCESS -> inProcess(size);
       case SHARED_MEMORY -> sharedMemory(size);
-      case TCP -> tcp(size, timeout);
+      case TCP ->
+          connected(
+              Topology.ofOneHost("tcp", size, TcpEndpoint.COST, TcpEndpoint.PIECE_BYTES),
+              links(TestGroup::endpoint, size, timeout));
+      case GRPC ->
+          connected(
+              Topology.ofOneHost("grpc", size, GrpcEndpoint.COST, GrpcEndpoint.PIECE_BYTES),
+              links(TestGroup::grpc, size, timeout));
       case MIXED -> mixed(size, timeout);
     };
   }
@@ -108,20 +118,24 @@ final class TestGroup implements AutoCloseable {
     return transports;
   }
 
-  private List<Transport> tcp(int size, Duration timeout) throws Exception {
-    Topology topology = Topology.ofOneHost("tcp", size, TcpEndpoint.COST, TcpEndpoint.PIECE_BYTES);
+  private interface Listening {
+    Endpoint listen(JobToken token, int rank) throws IOException;
+  }
+
+  private static List<Transport> connected(Topology topology, List<List<Link>> linksByRank) {
     List<Transport> transports = new ArrayList<>();
-    for (List<Link> links : tcpLinks(size, timeout)) {
+    for (List<Link> links : linksByRank) {
       transports.add(new Transport(transports.size(), topology, links));
     }
     return transports;
   }
 
-  private List<List<Link>> tcpLinks(int size, Duration timeout) throws Exception {
+  private List<List<Link>> links(Listening listening, int size, Duration timeout)
+      throws IOException {
     JobToken token = JobToken.random();
     List<InetSocketAddress> members = new ArrayList<>();
     for (int rank = 0; rank < size; rank++) {
-      TcpEndpoint endpoint = endpoint(token, rank);
+      Endpoint endpoint = listening.listen(token, rank);
       endpoints.add(endpoint);
       members.add(endpoint.address());
     }
@@ -146,7 +160,7 @@ final class TestGroup implements AutoCloseable {
             TcpEndpoint.COST,
             SharedMemoryEndpoint.pieceBytes(size));
     List<Transport> transports = new ArrayList<>();
-    for (List<Link> far : tcpLinks(size, timeout)) {
+    for (List<Link> far : links(TestGroup::endpoint, size, timeout)) {
       int rank = transports.size();
       List<Link> near = network.links(rank);
       List<Link> links = new ArrayList<>();
@@ -161,6 +175,10 @@ final class TestGroup implements AutoCloseable {
 
   static TcpEndpoint endpoint(JobToken token, int rank) throws IOException {
     return TcpEndpoint.listen(InetAddress.getLoopbackAddress(), token, "test-tcp-" + rank);
+  }
+
+  private static Endpoint grpc(JobToken token, int rank) throws IOException {
+    return GrpcEndpoint.listen(InetAddress.getLoopbackAddress(), token, "test-grpc-" + rank);
   }
 
   /** The longest payload of a message. */
@@ -193,7 +211,7 @@ final class TestGroup implements AutoCloseable {
   @Override
   public void close() {
     communicators.forEach(Communicator::close);
-    endpoints.forEach(TcpEndpoint::close);
+    endpoints.forEach(Endpoint::close);
     threads.shutdownNow();
   }
 }

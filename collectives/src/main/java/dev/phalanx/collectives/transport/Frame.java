@@ -3,6 +3,7 @@ package dev.phalanx.collectives.transport;
 import dev.phalanx.collectives.ReduceOperation;
 import dev.phalanx.tensor.DType;
 import java.nio.ByteBuffer;
+import java.util.zip.CRC32C;
 
 /**
  * The header before every payload, on sockets and in shared memory; {@code docs/wire-format.md} has
@@ -26,8 +27,7 @@ public record Frame(byte kind, int payloadBytes, int piece, int checksum, Call c
 
   public static final int HEADER_BYTES = 40;
 
-  /** Where the checksum is in the header. */
-  public static final int CHECKSUM_PLACE = 32;
+  private static final int CHECKSUM_PLACE = 32;
 
   /** No sender makes longer payloads; a longer one is damage. */
   public static final int MAXIMUM_PAYLOAD_BYTES = 4 << 20;
@@ -55,6 +55,31 @@ public record Frame(byte kind, int payloadBytes, int piece, int checksum, Call c
     out.putInt(piece);
     out.putInt(checksum);
     out.putInt(call.tag());
+  }
+
+  /**
+   * The header's bytes with the checksum in its place.
+   *
+   * @param checksum to compute with
+   */
+  public ByteBuffer sealed(ByteBuffer payload, CRC32C checksum) {
+    ByteBuffer header = ByteBuffer.allocate(HEADER_BYTES);
+    write(header);
+    checksum.reset();
+    checksum.update(header.flip());
+    checksum.update(payload.duplicate());
+    return header.putInt(CHECKSUM_PLACE, (int) checksum.getValue()).rewind();
+  }
+
+  /**
+   * Begins the checksum of a frame that has come; the payload follows. Overwrites the one in the
+   * header.
+   *
+   * @param header {@link #HEADER_BYTES}, from 0
+   */
+  public static void beginChecksum(ByteBuffer header, CRC32C checksum) {
+    checksum.reset();
+    checksum.update(header.putInt(CHECKSUM_PLACE, 0).rewind());
   }
 
   /**
@@ -88,6 +113,22 @@ public record Frame(byte kind, int payloadBytes, int piece, int checksum, Call c
             elements,
             tag);
     return new Frame(kind, payloadBytes, piece, checksum, call);
+  }
+
+  /**
+   * @param found the CRC-32C of what has come
+   * @throws IllegalArgumentException where that is damaged
+   */
+  public void requireIntact(int found) {
+    if (found != checksum) {
+      throw new IllegalArgumentException(
+          "a damaged frame of "
+              + call.title()
+              + ": its CRC-32C is "
+              + Integer.toHexString(found)
+              + " instead of "
+              + Integer.toHexString(checksum));
+    }
   }
 
   private static <T> T entry(T[] entries, int index, String what) {

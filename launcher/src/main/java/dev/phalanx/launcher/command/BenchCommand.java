@@ -86,7 +86,7 @@ final class BenchCommand extends CommandGroup {
         names = "--transport",
         paramLabel = "NAME",
         defaultValue = "auto",
-        description = "auto, shm or tcp (default: ${DEFAULT-VALUE})")
+        description = "auto, shm, tcp or grpc (default: ${DEFAULT-VALUE})")
     private String transport = "auto";
 
     @Option(
@@ -199,16 +199,16 @@ final class BenchCommand extends CommandGroup {
       boolean isThere =
           switch (wanted) {
             case AUTO -> true;
-            case SHM, TCP -> !isInProcess;
+            case SHM, TCP, GRPC -> !isInProcess;
             case INPROCESS -> isInProcess || worldSize == 1;
-            case GRPC, NCCL -> false;
+            case NCCL -> false;
           };
       if (!isThere) {
         throw CommandException.usage(
             "--transport "
                 + transport
                 + (isInProcess ? " does not go with --in-process" : " is not available")
-                + "; leave it out, or write shm or tcp for ranks that are processes");
+                + "; leave it out, or write shm, tcp or grpc for ranks that are processes");
       }
       return new BenchmarkOptions(
           measured,

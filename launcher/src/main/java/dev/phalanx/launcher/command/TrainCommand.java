@@ -105,7 +105,9 @@ final class TrainCommand implements Callable<Integer> {
   private void requireTransport(JobConfig config, int worldSize) {
     JobConfig.Transport transport = config.communication().transport();
     boolean isBetweenProcesses =
-        transport == JobConfig.Transport.TCP || transport == JobConfig.Transport.SHM;
+        transport == JobConfig.Transport.TCP
+            || transport == JobConfig.Transport.SHM
+            || transport == JobConfig.Transport.GRPC;
     if (isBetweenProcesses && isInProcess) {
       throw CommandException.usage(
           "communication.transport is "

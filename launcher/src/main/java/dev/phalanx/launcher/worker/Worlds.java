@@ -56,7 +56,8 @@ interface Worlds {
     return switch (wanted) {
       case SHM -> TransportKind.SHM;
       case TCP -> TransportKind.TCP;
-      case AUTO, INPROCESS, GRPC, NCCL -> TransportKind.AUTO;
+      case GRPC -> TransportKind.GRPC;
+      case AUTO, INPROCESS, NCCL -> TransportKind.AUTO;
     };
   }
 

@@ -17,7 +17,7 @@ import java.util.Set;
  */
 final class FeatureAvailability {
   private static final Set<Transport> TRANSPORTS =
-      EnumSet.of(Transport.AUTO, Transport.INPROCESS, Transport.SHM, Transport.TCP);
+      EnumSet.of(Transport.AUTO, Transport.INPROCESS, Transport.SHM, Transport.TCP, Transport.GRPC);
 
   private final Problems problems;
   private final Positions positions;

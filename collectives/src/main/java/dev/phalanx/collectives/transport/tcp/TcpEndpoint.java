@@ -1,10 +1,15 @@
 package dev.phalanx.collectives.transport.tcp;
 
 import dev.phalanx.collectives.rendezvous.JobToken;
+import dev.phalanx.collectives.transport.Endpoint;
 import dev.phalanx.collectives.transport.GroupId;
 import dev.phalanx.collectives.transport.Link;
 import dev.phalanx.collectives.transport.LinkCost;
 import dev.phalanx.collectives.transport.PeerLostException;
+import dev.phalanx.collectives.transport.handshake.Hello;
+import dev.phalanx.collectives.transport.handshake.Meeting;
+import dev.phalanx.collectives.transport.handshake.Meetings;
+import dev.phalanx.collectives.transport.handshake.Refusals;
 import io.netty.bootstrap.Bootstrap;
 import io.netty.bootstrap.ServerBootstrap;
 import io.netty.channel.Channel;
@@ -20,30 +25,23 @@ import java.net.InetSocketAddress;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Map;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.TimeUnit;
 
-/**
- * Where a rank listens for its peers, and from where it connects to them. One serves all groups of
- * a rank, with one thread for all connections.
- *
- * <p>Two ranks of a group have one connection from the moment that one of them needs it.
- */
-public final class TcpEndpoint implements AutoCloseable {
-  private record Slot(GroupId group, int peer) {}
-
+/** A rank's endpoint on TCP, with one thread that opens and greets on all its connections. */
+public final class TcpEndpoint implements Endpoint {
   /** Of a message to a usual network; on the loopback device it is less. */
   public static final LinkCost COST = new LinkCost(20_000, 0.4);
 
   /** The payload that suits it best. */
   public static final int PIECE_BYTES = 256 * 1024;
 
+  static final String CARRIER = "tcp";
+
   private final JobToken token;
   private final EventLoopGroup eventLoop;
   private final Channel listening;
-  private final Map<Slot, Meeting> meetings = new ConcurrentHashMap<>();
+  private final Meetings<PeerSocket> meetings = new Meetings<>();
   private final Refusals refusals = new Refusals();
 
   private TcpEndpoint(InetAddress address, JobToken token, String threadName) throws IOException {
@@ -71,7 +69,7 @@ public final class TcpEndpoint implements AutoCloseable {
     return new TcpEndpoint(address, token, threadName);
   }
 
-  /** Where peers reach this endpoint. */
+  @Override
   public InetSocketAddress address() {
     return (InetSocketAddress) listening.localAddress();
   }
@@ -95,7 +93,9 @@ public final class TcpEndpoint implements AutoCloseable {
                         .pipeline()
                         .addLast(
                             new ListenerHandshake(
-                                token, hello -> meeting(hello.group(), hello.from()), refusals));
+                                token,
+                                hello -> meetings.with(hello.group(), hello.from()),
+                                refusals));
                   }
                 });
     var bound = bootstrap.bind(address).awaitUninterruptibly();
@@ -106,31 +106,19 @@ public final class TcpEndpoint implements AutoCloseable {
     return bound.channel();
   }
 
-  /**
-   * This rank's links to the others of a group. They are opened when they are used first, by
-   * whoever needs one.
-   *
-   * @param rank this rank's number in the group
-   * @param members every rank's address, in order
-   * @param timeout for a connection to be opened
-   * @return by peer; what stands at this rank's own place is not used
-   */
+  @Override
   public List<Link> links(
       GroupId group, int rank, List<InetSocketAddress> members, Duration timeout) {
     Waiting waiting = new Waiting();
     List<Link> links = new ArrayList<>();
     for (int peer = 0; peer < members.size(); peer++) {
-      Hello hello = new Hello(group, rank, peer);
+      Hello hello = new Hello(CARRIER, group, rank, peer);
       InetSocketAddress address = members.get(peer);
-      Meeting meeting = meeting(group, peer);
+      Meeting<PeerSocket> meeting = meetings.with(group, peer);
       links.add(
           new TcpLink(peer, meeting, opened -> open(hello, address, timeout, opened), waiting));
     }
     return links;
-  }
-
-  private Meeting meeting(GroupId group, int peer) {
-    return meetings.computeIfAbsent(new Slot(group, peer), absent -> new Meeting());
   }
 
   private void open(
@@ -161,11 +149,10 @@ public final class TcpEndpoint implements AutoCloseable {
             });
   }
 
-  /** Stops listening and closes what is still open. */
   @Override
   public void close() {
     listening.close();
-    meetings.values().forEach(meeting -> meeting.met().thenAccept(TcpLink::close));
+    meetings.forEach(TcpLink::close);
     eventLoop.shutdownGracefully(0, 1, TimeUnit.SECONDS);
   }
 }

@@ -4,15 +4,16 @@ import dev.phalanx.collectives.transport.Call;
 import dev.phalanx.collectives.transport.Deadline;
 import dev.phalanx.collectives.transport.Envelope;
 import dev.phalanx.collectives.transport.Frame;
-import dev.phalanx.collectives.transport.FramedMessage;
+import dev.phalanx.collectives.transport.LastWord;
 import dev.phalanx.collectives.transport.Link;
 import dev.phalanx.collectives.transport.Message;
 import dev.phalanx.collectives.transport.PeerLostException;
+import dev.phalanx.collectives.transport.PlacedMessage;
+import dev.phalanx.collectives.transport.handshake.Meeting;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.SelectionKey;
 import java.nio.channels.SocketChannel;
-import java.nio.charset.StandardCharsets;
 import java.util.ArrayDeque;
 import java.util.Deque;
 import java.util.concurrent.CompletableFuture;
@@ -30,7 +31,6 @@ import org.jspecify.annotations.Nullable;
  */
 final class TcpLink implements Link {
   private static final long CONNECTING_SLEEP_NANOS = 200_000;
-  private static final int LONGEST_REASON_BYTES = 8192;
   private static final int MOST_LAST_READS = 256;
 
   /** A header and a payload, of which some may have gone out. */
@@ -45,7 +45,7 @@ final class TcpLink implements Link {
   }
 
   private final int peer;
-  private final Meeting meeting;
+  private final Meeting<PeerSocket> meeting;
   private final Consumer<CompletableFuture<PeerSocket>> opener;
   private final Waiting waiting;
 
@@ -81,7 +81,10 @@ final class TcpLink implements Link {
    * @param opener begins to open a connection; called once at most
    */
   TcpLink(
-      int peer, Meeting meeting, Consumer<CompletableFuture<PeerSocket>> opener, Waiting waiting) {
+      int peer,
+      Meeting<PeerSocket> meeting,
+      Consumer<CompletableFuture<PeerSocket>> opener,
+      Waiting waiting) {
     this.peer = peer;
     this.meeting = meeting;
     this.opener = opener;
@@ -146,13 +149,7 @@ final class TcpLink implements Link {
 
   /** With the lock held: the frame gets its checksum. */
   private Outgoing outgoing(Frame next, ByteBuffer content) {
-    ByteBuffer start = ByteBuffer.allocate(Frame.HEADER_BYTES);
-    next.write(start);
-    sentChecksum.reset();
-    sentChecksum.update(start.flip());
-    sentChecksum.update(content.duplicate());
-    start.putInt(Frame.CHECKSUM_PLACE, (int) sentChecksum.getValue()).rewind();
-    return new Outgoing(start, content);
+    return new Outgoing(next.sealed(content, sentChecksum), content);
   }
 
   @Override
@@ -220,9 +217,9 @@ final class TcpLink implements Link {
         }
         ByteBuffer content = complete(next);
         if (next.kind() == Frame.DATA) {
-          return new Received(next, content, into != null && content != own);
+          return new PlacedMessage(next, content, into != null && content != own);
         }
-        endBy(next, content);
+        end(new LastWord(next, content).reason());
         next = null;
       }
     } catch (IOException e) {
@@ -290,8 +287,7 @@ final class TcpLink implements Link {
 
   private Frame begin() {
     Frame read = Frame.read(header.flip());
-    checksum.reset();
-    checksum.update(header.putInt(Frame.CHECKSUM_PLACE, 0).rewind());
+    Frame.beginChecksum(header, checksum);
     header.clear();
     frame = read;
     return read;
@@ -346,24 +342,8 @@ final class TcpLink implements Link {
     }
     frame = null;
     payload = null;
-    if ((int) checksum.getValue() != read.checksum()) {
-      throw new IllegalArgumentException(
-          "a damaged frame of "
-              + read.call().title()
-              + ": its CRC-32C is "
-              + Integer.toHexString((int) checksum.getValue())
-              + " instead of "
-              + Integer.toHexString(read.checksum()));
-    }
+    read.requireIntact((int) checksum.getValue());
     return content.flip().position(payloadStart);
-  }
-
-  private void endBy(Frame control, ByteBuffer content) {
-    if (control.kind() == Frame.ABORT) {
-      end("cannot go on: " + StandardCharsets.UTF_8.decode(content));
-    } else {
-      end(LEFT);
-    }
   }
 
   private void read(SocketChannel socket, ByteBuffer target) throws IOException {
@@ -389,31 +369,6 @@ final class TcpLink implements Link {
     end(
         "is gone: its connection closed without a farewell, so its process has ended or was"
             + " killed");
-  }
-
-  private static final class Received extends FramedMessage {
-    private final ByteBuffer content;
-    private final boolean isInPlace;
-
-    Received(Frame frame, ByteBuffer content, boolean isInPlace) {
-      super(frame);
-      this.content = content;
-      this.isInPlace = isInPlace;
-    }
-
-    @Override
-    public boolean isInPlace() {
-      return isInPlace;
-    }
-
-    @Override
-    public ByteBuffer payload() {
-      return content;
-    }
-
-    /** Its memory is the taker's, or is used again for the next one. */
-    @Override
-    public void close() {}
   }
 
   // ------------------------------------------------------------------------------ waiting, ending
@@ -456,15 +411,12 @@ final class TcpLink implements Link {
 
   @Override
   public void abort(String reason) {
-    byte[] text = reason.getBytes(StandardCharsets.UTF_8);
-    ByteBuffer content =
-        ByteBuffer.wrap(text, 0, Math.min(text.length, LONGEST_REASON_BYTES)).slice();
-    meeting.end("cannot go on: " + reason);
-    say(Frame.control(Frame.ABORT, content.remaining()), content);
+    meeting.end(LastWord.cannotGoOn(reason));
+    say(LastWord.abort(reason));
   }
 
   /** A last word, instead of what has not begun to go out. */
-  private void say(Frame word, ByteBuffer content) {
+  private void say(LastWord word) {
     synchronized (out) { // any thread
       if (hasSaidLast) {
         return;
@@ -477,7 +429,7 @@ final class TcpLink implements Link {
         out.clear();
         hasUnsent = false;
         if (lateWord == null) { // the peer may be on its way
-          lateWord = outgoing(word, content);
+          lateWord = outgoing(word.frame(), word.payload());
           meeting.met().thenAccept(this::sayLate);
         }
         return;
@@ -488,7 +440,7 @@ final class TcpLink implements Link {
         ByteBuffer rest = ByteBuffer.allocate(begun.payload().remaining());
         out.add(new Outgoing(begun.header(), rest.put(begun.payload()).flip()));
       }
-      enqueue(word, content);
+      enqueue(word.frame(), word.payload());
       writeSome();
     }
   }
@@ -511,7 +463,7 @@ final class TcpLink implements Link {
   @Override
   public void leave(Deadline deadline) {
     meeting.end(LEFT);
-    say(Frame.control(Frame.FAREWELL, 0), ByteBuffer.allocate(0));
+    say(LastWord.farewell());
     while (hasUnsent && broken == null && end.get() == null && !deadline.hasPassed()) {
       if (!advance()) {
         LockSupport.parkNanos(this, CONNECTING_SLEEP_NANOS);

@@ -14,8 +14,11 @@ import dev.phalanx.collectives.transport.Operation;
 import dev.phalanx.collectives.transport.PeerLostException;
 import dev.phalanx.collectives.transport.Topology;
 import dev.phalanx.collectives.transport.Transport;
+import dev.phalanx.collectives.transport.handshake.Hello;
+import dev.phalanx.collectives.transport.handshake.ListeningSide;
+import dev.phalanx.collectives.transport.handshake.Meeting;
+import dev.phalanx.collectives.transport.handshake.Refusals;
 import dev.phalanx.tensor.DType;
-import io.netty.buffer.ByteBuf;
 import io.netty.buffer.Unpooled;
 import io.netty.channel.embedded.EmbeddedChannel;
 import java.io.DataInputStream;
@@ -152,9 +155,7 @@ final class FuzzTest {
     for (int round = 0; round < 20; round++) {
       byte[] bytes = new byte[Hello.HELLO_BYTES];
       random.nextBytes(bytes);
-      ByteBuf magic = Unpooled.buffer();
-      Hello.writeMagic(magic);
-      magic.readBytes(bytes, 0, Hello.MAGIC_BYTES);
+      Hello.writeMagic(ByteBuffer.wrap(bytes));
       requireRefused(bytes);
     }
   }
@@ -166,13 +167,11 @@ final class FuzzTest {
   }
 
   private byte[] hello(Hello hello, byte[] challenge) {
-    ByteBuf message = Unpooled.buffer();
+    ByteBuffer message = ByteBuffer.allocate(Hello.HELLO_BYTES);
     Hello.writeMagic(message);
     hello.write(message);
-    message.writeBytes(Hello.newChallenge()).writeBytes(hello.connectorProof(token, challenge));
-    byte[] bytes = new byte[message.readableBytes()];
-    message.readBytes(bytes);
-    return bytes;
+    message.put(Hello.newChallenge()).put(hello.connectorProof(token, challenge));
+    return message.array();
   }
 
   /** A connection of a rank of the job, whose frames the test makes. */
@@ -187,7 +186,7 @@ final class FuzzTest {
 
   @Test
   void aProofThatWasHeardBeforeIsRefused() throws Exception {
-    Hello hello = new Hello(new GroupId(77, 0), 1, 0);
+    Hello hello = new Hello(TcpEndpoint.CARRIER, new GroupId(77, 0), 1, 0);
     byte[] heard;
     try (Socket socket = connect()) {
       heard = hello(hello, greeting(socket));
@@ -201,19 +200,17 @@ final class FuzzTest {
 
   @Test
   void aProofForAnotherRankOrGroupIsRefused() throws Exception {
-    Hello hello = new Hello(new GroupId(78, 0), 1, 0);
+    Hello hello = new Hello(TcpEndpoint.CARRIER, new GroupId(78, 0), 1, 0);
     for (Hello pretended :
         List.of(
-            new Hello(new GroupId(78, 1), 1, 0),
-            new Hello(new GroupId(79, 0), 1, 0),
-            new Hello(new GroupId(78, 0), 2, 0),
-            new Hello(new GroupId(78, 0), 1, 3))) {
+            new Hello(TcpEndpoint.CARRIER, new GroupId(78, 1), 1, 0),
+            new Hello(TcpEndpoint.CARRIER, new GroupId(79, 0), 1, 0),
+            new Hello(TcpEndpoint.CARRIER, new GroupId(78, 0), 2, 0),
+            new Hello(TcpEndpoint.CARRIER, new GroupId(78, 0), 1, 3))) {
       long before = first.refusedConnections();
       try (Socket socket = connect()) {
         byte[] bytes = hello(hello, greeting(socket));
-        ByteBuf names = Unpooled.buffer();
-        pretended.write(names);
-        names.readBytes(bytes, Hello.MAGIC_BYTES, names.readableBytes());
+        pretended.write(ByteBuffer.wrap(bytes).position(Hello.MAGIC_BYTES));
         socket.getOutputStream().write(bytes);
         requireClosed(socket);
       }
@@ -225,7 +222,7 @@ final class FuzzTest {
   @Test
   void framesOfAnotherGenerationOrGroupReachNobody() throws Exception {
     for (GroupId group : List.of(new GroupId(0, 1), new GroupId(1, 0))) {
-      try (Socket socket = connected(new Hello(group, 1, 0))) {
+      try (Socket socket = connected(new Hello(TcpEndpoint.CARRIER, group, 1, 0))) {
         socket.getOutputStream().write(frame(CALL, 24));
         assertThat(one.receive(1, null, Deadline.after(Duration.ofMillis(20)))).isNull();
       }
@@ -233,17 +230,17 @@ final class FuzzTest {
   }
 
   private static byte[] frame(Call call, int payloadBytes) {
-    ByteBuffer frame = ByteBuffer.allocate(Frame.HEADER_BYTES + payloadBytes);
-    new Frame(Frame.DATA, payloadBytes, 0, 0, call).write(frame);
-    CRC32C checksum = new CRC32C();
-    checksum.update(frame.array());
-    frame.putInt(Frame.CHECKSUM_PLACE, (int) checksum.getValue());
-    return frame.array();
+    ByteBuffer payload = ByteBuffer.allocate(payloadBytes);
+    Frame frame = new Frame(Frame.DATA, payloadBytes, 0, 0, call);
+    return ByteBuffer.allocate(Frame.HEADER_BYTES + payloadBytes)
+        .put(frame.sealed(payload, new CRC32C()))
+        .put(payload)
+        .array();
   }
 
   /** What a rank receives of a peer that sends these bytes and ends. */
   private void receiveAll(GroupId group, byte[] bytes) throws Exception {
-    try (Socket socket = connected(new Hello(group, 1, 0));
+    try (Socket socket = connected(new Hello(TcpEndpoint.CARRIER, group, 1, 0));
         Transport fuzzed = transport(first, group, 0)) {
       socket.getOutputStream().write(bytes);
       socket.shutdownOutput();
@@ -298,7 +295,7 @@ final class FuzzTest {
         new EmbeddedChannel(new ListenerHandshake(token, hello -> new Meeting(), refusals));
     channel.freezeTime();
     channel.writeInbound(Unpooled.wrappedBuffer(new byte[Hello.MAGIC_BYTES - 1]));
-    channel.advanceTimeBy(ListenerHandshake.PATIENCE.toMillis() - 1000, TimeUnit.MILLISECONDS);
+    channel.advanceTimeBy(ListeningSide.PATIENCE.toMillis() - 1000, TimeUnit.MILLISECONDS);
     channel.runScheduledPendingTasks();
     assertThat(channel.isOpen()).isTrue();
     channel.advanceTimeBy(2000, TimeUnit.MILLISECONDS);

@@ -1,4 +1,4 @@
-package dev.phalanx.collectives.transport.tcp;
+package dev.phalanx.collectives.transport.handshake;
 
 import java.util.concurrent.CompletableFuture;
 import java.util.function.Consumer;
@@ -7,11 +7,14 @@ import org.jspecify.annotations.Nullable;
 /**
  * How two ranks of a group come to one connection, whoever of them needs it first. Where both open
  * one at the same time, that of the later rank stays. Any thread.
+ *
+ * @param <C> a connection
  */
-final class Meeting {
+public final class Meeting<C> {
   /** What the listening side tells one that has come. */
-  record Answer(Kind kind, String reason) {
-    enum Kind {
+  public record Answer(Kind kind, String reason) {
+    /** In the order of their numbers on the wire. */
+    public enum Kind {
       WELCOME,
       /** The other side's own connection is on its way. */
       CROSSED,
@@ -23,18 +26,18 @@ final class Meeting {
     static final Answer CROSSED = new Answer(Kind.CROSSED, "");
   }
 
-  private final CompletableFuture<PeerSocket> met = new CompletableFuture<>();
+  private final CompletableFuture<C> met = new CompletableFuture<>();
   private boolean isOpening; // guarded by this, as all below
   private boolean isPromised;
   private @Nullable String over;
 
   /** The connection, as soon as there is one. */
-  CompletableFuture<PeerSocket> met() {
+  public CompletableFuture<C> met() {
     return met;
   }
 
   /** This rank needs the connection; {@code open} is called where it must open one itself. */
-  CompletableFuture<PeerSocket> want(Consumer<CompletableFuture<PeerSocket>> open) {
+  public CompletableFuture<C> want(Consumer<CompletableFuture<C>> open) {
     boolean mustOpen;
     synchronized (this) { // the event loop takes arrivals
       mustOpen = !isOpening && !isPromised;
@@ -47,7 +50,7 @@ final class Meeting {
   }
 
   /** The peer has come with a connection of its own. */
-  synchronized Answer arrive(boolean isFromLaterRank) {
+  public synchronized Answer arrive(boolean isFromLaterRank) {
     if (over != null) {
       return new Answer(Answer.Kind.OVER, over);
     }
@@ -59,7 +62,7 @@ final class Meeting {
   }
 
   /** From now on whoever comes hears this reason. */
-  synchronized void end(String reason) {
+  public synchronized void end(String reason) {
     if (over == null) {
       over = reason;
     }

@@ -1,7 +1,8 @@
-package dev.phalanx.collectives.transport.tcp;
+package dev.phalanx.collectives.transport.handshake;
 
 import java.net.SocketAddress;
 import java.util.concurrent.atomic.AtomicLong;
+import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -9,7 +10,7 @@ import org.slf4j.LoggerFactory;
  * Connections to an endpoint that were closed because whoever opened them is not one of the job's
  * ranks. All are counted; the log tells of the first one only, for whoever scans ports comes often.
  */
-final class Refusals {
+public final class Refusals {
   private static final Logger LOGGER = LoggerFactory.getLogger(Refusals.class);
 
   private final AtomicLong count = new AtomicLong();
@@ -17,7 +18,7 @@ final class Refusals {
   /**
    * @param reason a clause that goes on after the address
    */
-  void add(SocketAddress from, String reason) {
+  public void add(@Nullable SocketAddress from, String reason) {
     if (count.getAndIncrement() == 0) {
       LOGGER.warn("Refused a connection: {} {}. Further ones are only counted.", from, reason);
     } else {
@@ -25,7 +26,7 @@ final class Refusals {
     }
   }
 
-  long count() {
+  public long count() {
     return count.get();
   }
 }

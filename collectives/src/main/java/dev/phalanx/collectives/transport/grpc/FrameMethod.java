@@ -1,0 +1,56 @@
+package dev.phalanx.collectives.transport.grpc;
+
+import io.grpc.Detachable;
+import io.grpc.MethodDescriptor;
+import io.grpc.MethodDescriptor.Marshaller;
+import io.grpc.MethodDescriptor.MethodType;
+import java.io.ByteArrayInputStream;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.UncheckedIOException;
+import java.nio.ByteBuffer;
+
+/** The one call that ranks make on each other: messages are bytes that gRPC does not look into. */
+final class FrameMethod {
+  static final String SERVICE = "phalanx.collectives.Frames";
+
+  /** Hands messages on as they are; whoever gets one closes it. */
+  private static final Marshaller<InputStream> AS_IT_IS =
+      new Marshaller<>() {
+        @Override
+        public InputStream stream(InputStream message) {
+          return message;
+        }
+
+        @Override
+        public InputStream parse(InputStream message) {
+          // gRPC closes its own stream when this returns; the bytes live on in the detached one.
+          return message instanceof Detachable detachable ? detachable.detach() : message;
+        }
+      };
+
+  static final MethodDescriptor<InputStream, InputStream> EXCHANGE =
+      MethodDescriptor.<InputStream, InputStream>newBuilder()
+          .setType(MethodType.BIDI_STREAMING)
+          .setFullMethodName(MethodDescriptor.generateFullMethodName(SERVICE, "Exchange"))
+          .setRequestMarshaller(AS_IT_IS)
+          .setResponseMarshaller(AS_IT_IS)
+          .build();
+
+  private FrameMethod() {}
+
+  /** A small message. */
+  static InputStream message(ByteBuffer content) {
+    return new ByteArrayInputStream(
+        content.array(), content.arrayOffset() + content.position(), content.remaining());
+  }
+
+  /** The content of a small message, which is closed. */
+  static ByteBuffer content(InputStream message) {
+    try (message) {
+      return ByteBuffer.wrap(message.readAllBytes());
+    } catch (IOException e) {
+      throw new UncheckedIOException("A message in memory is always readable", e);
+    }
+  }
+}

@@ -1,0 +1,104 @@
+package dev.phalanx.collectives.transport.handshake;
+
+import dev.phalanx.collectives.rendezvous.JobToken;
+import dev.phalanx.collectives.transport.GroupId;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
+import java.security.SecureRandom;
+import java.util.Arrays;
+
+/**
+ * The messages that open a connection. Each side proves that it holds the job's token by an HMAC
+ * over the other's challenge; nothing else is read from a peer before that.
+ *
+ * <pre>
+ *   listening rank                      connecting rank
+ *        | -- magic, challenge ----------------> |
+ *        | <- magic, who, challenge, proof ----- |
+ *        | -- proof, answer -------------------> |
+ * </pre>
+ *
+ * @param carrier {@code tcp} or {@code grpc}: a proof for one is none for the other
+ * @param from the connecting rank
+ * @param to the listening rank
+ */
+public record Hello(String carrier, GroupId group, int from, int to) {
+  public static final int CHALLENGE_BYTES = 32;
+  public static final int PROOF_BYTES = 32;
+  public static final int MAGIC_BYTES = 8;
+
+  /** Of the message that names the connecting rank, without its proof. */
+  public static final int WHO_BYTES = 20;
+
+  public static final int GREETING_BYTES = MAGIC_BYTES + CHALLENGE_BYTES;
+  public static final int HELLO_BYTES = MAGIC_BYTES + WHO_BYTES + CHALLENGE_BYTES + PROOF_BYTES;
+
+  /** A proof, the kind of the answer and the length of the reason that follows. */
+  public static final int ANSWER_BYTES = PROOF_BYTES + 1 + 2;
+
+  private static final byte[] MAGIC = "PHLX".getBytes(StandardCharsets.US_ASCII);
+  private static final short VERSION = 1;
+
+  public static byte[] newChallenge() {
+    byte[] challenge = new byte[CHALLENGE_BYTES];
+    new SecureRandom().nextBytes(challenge);
+    return challenge;
+  }
+
+  /** Magic, version and the sender's order of bytes. */
+  public static void writeMagic(ByteBuffer out) {
+    out.put(MAGIC).putShort(VERSION);
+    out.put((byte) (ByteOrder.nativeOrder() == ByteOrder.LITTLE_ENDIAN ? 'L' : 'B')).put((byte) 0);
+  }
+
+  /**
+   * @throws IllegalArgumentException where the peer speaks otherwise; the message says how
+   */
+  static void readMagic(ByteBuffer in) {
+    byte[] magic = new byte[MAGIC.length];
+    in.get(magic);
+    int version = Short.toUnsignedInt(in.getShort());
+    byte order = in.get();
+    in.get();
+    if (!Arrays.equals(magic, MAGIC)) {
+      throw new IllegalArgumentException("does not speak Phalanx's protocol");
+    }
+    if (version != VERSION) {
+      throw new IllegalArgumentException(
+          "speaks protocol version " + version + " and this rank " + VERSION);
+    }
+    if ((order == 'L') != (ByteOrder.nativeOrder() == ByteOrder.LITTLE_ENDIAN)) {
+      throw new IllegalArgumentException("has another order of bytes");
+    }
+  }
+
+  public void write(ByteBuffer out) {
+    out.putLong(group.number()).putInt(group.generation()).putInt(from).putInt(to);
+  }
+
+  static Hello read(String carrier, ByteBuffer in) {
+    GroupId group = new GroupId(in.getLong(), in.getInt());
+    return new Hello(carrier, group, in.getInt(), in.getInt());
+  }
+
+  public byte[] connectorProof(JobToken token, byte[] challenge) {
+    return token.prove(challenge, purpose("connect"));
+  }
+
+  boolean isConnector(JobToken token, byte[] challenge, byte[] proof) {
+    return token.verify(challenge, purpose("connect"), proof);
+  }
+
+  public byte[] listenerProof(JobToken token, byte[] challenge) {
+    return token.prove(challenge, purpose("listen"));
+  }
+
+  boolean isListener(JobToken token, byte[] challenge, byte[] proof) {
+    return token.verify(challenge, purpose("listen"), proof);
+  }
+
+  private String purpose(String side) {
+    return carrier + " " + side + " " + group + " from " + from + " to " + to;
+  }
+}
