@@ -21,6 +21,7 @@ final class BenchCommandTest {
   @CsvSource({
     "--transport=shm, 2, float32, shm",
     "--transport=tcp, 3, bfloat16, tcp",
+    "--transport=grpc, 3, float32, grpc",
     "--transport=auto, 3, int64, shm",
     "--transport=auto, 2, float16, shm",
     "--transport=auto, 2, uint8, shm",

@@ -1,0 +1,4 @@
+@NullMarked
+package dev.phalanx.collectives.transport.grpc;
+
+import org.jspecify.annotations.NullMarked;
