@@ -12,6 +12,7 @@ import io.grpc.Metadata;
 import io.grpc.Server;
 import io.grpc.ServerCall;
 import io.grpc.ServerServiceDefinition;
+import io.grpc.Status;
 import io.grpc.netty.NettyServerBuilder;
 import java.io.InputStream;
 import java.net.InetAddress;
@@ -48,15 +49,23 @@ final class FakePeer implements AutoCloseable {
     ListeningSide side = new ListeningSide(token, GrpcEndpoint.CARRIER);
     call.sendHeaders(new Metadata());
     call.sendMessage(FrameMethod.message(side.greeting()));
-    call.request(1);
+    call.request(Integer.MAX_VALUE);
     return new ServerCall.Listener<>() {
       @Override
       public void onMessage(InputStream message) {
+        if (open.isDone()) {
+          return; // what the rank says is not looked at
+        }
         Hello hello = side.hello(FrameMethod.content(message));
         Meeting.Answer welcome =
             new Meetings<InputStream>().with(hello.group(), hello.from()).arrive(true);
         call.sendMessage(FrameMethod.message(side.answer(hello, welcome)));
         open.complete(call);
+      }
+
+      @Override
+      public void onHalfClose() {
+        call.close(Status.OK, new Metadata());
       }
     };
   }
