@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Collectives between processes of this host, over shared memory and TCP: ours, gloo's and, where it is there, Open MPI's, in turn.
+# Collectives between processes of this host, over shared memory, TCP and gRPC: ours, gloo's and, where it is there, Open MPI's, in turn.
 #   bench/collectives.sh PYTHON [ROUNDS] [OPERATIONS]
 # PYTHON has torch and numpy. Open MPI needs mpirun (Debian: openmpi-bin), and mpi4py and numpy in PYTHON or in another Python
 # that MPI_PYTHON names. One JSON line a measurement goes to bench/results/collectives.jsonl (an earlier file is kept as .old),
@@ -45,6 +45,7 @@ for ((round = 1; round <= ROUNDS; round++)); do
   for ranks in 2 4; do
     ours shm "$ranks"
     ours tcp "$ranks"
+    ours grpc "$ranks"
     gloo "$ranks"
     if $has_mpi; then
       mpi shm "$ranks"
@@ -61,8 +62,8 @@ for line in open(sys.argv[1]):
     cells.setdefault((row["op"], row["ranks"], row["bytes"]), {}).setdefault(row["transport"], []).append(row["median_us"])
 median = lambda values: sorted(values)[len(values) // 2]
 text = lambda micros: f"{micros / 1e3:.1f} ms" if micros >= 1e4 else f"{micros:.0f} µs" if micros >= 100 else f"{micros:.1f} µs"
-names = {"shm": "shared memory", "tcp": "TCP", "gloo": "gloo", "mpi-shm": "Open MPI shared memory", "mpi-tcp": "Open MPI TCP"}
-ratios = [("gloo", "shm"), ("gloo", "tcp"), ("mpi-shm", "shm"), ("mpi-tcp", "tcp")]
+names = {"shm": "shared memory", "tcp": "TCP", "grpc": "gRPC", "gloo": "gloo", "mpi-shm": "Open MPI shared memory", "mpi-tcp": "Open MPI TCP"}
+ratios = [("tcp", "grpc"), ("gloo", "shm"), ("gloo", "tcp"), ("mpi-shm", "shm"), ("mpi-tcp", "tcp")]
 measured = {transport for cell in cells.values() for transport in cell}
 names = {transport: name for transport, name in names.items() if transport in measured}
 ratios = [(peer, ours) for peer, ours in ratios if peer in measured]
