@@ -1,15 +1,15 @@
 package dev.phalanx.collectives;
 
-import dev.phalanx.collectives.rendezvous.JobToken;
 import dev.phalanx.collectives.rendezvous.Members;
 import dev.phalanx.collectives.rendezvous.Membership;
 import dev.phalanx.collectives.rendezvous.RankAddress;
 import dev.phalanx.collectives.rendezvous.RendezvousClient;
+import dev.phalanx.collectives.security.Credentials;
+import dev.phalanx.collectives.security.Encryption;
 import dev.phalanx.collectives.transport.Deadline;
 import dev.phalanx.collectives.transport.Endpoint;
 import dev.phalanx.collectives.transport.GroupId;
 import dev.phalanx.collectives.transport.Link;
-import dev.phalanx.collectives.transport.LinkCost;
 import dev.phalanx.collectives.transport.SharedMemory;
 import dev.phalanx.collectives.transport.Topology;
 import dev.phalanx.collectives.transport.Transport;
@@ -31,7 +31,7 @@ import org.slf4j.LoggerFactory;
 
 /**
  * A job whose ranks are processes, seen from one of them. They meet at a {@code RendezvousServer},
- * then talk over shared memory within a host and over TCP between hosts, or as the plan says.
+ * then talk over shared memory within a host and over TCP between hosts, or as they are told.
  */
 public final class ConnectedGroups implements ProcessGroups {
   private static final Logger LOGGER = LoggerFactory.getLogger(ConnectedGroups.class);
@@ -43,6 +43,7 @@ public final class ConnectedGroups implements ProcessGroups {
    * @param fingerprint of what all ranks must have in common, the plan above all
    * @param rendezvous where the job's server listens
    * @param address where this rank accepts connections; the loopback address on one host
+   * @param credentials where they are encrypted, ranks of different hosts talk over gRPC
    */
   public record Joining(
       int rank,
@@ -50,8 +51,18 @@ public final class ConnectedGroups implements ProcessGroups {
       String fingerprint,
       InetSocketAddress rendezvous,
       InetAddress address,
-      JobToken token,
-      TransportKind transport) {}
+      Credentials credentials,
+      TransportKind transport) {
+    /**
+     * @throws IllegalArgumentException where TCP is to be encrypted
+     */
+    public Joining {
+      if (transport == TransportKind.TCP && credentials.encryption() != Encryption.NONE) {
+        throw new IllegalArgumentException(
+            "Connections over TCP are not encrypted; encrypted ones are gRPC's");
+      }
+    }
+  }
 
   private record Member(GroupMembers group, Transport transport) {}
 
@@ -93,7 +104,7 @@ public final class ConnectedGroups implements ProcessGroups {
                   joining.fingerprint(),
                   endpoint.address(),
                   sharedMemory(joining)),
-              joining.token(),
+              joining.credentials(),
               options.timeout());
       LOGGER.info(
           "rank {}/{}: all have come after {} ms",
@@ -109,9 +120,11 @@ public final class ConnectedGroups implements ProcessGroups {
 
   private static Endpoint listen(Joining joining) throws IOException {
     String thread = "rank-" + joining.rank() + "-";
-    return joining.transport() == TransportKind.GRPC
-        ? GrpcEndpoint.listen(joining.address(), joining.token(), thread + "grpc")
-        : TcpEndpoint.listen(joining.address(), joining.token(), thread + "tcp");
+    Credentials credentials = joining.credentials();
+    if (joining.transport() == TransportKind.GRPC || credentials.encryption() != Encryption.NONE) {
+      return GrpcEndpoint.listen(joining.address(), credentials, thread + "grpc");
+    }
+    return TcpEndpoint.listen(joining.address(), credentials.token(), thread + "tcp");
   }
 
   /** What tells ranks that can share memory with this one from others. */
@@ -122,8 +135,8 @@ public final class ConnectedGroups implements ProcessGroups {
     Optional<String> host = SharedMemoryEndpoint.hostIdentity();
     if (host.isPresent() && !SharedMemoryEndpoint.hasRoomFor(joining.worldSize())) {
       LOGGER.warn(
-          "rank {}: there is too little shared memory for {} ranks, so it talks over TCP. Give the"
-              + " host or container more of it.",
+          "rank {}: there is too little shared memory for {} ranks, so it talks over a network."
+              + " Give the host or container more of it.",
           joining.rank(),
           joining.worldSize());
       return Optional.empty();
@@ -196,7 +209,10 @@ public final class ConnectedGroups implements ProcessGroups {
     if (neighbours.size() > 1) {
       try (SharedMemoryEndpoint memory =
           SharedMemoryEndpoint.create(
-              joining.token(), id, neighbours.indexOf(group.ownIndex()), neighbours.size())) {
+              joining.credentials().token(),
+              id,
+              neighbours.indexOf(group.ownIndex()),
+              neighbours.size())) {
         List<Link> near =
             memory.connect(
                 Deadline.after(options.timeout()),
@@ -228,7 +244,10 @@ public final class ConnectedGroups implements ProcessGroups {
     return one.sharedMemory().isPresent() && one.sharedMemory().equals(other.sharedMemory());
   }
 
-  /** Ranks that share memory, or have one address, are on one host. */
+  /**
+   * Ranks that share memory, or have one address, are on one host, whose number is that of its
+   * first rank.
+   */
   private static List<Integer> hosts(List<RankAddress> all) {
     List<Integer> hosts = new ArrayList<>();
     for (RankAddress rank : all) {
@@ -247,34 +266,31 @@ public final class ConnectedGroups implements ProcessGroups {
   }
 
   private Topology topology(List<RankAddress> all, List<Integer> hosts) {
-    boolean allShareWithinHosts = true;
     boolean isOneHost = hosts.stream().distinct().count() == 1;
-    int most = 1;
+    boolean shareWithinHosts =
+        IntStream.range(0, all.size())
+            .allMatch(rank -> canShareMemory(all.get(rank), all.get(hosts.get(rank))));
     int mostSharing = 1;
     for (RankAddress rank : all) {
       int sharing = (int) all.stream().filter(other -> canShareMemory(rank, other)).count();
       mostSharing = Math.max(mostSharing, sharing);
     }
-    for (int host : hosts) {
-      List<RankAddress> local =
-          IntStream.range(0, all.size())
-              .filter(rank -> hosts.get(rank) == host)
-              .mapToObj(all::get)
-              .toList();
-      allShareWithinHosts &= local.stream().allMatch(rank -> canShareMemory(rank, local.get(0)));
-      most = Math.max(most, local.size());
+    String name = endpoint.name();
+    if (shareWithinHosts && isOneHost) {
+      name = "shm";
+    } else if (shareWithinHosts && mostSharing > 1) {
+      name = "shm+" + endpoint.name();
     }
-    boolean isGrpc = joining.transport() == TransportKind.GRPC;
-    LinkCost between = isGrpc ? GrpcEndpoint.COST : TcpEndpoint.COST;
-    String far = isGrpc ? "grpc" : "tcp";
-    int farPiece = isGrpc ? GrpcEndpoint.PIECE_BYTES : TcpEndpoint.PIECE_BYTES;
-    LinkCost within = allShareWithinHosts ? SharedMemoryEndpoint.COST : between;
-    String name = !allShareWithinHosts ? far : isOneHost ? "shm" : "shm+" + far;
     int piece =
         mostSharing > 1
-            ? Math.min(farPiece, SharedMemoryEndpoint.pieceBytes(mostSharing))
-            : farPiece;
-    return new Topology(isOneHost || most > 1 ? name : far, hosts, within, between, piece);
+            ? Math.min(endpoint.pieceBytes(), SharedMemoryEndpoint.pieceBytes(mostSharing))
+            : endpoint.pieceBytes();
+    return new Topology(
+        name,
+        hosts,
+        shareWithinHosts ? SharedMemoryEndpoint.COST : endpoint.cost(),
+        endpoint.cost(),
+        piece);
   }
 
   @Override

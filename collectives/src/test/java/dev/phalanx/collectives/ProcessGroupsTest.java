@@ -4,8 +4,10 @@ import static java.util.concurrent.TimeUnit.SECONDS;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import dev.phalanx.collectives.rendezvous.JobToken;
 import dev.phalanx.collectives.rendezvous.RendezvousServer;
+import dev.phalanx.collectives.security.Credentials;
+import dev.phalanx.collectives.security.Encryption;
+import dev.phalanx.collectives.security.JobToken;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Tensor;
 import java.net.InetAddress;
@@ -32,7 +34,8 @@ final class ProcessGroupsTest {
   enum Kind {
     THREADS,
     SHARED_MEMORY,
-    TCP
+    TCP,
+    GRPC_WITH_TLS
   }
 
   private interface RankBody<T> {
@@ -55,9 +58,17 @@ final class ProcessGroupsTest {
         return;
       }
       InetAddress loopback = InetAddress.getLoopbackAddress();
-      JobToken token = JobToken.random();
+      Credentials credentials =
+          Credentials.of(
+              JobToken.random(), kind == Kind.GRPC_WITH_TLS ? Encryption.TLS : Encryption.NONE);
+      TransportKind transport =
+          switch (kind) {
+            case GRPC_WITH_TLS -> TransportKind.GRPC;
+            case TCP -> TransportKind.TCP;
+            case SHARED_MEMORY, THREADS -> TransportKind.SHM;
+          };
       RendezvousServer server =
-          RendezvousServer.start(new InetSocketAddress(loopback, 0), size, token, LONG);
+          RendezvousServer.start(new InetSocketAddress(loopback, 0), size, credentials, LONG);
       servers.add(server);
       List<Future<ProcessGroups>> joining = new ArrayList<>();
       for (int rank = 0; rank < size; rank++) {
@@ -68,8 +79,8 @@ final class ProcessGroupsTest {
                 "plan",
                 new InetSocketAddress(loopback, server.port()),
                 loopback,
-                token,
-                kind == Kind.TCP ? TransportKind.TCP : TransportKind.SHM);
+                credentials,
+                transport);
         joining.add(threads.submit(() -> ConnectedGroups.join(self, options)));
       }
       for (Future<ProcessGroups> one : joining) {

@@ -5,7 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.phalanx.collectives.fault.Direction;
 import dev.phalanx.collectives.fault.FaultProxy;
-import dev.phalanx.collectives.rendezvous.JobToken;
+import dev.phalanx.collectives.security.JobToken;
 import dev.phalanx.collectives.status.LocalStatusBoard;
 import dev.phalanx.collectives.status.RankStatus;
 import dev.phalanx.collectives.status.StatusBoard;

@@ -2,7 +2,9 @@ package dev.phalanx.collectives;
 
 import static java.util.concurrent.TimeUnit.SECONDS;
 
-import dev.phalanx.collectives.rendezvous.JobToken;
+import dev.phalanx.collectives.security.Credentials;
+import dev.phalanx.collectives.security.Encryption;
+import dev.phalanx.collectives.security.JobToken;
 import dev.phalanx.collectives.status.LocalStatusBoard;
 import dev.phalanx.collectives.transport.Deadline;
 import dev.phalanx.collectives.transport.Endpoint;
@@ -34,6 +36,7 @@ final class TestGroup implements AutoCloseable {
     SHARED_MEMORY,
     TCP,
     GRPC,
+    GRPC_WITH_TLS,
     MIXED
   }
 
@@ -72,10 +75,8 @@ final class TestGroup implements AutoCloseable {
           connected(
               Topology.ofOneHost("tcp", size, TcpEndpoint.COST, TcpEndpoint.PIECE_BYTES),
               links(TestGroup::endpoint, size, timeout));
-      case GRPC ->
-          connected(
-              Topology.ofOneHost("grpc", size, GrpcEndpoint.COST, GrpcEndpoint.PIECE_BYTES),
-              links(TestGroup::grpc, size, timeout));
+      case GRPC -> grpc(Encryption.NONE, size, timeout);
+      case GRPC_WITH_TLS -> grpc(Encryption.TLS, size, timeout);
       case MIXED -> mixed(size, timeout);
     };
   }
@@ -177,8 +178,18 @@ final class TestGroup implements AutoCloseable {
     return TcpEndpoint.listen(InetAddress.getLoopbackAddress(), token, "test-tcp-" + rank);
   }
 
-  private static Endpoint grpc(JobToken token, int rank) throws IOException {
-    return GrpcEndpoint.listen(InetAddress.getLoopbackAddress(), token, "test-grpc-" + rank);
+  private List<Transport> grpc(Encryption encryption, int size, Duration timeout)
+      throws IOException {
+    return connected(
+        Topology.ofOneHost("grpc", size, GrpcEndpoint.COST, GrpcEndpoint.PIECE_BYTES),
+        links(
+            (token, rank) ->
+                GrpcEndpoint.listen(
+                    InetAddress.getLoopbackAddress(),
+                    Credentials.of(token, encryption),
+                    "test-grpc-" + rank),
+            size,
+            timeout));
   }
 
   /** The longest payload of a message. */

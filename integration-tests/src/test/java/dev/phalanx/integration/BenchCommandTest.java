@@ -22,30 +22,19 @@ final class BenchCommandTest {
     "--transport=shm, 2, float32, shm",
     "--transport=tcp, 3, bfloat16, tcp",
     "--transport=grpc, 3, float32, grpc",
+    "--transport=grpc --tls=auto, 2, float32, grpc",
+    "--tls=auto, 2, int32, shm",
     "--transport=auto, 3, int64, shm",
     "--transport=auto, 2, float16, shm",
     "--transport=auto, 2, uint8, shm",
     "--in-process, 4, float64, inprocess"
   })
-  void everyOperationIsTimedAndRight(String option, int ranks, String dtype, String transport)
+  void everyOperationIsTimedAndRight(String options, int ranks, String dtype, String transport)
       throws Exception {
-    Command.Outcome outcome =
-        Command.in(folder)
-            .run(
-                "bench",
-                "collectives",
-                option,
-                "--ranks",
-                Integer.toString(ranks),
-                "--dtype",
-                dtype,
-                "--sizes",
-                "16,999K",
-                "--samples",
-                "3",
-                "--warmup",
-                "1",
-                "--json");
+    String command =
+        "bench collectives --sizes 16,999K --samples 3 --warmup 1 --json --ranks %d --dtype %s %s"
+            .formatted(ranks, dtype, options);
+    Command.Outcome outcome = Command.in(folder).run(command.split(" "));
     assertThat(outcome.status()).as(outcome.error()).isZero();
     List<String> operations = new ArrayList<>();
     for (String line : outcome.output().lines().toList()) {
@@ -79,10 +68,13 @@ final class BenchCommandTest {
     "--sizes=4Q, 4096",
     "--ranks=0, from 1",
     "--dtype=float8, float16",
-    "--transport=nccl, not available"
+    "--transport=nccl, not available",
+    "--tls=on, auto or none",
+    "--port=70000, 65535",
+    "--tls=auto --transport=tcp, which encrypts nothing"
   })
-  void aWrongOptionIsOneMessage(String option, String message) throws Exception {
-    Command.Outcome outcome = Command.in(folder).run("bench", "collectives", option);
+  void aWrongOptionIsOneMessage(String options, String message) throws Exception {
+    Command.Outcome outcome = Command.in(folder).run(("bench collectives " + options).split(" "));
     assertThat(outcome.status()).as(outcome.error()).isEqualTo(64);
     assertThat(outcome.error()).contains(message).doesNotContain("\tat ");
   }

@@ -42,7 +42,12 @@ final class Command {
 
   /** Lets every write beyond so many KiB of a file fail. */
   Command withFilesUpTo(long kibibytes) {
-    prefix.addAll(List.of("bash", "-c", "ulimit -f " + kibibytes + "; exec \"$0\" \"$@\""));
+    return by(List.of("bash", "-c", "ulimit -f " + kibibytes + "; exec \"$0\" \"$@\""));
+  }
+
+  /** Runs it by another command, which gets it behind its own arguments. */
+  Command by(List<String> runner) {
+    prefix.addAll(runner);
     return this;
   }
 

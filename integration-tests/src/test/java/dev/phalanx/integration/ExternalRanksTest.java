@@ -103,6 +103,29 @@ final class ExternalRanksTest {
   }
 
   @Test
+  void theTokenIsAllThatRanksNeedToTalkOverTls() throws Exception {
+    String[] measure = measure("--transport=grpc", "--tls=auto");
+    try (Command.Started second = rank(1, 2).start(measure)) {
+      Command.Outcome first = rank(0, 2).run(measure);
+
+      assertThat(first.status()).as(first.error()).isZero();
+      assertThat(new ObjectMapper().readTree(first.output()).path("wrong").longValue()).isZero();
+      assertThat(second.await()).isEqualTo(new Command.Outcome(0, "", ""));
+    }
+  }
+
+  @Test
+  void aRankThatEncryptsAloneIsRefused() throws Exception {
+    try (Command.Started first = rank(0, 2).start(measure("--transport=grpc"))) {
+      Command.Outcome second = rank(1, 2).run(measure("--transport=grpc", "--tls=auto"));
+
+      assertThat(second.status()).as(second.error()).isEqualTo(73);
+      assertThat(second.error()).contains("rank 1/2", "--tls is not the same on all ranks");
+      assertThat(first.handle().isAlive()).isTrue();
+    }
+  }
+
+  @Test
   void aRankThatIsKilledEndsTheOthersAndIsNamed() throws Exception {
     String[] endless = {"train", "plan.yaml", "--external", "--set", "steps=100000000"};
     try (Command.Started first = rank(0, 2).start(endless);

@@ -1,6 +1,7 @@
 package dev.phalanx.collectives.rendezvous;
 
 import dev.phalanx.collectives.rendezvous.wire.FromServer;
+import dev.phalanx.collectives.rendezvous.wire.Heartbeat;
 import dev.phalanx.collectives.rendezvous.wire.Join;
 import dev.phalanx.collectives.rendezvous.wire.Lost;
 import dev.phalanx.collectives.rendezvous.wire.Member;
@@ -29,8 +30,11 @@ import org.jspecify.annotations.Nullable;
 
 /** Who has come, who is missing, who is lost. The server's calls come from several threads. */
 final class Gathering {
-  /** How often ranks tell that they are alive, and how often it is looked at. */
+  /** How often ranks and the server tell that they are alive, and how often it is looked at. */
   static final Duration HEARTBEAT = Duration.ofSeconds(1);
+
+  private static final FromServer ALIVE =
+      FromServer.newBuilder().setHeartbeat(Heartbeat.getDefaultInstance()).build();
 
   /** How long ranks have to tell where they are. */
   private static final long ANSWER_MILLIS = 1500;
@@ -72,6 +76,7 @@ final class Gathering {
     Present known = present.get(rank);
     if (known != null && known.session() == session) {
       lastHeardNanos.put(rank, System.nanoTime());
+      session.tell(ALIVE);
     }
   }
 

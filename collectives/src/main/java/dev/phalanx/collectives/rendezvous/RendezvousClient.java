@@ -15,11 +15,18 @@ import dev.phalanx.collectives.rendezvous.wire.StatusQuery;
 import dev.phalanx.collectives.rendezvous.wire.StatusReply;
 import dev.phalanx.collectives.rendezvous.wire.StatusRequest;
 import dev.phalanx.collectives.rendezvous.wire.StatusTable;
+import dev.phalanx.collectives.security.Credentials;
+import dev.phalanx.collectives.security.JobToken;
 import dev.phalanx.collectives.status.LocalStatusBoard;
 import dev.phalanx.collectives.status.RankStatus;
 import dev.phalanx.collectives.status.StatusBoard;
 import dev.phalanx.collectives.transport.Deadline;
+import io.grpc.CallOptions;
+import io.grpc.ClientCall;
+import io.grpc.ConnectivityState;
 import io.grpc.ManagedChannel;
+import io.grpc.Metadata;
+import io.grpc.Status;
 import io.grpc.netty.NettyChannelBuilder;
 import io.grpc.stub.StreamObserver;
 import io.netty.channel.EventLoopGroup;
@@ -42,6 +49,7 @@ import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Consumer;
+import javax.net.ssl.SSLException;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -53,6 +61,10 @@ public final class RendezvousClient {
   private static final long LEAVE_MILLIS = 1000;
   private static final long STATUS_MILLIS = 2500;
   private static final long SERVER_GRACE_MILLIS = 5000;
+  private static final long PROBE_MILLIS = 500;
+
+  /** So many signs of life without an answer mean that the server cannot be reached any more. */
+  private static final int MOST_UNANSWERED = 6;
 
   private final Membership self;
   private final JobToken token;
@@ -69,10 +81,12 @@ public final class RendezvousClient {
   private final AtomicReference<CompletableFuture<List<RankStatus>>> statusTable =
       new AtomicReference<>();
   private final StreamObserver<FromRank> toServer;
+  private int unanswered; // signs of life since the last word of the server; the event loop's
+  private volatile String obstacle = ""; // why there is no connection, where that is known
 
-  private RendezvousClient(InetSocketAddress server, Membership self, JobToken token) {
+  private RendezvousClient(InetSocketAddress server, Membership self, Credentials credentials) {
     this.self = self;
-    this.token = token;
+    this.token = credentials.token();
     this.server = server;
     this.eventLoop =
         new MultiThreadIoEventLoopGroup(
@@ -80,17 +94,16 @@ public final class RendezvousClient {
             new DefaultThreadFactory("rank-" + self.rank() + "-rendezvous", true),
             NioIoHandler.newFactory());
     this.channel =
-        NettyChannelBuilder.forAddress(server)
+        credentials
+            .protect(NettyChannelBuilder.forAddress(server))
             .eventLoopGroup(eventLoop)
             .channelType(NioSocketChannel.class)
-            .usePlaintext()
             .directExecutor()
             .maxInboundMessageSize(RendezvousServer.MAXIMUM_MESSAGE_BYTES)
             .build();
     // Waiting for a server that is not up yet is gRPC's work: it tries again and again, but waits
-    // longer and longer in between, which is not wanted here.
-    Future<?> trying =
-        eventLoop.scheduleAtFixedRate(channel::resetConnectBackoff, 1, 1, TimeUnit.SECONDS);
+    // longer and longer in between, and says nothing meanwhile; neither is wanted here.
+    Future<?> trying = eventLoop.scheduleAtFixedRate(this::tryAgain, 1, 1, TimeUnit.SECONDS);
     gathered.whenComplete((ranks, failure) -> trying.cancel(false));
     this.toServer = RendezvousGrpc.newStub(channel).withWaitForReady().join(new Listener());
   }
@@ -103,9 +116,9 @@ public final class RendezvousClient {
    * @throws RendezvousTimeoutException where it, or a rank, has not come in time
    */
   public static Members join(
-      InetSocketAddress server, Membership self, JobToken token, Duration timeout)
+      InetSocketAddress server, Membership self, Credentials credentials, Duration timeout)
       throws InterruptedException {
-    RendezvousClient client = new RendezvousClient(server, self, token);
+    RendezvousClient client = new RendezvousClient(server, self, credentials);
     boolean hasJoined = false;
     try {
       Members members = client.await(Deadline.after(timeout));
@@ -139,7 +152,9 @@ public final class RendezvousClient {
                   + server
                   + " within "
                   + deadline.text()
-                  + ". Look whether the launcher runs there and a firewall lets it through.");
+                  + (obstacle.isEmpty() ? "" : " (" + obstacle + ")")
+                  + ". Look whether the launcher runs there, a firewall lets it through and --tls"
+                  + " is the same on all ranks.");
       late.initCause(e);
       throw late;
     } catch (ExecutionException e) {
@@ -147,6 +162,45 @@ public final class RendezvousClient {
         throw refused;
       }
       throw new IllegalStateException("Only the rendezvous' own failures come here", e);
+    }
+  }
+
+  /** On the event loop: looks why there is no connection, and has gRPC try anew. */
+  private void tryAgain() {
+    if (channel.getState(false) == ConnectivityState.TRANSIENT_FAILURE) {
+      ClientCall<FromRank, FromServer> probe =
+          channel.newCall(
+              RendezvousGrpc.getJoinMethod(),
+              CallOptions.DEFAULT.withDeadlineAfter(PROBE_MILLIS, TimeUnit.MILLISECONDS));
+      probe.start(
+          new ClientCall.Listener<>() {
+            @Override
+            public void onClose(Status status, Metadata trailers) {
+              cannotConnect(status);
+            }
+          },
+          new Metadata());
+    }
+    channel.resetConnectBackoff();
+  }
+
+  private void cannotConnect(Status status) {
+    if (status.getCode() != Status.Code.UNAVAILABLE) {
+      return;
+    }
+    for (Throwable cause = status.getCause(); cause != null; cause = cause.getCause()) {
+      if (cause instanceof SSLException) {
+        fail(
+            new RendezvousRefusedException(
+                who()
+                    + ": no encrypted connection to the rendezvous at "
+                    + server
+                    + " ("
+                    + cause.getMessage()
+                    + "). Either it is of another job, or --tls is not the same on all ranks."));
+        return;
+      }
+      obstacle = String.valueOf(cause.getMessage());
     }
   }
 
@@ -187,9 +241,18 @@ public final class RendezvousClient {
 
   /** On the event loop. */
   private void tellAlive() {
-    if (!isClosed.get() && !ended.isDone()) {
+    if (isClosed.get() || ended.isDone() || unanswered > MOST_UNANSWERED) {
+      return;
+    }
+    if (unanswered == MOST_UNANSWERED) {
+      othersMayBeGone(
+          "has given no sign of life for "
+              + MOST_UNANSWERED * Gathering.HEARTBEAT.toSeconds()
+              + " s: this host may be cut off");
+    } else {
       send(FromRank.newBuilder().setHeartbeat(Heartbeat.getDefaultInstance()).build());
     }
+    unanswered++;
   }
 
   private void send(FromRank message) {
@@ -227,7 +290,8 @@ public final class RendezvousClient {
       }
     }
     long period = Gathering.HEARTBEAT.toMillis();
-    eventLoop.scheduleAtFixedRate(this::tellAlive, period, period, TimeUnit.MILLISECONDS);
+    // With a fixed delay: a process that was stopped must not count what it has not waited for.
+    eventLoop.scheduleWithFixedDelay(this::tellAlive, period, period, TimeUnit.MILLISECONDS);
     gathered.complete(ranks);
   }
 
@@ -315,20 +379,21 @@ public final class RendezvousClient {
       return;
     }
     eventLoop.schedule(
-        () -> {
-          for (int rank = 0; rank < self.worldSize() && !isClosed.get(); rank++) {
-            if (rank != self.rank()) {
-              lost(
-                  new Members.LostRank(
-                      rank,
-                      "may be gone: the rendezvous at "
-                          + server
-                          + ", which tells who is, has ended"));
-            }
-          }
-        },
-        SERVER_GRACE_MILLIS,
-        TimeUnit.MILLISECONDS);
+        () -> othersMayBeGone("has ended"), SERVER_GRACE_MILLIS, TimeUnit.MILLISECONDS);
+  }
+
+  private void othersMayBeGone(String whatServerDoes) {
+    for (int rank = 0; rank < self.worldSize() && !isClosed.get(); rank++) {
+      if (rank != self.rank()) {
+        lost(
+            new Members.LostRank(
+                rank,
+                "may be gone: the rendezvous at "
+                    + server
+                    + ", which tells who is, "
+                    + whatServerDoes));
+      }
+    }
   }
 
   void onLost(Consumer<Members.LostRank> listener) {
@@ -377,6 +442,7 @@ public final class RendezvousClient {
   private final class Listener implements StreamObserver<FromServer> {
     @Override
     public void onNext(FromServer message) {
+      unanswered = 0;
       switch (message.getContentCase()) {
         case CHALLENGE -> answer(message.getChallenge());
         case MEMBERS -> gathered(message.getMembers());
@@ -385,6 +451,9 @@ public final class RendezvousClient {
             lost(new Members.LostRank(message.getLost().getRank(), message.getLost().getReason()));
         case STATUS_REQUEST -> answer(message.getStatusRequest());
         case STATUS_TABLE -> tell(message.getStatusTable());
+        case HEARTBEAT -> {
+          // counted above
+        }
         case CONTENT_NOT_SET -> {
           // A newer server may know more than this rank.
         }

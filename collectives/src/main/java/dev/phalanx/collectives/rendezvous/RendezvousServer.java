@@ -3,6 +3,8 @@ package dev.phalanx.collectives.rendezvous;
 import dev.phalanx.collectives.rendezvous.wire.FromRank;
 import dev.phalanx.collectives.rendezvous.wire.FromServer;
 import dev.phalanx.collectives.rendezvous.wire.RendezvousGrpc;
+import dev.phalanx.collectives.security.Credentials;
+import dev.phalanx.collectives.security.JobToken;
 import dev.phalanx.collectives.status.RankStatus;
 import io.grpc.Server;
 import io.grpc.netty.NettyServerBuilder;
@@ -28,8 +30,7 @@ import java.util.function.Consumer;
  * job; when the last one has come, all are told where the others are. From then on the server tells
  * who is lost.
  *
- * <p>gRPC without encryption: it listens on the loopback address unless it is told otherwise, and
- * the token never travels.
+ * <p>It listens on the loopback address unless it is told otherwise. The token never travels.
  */
 public final class RendezvousServer implements AutoCloseable {
   static final int PROTOCOL = 1;
@@ -44,20 +45,25 @@ public final class RendezvousServer implements AutoCloseable {
   private final Server server;
 
   private RendezvousServer(
-      InetSocketAddress address, int worldSize, JobToken token, Duration timeout, Duration silence)
+      InetSocketAddress address,
+      int worldSize,
+      Credentials credentials,
+      Duration timeout,
+      Duration silence)
       throws IOException {
     this.eventLoop =
         new MultiThreadIoEventLoopGroup(
             1, new DefaultThreadFactory("rendezvous-server", true), NioIoHandler.newFactory());
     this.gathering = new Gathering(worldSize, timeout, silence, eventLoop);
     this.server =
-        NettyServerBuilder.forAddress(address)
+        credentials
+            .protect(NettyServerBuilder.forAddress(address))
             .bossEventLoopGroup(eventLoop)
             .workerEventLoopGroup(eventLoop)
             .channelType(NioServerSocketChannel.class)
             .directExecutor() // every call only looks at a small table
             .maxInboundMessageSize(MAXIMUM_MESSAGE_BYTES)
-            .addService(new Service(token))
+            .addService(new Service(credentials.token()))
             .build();
     try {
       server.start();
@@ -71,14 +77,15 @@ public final class RendezvousServer implements AutoCloseable {
    * Listens and lets ranks in.
    *
    * @param address port 0: any free one
+   * @param credentials the job's; every rank has such
    * @param timeout how long ranks wait for the last one, from the moment that the first has come
    * @throws PortInUseException where another process listens on that port
    * @throws IOException where the address cannot be listened on
    */
   public static RendezvousServer start(
-      InetSocketAddress address, int worldSize, JobToken token, Duration timeout)
+      InetSocketAddress address, int worldSize, Credentials credentials, Duration timeout)
       throws IOException {
-    return start(address, worldSize, token, timeout, SILENCE);
+    return start(address, worldSize, credentials, timeout, SILENCE);
   }
 
   /**
@@ -86,10 +93,14 @@ public final class RendezvousServer implements AutoCloseable {
    *     seconds, for ranks give one each second
    */
   static RendezvousServer start(
-      InetSocketAddress address, int worldSize, JobToken token, Duration timeout, Duration silence)
+      InetSocketAddress address,
+      int worldSize,
+      Credentials credentials,
+      Duration timeout,
+      Duration silence)
       throws IOException {
     try {
-      return new RendezvousServer(address, worldSize, token, timeout, silence);
+      return new RendezvousServer(address, worldSize, credentials, timeout, silence);
     } catch (IOException e) {
       if (hasBindException(e)) {
         throw new PortInUseException(

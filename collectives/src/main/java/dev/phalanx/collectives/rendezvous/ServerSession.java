@@ -7,6 +7,7 @@ import dev.phalanx.collectives.rendezvous.wire.FromServer;
 import dev.phalanx.collectives.rendezvous.wire.Hello;
 import dev.phalanx.collectives.rendezvous.wire.Join;
 import dev.phalanx.collectives.rendezvous.wire.Refusal;
+import dev.phalanx.collectives.security.JobToken;
 import io.grpc.stub.StreamObserver;
 import java.util.Optional;
 

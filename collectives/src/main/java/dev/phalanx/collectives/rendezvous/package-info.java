@@ -1,8 +1,7 @@
 /**
  * How the ranks of a job find and trust each other before they exchange a tensor.
  *
- * <p>May use gRPC. {@link dev.phalanx.collectives.rendezvous.JobToken} is what makes a process a
- * member of the job.
+ * <p>May use gRPC.
  */
 @NullMarked
 package dev.phalanx.collectives.rendezvous;

@@ -14,6 +14,15 @@ public interface Endpoint extends AutoCloseable {
   /** Where peers reach this endpoint. */
   InetSocketAddress address();
 
+  /** Of what moves the bytes, as reports and plan files call it. */
+  String name();
+
+  /** What a message costs. */
+  LinkCost cost();
+
+  /** The payload that suits the links best. */
+  int pieceBytes();
+
   /**
    * This rank's links to the others of a group. They are opened when they are used first, by
    * whoever needs one.

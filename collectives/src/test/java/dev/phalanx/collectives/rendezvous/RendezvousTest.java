@@ -4,6 +4,10 @@ import static java.util.concurrent.TimeUnit.SECONDS;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.phalanx.collectives.fault.FaultProxy;
+import dev.phalanx.collectives.security.Credentials;
+import dev.phalanx.collectives.security.Encryption;
+import dev.phalanx.collectives.security.JobToken;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.ServerSocket;
@@ -39,7 +43,13 @@ final class RendezvousTest {
   }
 
   private RendezvousServer server(int worldSize, Duration timeout) throws Exception {
-    return RendezvousServer.start(new InetSocketAddress(LOOPBACK, 0), worldSize, token, timeout);
+    return server(worldSize, timeout, Encryption.NONE);
+  }
+
+  private RendezvousServer server(int worldSize, Duration timeout, Encryption encryption)
+      throws Exception {
+    return RendezvousServer.start(
+        new InetSocketAddress(LOOPBACK, 0), worldSize, Credentials.of(token, encryption), timeout);
   }
 
   private static Membership rank(int rank, int worldSize) {
@@ -47,8 +57,15 @@ final class RendezvousTest {
   }
 
   private Future<Members> join(int port, Membership self, JobToken proof, Duration timeout) {
+    return join(port, self, Credentials.of(proof, Encryption.NONE), timeout);
+  }
+
+  private Future<Members> join(
+      int port, Membership self, Credentials credentials, Duration timeout) {
     return threads.submit(
-        () -> RendezvousClient.join(new InetSocketAddress(LOOPBACK, port), self, proof, timeout));
+        () ->
+            RendezvousClient.join(
+                new InetSocketAddress(LOOPBACK, port), self, credentials, timeout));
   }
 
   private static Throwable failure(Future<Members> joining) throws Exception {
@@ -89,7 +106,11 @@ final class RendezvousTest {
     }
     Future<Members> early = join(port, rank(0, 2), token, LONG);
     try (RendezvousServer server =
-        RendezvousServer.start(new InetSocketAddress(LOOPBACK, port), 2, token, LONG)) {
+        RendezvousServer.start(
+            new InetSocketAddress(LOOPBACK, port),
+            2,
+            Credentials.of(token, Encryption.NONE),
+            LONG)) {
       Future<Members> second = join(server.port(), rank(1, 2), token, LONG);
       early.get(30, SECONDS).close();
       second.get(30, SECONDS).close();
@@ -105,6 +126,57 @@ final class RendezvousTest {
           .hasMessageContaining("token")
           .hasMessageNotContaining(token.hex());
       join(server.port(), rank(0, 1), token, LONG).get(30, SECONDS).close();
+    }
+  }
+
+  @Test
+  void ranksWithTheTokenMeetOverTls() throws Exception {
+    try (RendezvousServer server = server(3, LONG, Encryption.TLS)) {
+      List<Future<Members>> joining = new ArrayList<>();
+      for (int rank = 0; rank < 3; rank++) {
+        Credentials own = Credentials.of(token, Encryption.TLS);
+        joining.add(join(server.port(), rank(rank, 3), own, LONG));
+      }
+      for (Future<Members> one : joining) {
+        try (Members members = one.get(30, SECONDS)) {
+          assertThat(members.ranks()).hasSize(3);
+        }
+      }
+    }
+  }
+
+  /** It waits for no deadline: an authority that is not the job's will not become it. */
+  @Test
+  void anotherJobsCertificateIsRefusedAtOnce() throws Exception {
+    try (RendezvousServer server = server(1, LONG, Encryption.TLS)) {
+      Credentials strange = Credentials.of(JobToken.random(), Encryption.TLS);
+      assertThat(failure(join(server.port(), rank(0, 1), strange, Duration.ofHours(1))))
+          .isInstanceOf(RendezvousRefusedException.class)
+          .hasMessageContaining("rank 0/1: no encrypted connection to the rendezvous at")
+          .hasMessageContaining("of another job")
+          .hasMessageNotContaining(token.hex());
+      Credentials own = Credentials.of(token, Encryption.TLS);
+      join(server.port(), rank(0, 1), own, LONG).get(30, SECONDS).close();
+    }
+  }
+
+  @Test
+  void aRankWithTlsIsRefusedAtOnceWhereTheServerHasNone() throws Exception {
+    try (RendezvousServer server = server(1, LONG)) {
+      Credentials own = Credentials.of(token, Encryption.TLS);
+      assertThat(failure(join(server.port(), rank(0, 1), own, Duration.ofHours(1))))
+          .isInstanceOf(RendezvousRefusedException.class)
+          .hasMessageContaining("--tls is not the same on all ranks");
+      join(server.port(), rank(0, 1), token, LONG).get(30, SECONDS).close();
+    }
+  }
+
+  @Test
+  void aRankWithoutTlsIsNotLetInWhereTheServerHasIt() throws Exception {
+    try (RendezvousServer server = server(1, LONG, Encryption.TLS)) {
+      assertThat(failure(join(server.port(), rank(0, 1), token, SHORT)))
+          .isInstanceOf(RendezvousTimeoutException.class)
+          .hasMessageContaining("--tls is the same on all ranks");
     }
   }
 
@@ -168,7 +240,10 @@ final class RendezvousTest {
       assertThatThrownBy(
               () ->
                   RendezvousServer.start(
-                      new InetSocketAddress(LOOPBACK, taken.getLocalPort()), 1, token, LONG))
+                      new InetSocketAddress(LOOPBACK, taken.getLocalPort()),
+                      1,
+                      Credentials.of(token, Encryption.NONE),
+                      LONG))
           .isInstanceOf(PortInUseException.class)
           .hasMessageContaining(String.valueOf(taken.getLocalPort()));
     }
@@ -196,7 +271,11 @@ final class RendezvousTest {
   void aRankThatGivesNoSignOfLifeIsLost() throws Exception {
     try (RendezvousServer server =
         RendezvousServer.start(
-            new InetSocketAddress(LOOPBACK, 0), 2, token, LONG, Duration.ofMillis(300))) {
+            new InetSocketAddress(LOOPBACK, 0),
+            2,
+            Credentials.of(token, Encryption.NONE),
+            LONG,
+            Duration.ofMillis(300))) {
       Future<Members> joining = join(server.port(), rank(0, 2), token, LONG);
       Members second = join(server.port(), rank(1, 2), token, LONG).get(30, SECONDS);
       CompletableFuture<Members.LostRank> lost = new CompletableFuture<>();
@@ -213,7 +292,11 @@ final class RendezvousTest {
   void ranksThatGiveSignsOfLifeAreNotLost() throws Exception {
     try (RendezvousServer server =
         RendezvousServer.start(
-            new InetSocketAddress(LOOPBACK, 0), 2, token, LONG, Duration.ofMillis(2500))) {
+            new InetSocketAddress(LOOPBACK, 0),
+            2,
+            Credentials.of(token, Encryption.NONE),
+            LONG,
+            Duration.ofMillis(2500))) {
       Future<Members> joining = join(server.port(), rank(0, 2), token, LONG);
       try (Members second = join(server.port(), rank(1, 2), token, LONG).get(30, SECONDS);
           Members first = joining.get(30, SECONDS)) {
@@ -222,6 +305,32 @@ final class RendezvousTest {
         second.onLost(lost::complete);
         assertThatThrownBy(() -> lost.get(4, SECONDS)).isInstanceOf(TimeoutException.class);
       }
+    }
+  }
+
+  @Test
+  void aRankThatIsCutOffKnowsItAsSoonAsTheOthersDo() throws Exception {
+    try (RendezvousServer server = server(2, LONG);
+        FaultProxy network = new FaultProxy(new InetSocketAddress(LOOPBACK, server.port()))) {
+      Future<Members> joining = join(server.port(), rank(0, 2), token, LONG);
+      Members farther = join(network.address().getPort(), rank(1, 2), token, LONG).get(30, SECONDS);
+      Members nearer = joining.get(30, SECONDS);
+      CompletableFuture<Members.LostRank> knownToFarther = new CompletableFuture<>();
+      farther.onLost(knownToFarther::complete);
+      CompletableFuture<Members.LostRank> knownToNearer = new CompletableFuture<>();
+      nearer.onLost(knownToNearer::complete);
+      network.stop();
+      assertThat(knownToFarther.get(10, SECONDS))
+          .isEqualTo(
+              new Members.LostRank(
+                  0,
+                  "may be gone: the rendezvous at "
+                      + network.address()
+                      + ", which tells who is, has given no sign of life for 6 s: this host may be"
+                      + " cut off"));
+      assertThat(knownToNearer.get(10, SECONDS).rank()).isEqualTo(1);
+      farther.breakOff();
+      nearer.close();
     }
   }
 

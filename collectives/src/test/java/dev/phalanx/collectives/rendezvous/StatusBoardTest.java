@@ -13,6 +13,9 @@ import dev.phalanx.collectives.rendezvous.wire.Member;
 import dev.phalanx.collectives.rendezvous.wire.RendezvousGrpc;
 import dev.phalanx.collectives.rendezvous.wire.StatusQuery;
 import dev.phalanx.collectives.rendezvous.wire.StatusReply;
+import dev.phalanx.collectives.security.Credentials;
+import dev.phalanx.collectives.security.Encryption;
+import dev.phalanx.collectives.security.JobToken;
 import dev.phalanx.collectives.status.RankStatus;
 import dev.phalanx.collectives.status.StatusBoard;
 import io.grpc.ManagedChannel;
@@ -56,7 +59,8 @@ final class StatusBoardTest {
 
   private RendezvousServer start() {
     try {
-      return RendezvousServer.start(new InetSocketAddress(LOOPBACK, 0), 3, token, LONG);
+      return RendezvousServer.start(
+          new InetSocketAddress(LOOPBACK, 0), 3, Credentials.of(token, Encryption.NONE), LONG);
     } catch (IOException e) {
       throw new AssertionError(e);
     }
@@ -74,7 +78,10 @@ final class StatusBoardTest {
     return threads.submit(
         () ->
             RendezvousClient.join(
-                new InetSocketAddress(LOOPBACK, server.port()), self, token, LONG));
+                new InetSocketAddress(LOOPBACK, server.port()),
+                self,
+                Credentials.of(token, Encryption.NONE),
+                LONG));
   }
 
   /** Rank 2, which joins as all do and then answers no question. */

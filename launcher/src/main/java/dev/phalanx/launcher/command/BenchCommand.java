@@ -130,12 +130,7 @@ final class BenchCommand extends CommandGroup {
         description = "how long ranks wait for each other (default: ${DEFAULT-VALUE})")
     private int timeoutSeconds;
 
-    @Option(
-        names = "--port",
-        paramLabel = "PORT",
-        defaultValue = "0",
-        description = "port where the ranks meet, on the loopback address; left out: a free one")
-    private int port;
+    @Mixin private NetworkOptions network = new NetworkOptions();
 
     @Mixin private ExternalOptions external = new ExternalOptions();
 
@@ -174,17 +169,14 @@ final class BenchCommand extends CommandGroup {
     private Placement placement() throws IOException {
       external.excludes("--ranks", ranks != null);
       external.excludes("--in-process", isInProcess);
-      external.excludes("--port", port != 0);
-      Optional<Placement> elsewhere = external.placement();
+      external.excludes("--port", network.hasPort());
+      Optional<Placement> elsewhere = external.placement(network.encryption());
       if (elsewhere.isPresent()) {
         return elsewhere.get();
       }
       int here = ranks == null ? DEFAULT_RANKS : ranks;
       requireFrom("--ranks", here, 1);
-      if (port < 0 || port > 65535) {
-        throw CommandException.usage("--port is " + port + "; write a number from 1 to 65535");
-      }
-      return Placement.here(here, isInProcess, port);
+      return Placement.here(here, isInProcess, network.port(), network.encryption());
     }
 
     private BenchmarkOptions options(int worldSize) {
@@ -196,6 +188,7 @@ final class BenchCommand extends CommandGroup {
       List<Long> bytes = sizes.stream().map(Collectives::bytes).toList();
       DType type = choice("--dtype", dtype, DType.values());
       JobConfig.Transport wanted = choice("--transport", transport, JobConfig.Transport.values());
+      network.requireEncryptionOf(wanted);
       boolean isThere =
           switch (wanted) {
             case AUTO -> true;

@@ -1,5 +1,6 @@
 package dev.phalanx.launcher.command;
 
+import dev.phalanx.collectives.security.Encryption;
 import dev.phalanx.launcher.CommandException;
 import dev.phalanx.launcher.local.ExternalPlacement;
 import dev.phalanx.launcher.local.Placement;
@@ -45,7 +46,7 @@ final class ExternalOptions {
   }
 
   /** The placement of the environment's rank; empty where all ranks run here. */
-  Optional<Placement> placement() throws IOException {
+  Optional<Placement> placement(Encryption encryption) throws IOException {
     if (!isExternal) {
       requireExternal("--token-file", tokenFile);
       requireExternal("--address", address);
@@ -61,7 +62,7 @@ final class ExternalOptions {
                             + " PHALANX_TOKEN_FILE, made once for all ranks by 'phalanx token"
                             + " FILE'"));
     Optional<String> own = Optional.ofNullable(address).or(() -> variable("PHALANX_ADDRESS"));
-    return Optional.of(ExternalPlacement.of(System.getenv(), file, own));
+    return Optional.of(ExternalPlacement.of(System.getenv(), file, encryption, own));
   }
 
   private static void requireExternal(String option, @Nullable Object given) {

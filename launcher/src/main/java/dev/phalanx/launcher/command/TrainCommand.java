@@ -59,11 +59,7 @@ final class TrainCommand implements Callable<Integer> {
               + " newest of the plan's checkpoint.dir, or from the beginning if there is none yet")
   private @Nullable String resume;
 
-  @Option(
-      names = "--port",
-      paramLabel = "PORT",
-      description = "port where the workers meet, on the loopback address; left out: a free one")
-  private int port;
+  @Mixin private NetworkOptions network = new NetworkOptions();
 
   @Mixin private ExternalOptions external = new ExternalOptions();
 
@@ -74,8 +70,8 @@ final class TrainCommand implements Callable<Integer> {
     Path baseDirectory = Path.of("").toAbsolutePath();
     external.excludes("--workers", workers != 0);
     external.excludes("--in-process", isInProcess);
-    external.excludes("--port", port != 0);
-    Optional<Placement> elsewhere = external.placement();
+    external.excludes("--port", network.hasPort());
+    Optional<Placement> elsewhere = external.placement(network.encryption());
     JobConfig config =
         JobConfigParser.readAndValidate(
                 plan,
@@ -83,7 +79,10 @@ final class TrainCommand implements Callable<Integer> {
                 read -> elsewhere.map(Placement::worldSize).orElseGet(() -> worldSize(read)))
             .config();
     Placement placement =
-        elsewhere.orElseGet(() -> Placement.here(worldSize(config), isInProcess, port()));
+        elsewhere.orElseGet(
+            () ->
+                Placement.here(
+                    worldSize(config), isInProcess, network.port(), network.encryption()));
     requireTransport(config, placement.worldSize());
     Optional<Path> resumeFrom = resumeFrom(config, baseDirectory);
     Preflight.check(config, baseDirectory);
@@ -104,6 +103,7 @@ final class TrainCommand implements Callable<Integer> {
   /** A plan that names a transport gets that one, or a refusal. */
   private void requireTransport(JobConfig config, int worldSize) {
     JobConfig.Transport transport = config.communication().transport();
+    network.requireEncryptionOf(transport);
     boolean isBetweenProcesses =
         transport == JobConfig.Transport.TCP
             || transport == JobConfig.Transport.SHM
@@ -135,20 +135,6 @@ final class TrainCommand implements Callable<Integer> {
         * parallel.tensor()
         * parallel.pipeline()
         * parallel.context();
-  }
-
-  private int port() {
-    String fromEnvironment = System.getenv("MASTER_PORT");
-    String text = port != 0 || fromEnvironment == null ? Integer.toString(port) : fromEnvironment;
-    try {
-      int number = Integer.parseInt(text.trim());
-      if (number >= 0 && number <= 65535) {
-        return number;
-      }
-    } catch (NumberFormatException e) {
-      // told below
-    }
-    throw CommandException.usage("the port is '" + text + "'; write a number from 1 to 65535");
   }
 
   private Optional<Path> resumeFrom(JobConfig config, Path baseDirectory) {

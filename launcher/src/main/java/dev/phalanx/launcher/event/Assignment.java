@@ -1,5 +1,6 @@
 package dev.phalanx.launcher.event;
 
+import dev.phalanx.collectives.security.Encryption;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
@@ -9,6 +10,7 @@ import java.util.Optional;
  * token must not be seen in arguments or the environment.
  *
  * @param token the job's secret, with which ranks prove to each other that they belong to the job
+ * @param encryption of what they say to each other
  * @param plan the effective plan file in YAML; of a benchmark its options in JSON
  * @param ranks the ranks that this worker runs, each on a thread of its own if there are several
  * @param localRank the number on this host of the first of them
@@ -22,6 +24,7 @@ import java.util.Optional;
  */
 public record Assignment(
     String token,
+    Encryption encryption,
     Task task,
     String plan,
     int worldSize,

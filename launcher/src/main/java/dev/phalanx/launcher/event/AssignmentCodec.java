@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.phalanx.collectives.security.Encryption;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -20,6 +21,7 @@ public final class AssignmentCodec {
   public static String encode(Assignment assignment) {
     ObjectNode node = MAPPER.createObjectNode();
     node.put("token", assignment.token());
+    node.put("encryption", assignment.encryption().name());
     node.put("task", assignment.task().name());
     node.put("plan", assignment.plan());
     node.put("world_size", assignment.worldSize());
@@ -54,7 +56,8 @@ public final class AssignmentCodec {
     }
     return new Assignment(
         node.path("token").asText(),
-        task(node),
+        constant(Encryption.class, node, "encryption"),
+        constant(Assignment.Task.class, node, "task"),
         node.path("plan").asText(),
         node.path("world_size").intValue(),
         ranks,
@@ -70,9 +73,9 @@ public final class AssignmentCodec {
             : Optional.empty());
   }
 
-  private static Assignment.Task task(JsonNode node) {
+  private static <E extends Enum<E>> E constant(Class<E> type, JsonNode node, String field) {
     try {
-      return Assignment.Task.valueOf(node.path("task").asText());
+      return Enum.valueOf(type, node.path(field).asText());
     } catch (IllegalArgumentException e) {
       throw new IllegalArgumentException("the first line of standard input is no assignment");
     }

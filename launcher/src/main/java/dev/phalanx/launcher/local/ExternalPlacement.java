@@ -1,5 +1,6 @@
 package dev.phalanx.launcher.local;
 
+import dev.phalanx.collectives.security.Encryption;
 import dev.phalanx.launcher.CommandException;
 import dev.phalanx.launcher.ExitStatus;
 import java.io.IOException;
@@ -38,18 +39,23 @@ public final class ExternalPlacement {
 
   /**
    * @param tokenFile holds the job's secret
+   * @param encryption of what its ranks say to each other, the same for all
    * @param address of this host, on which other ranks reach this one; empty: the one that reaches
    *     {@code MASTER_ADDR}
    * @throws CommandException where the environment, the file or the address is wrong
    * @throws IOException where the file cannot be read
    */
   public static Placement of(
-      Map<String, String> environment, Path tokenFile, Optional<String> address)
+      Map<String, String> environment,
+      Path tokenFile,
+      Encryption encryption,
+      Optional<String> address)
       throws IOException {
-    return new ExternalPlacement(environment).placement(tokenFile, address);
+    return new ExternalPlacement(environment).placement(tokenFile, encryption, address);
   }
 
-  private Placement placement(Path tokenFile, Optional<String> address) throws IOException {
+  private Placement placement(Path tokenFile, Encryption encryption, Optional<String> address)
+      throws IOException {
     requireVariables();
     int worldSize = number(WORLD_SIZE, 1, Integer.MAX_VALUE);
     int rank = number(RANK, 0, worldSize - 1);
@@ -69,6 +75,7 @@ public final class ExternalPlacement {
         localRank,
         localWorldSize,
         TokenFile.read(tokenFile),
+        encryption,
         new InetSocketAddress(master, port),
         rank == 0,
         address.isPresent() ? own(address.get()) : reaching(master, port));

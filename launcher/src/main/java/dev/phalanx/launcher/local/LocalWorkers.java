@@ -2,6 +2,7 @@ package dev.phalanx.launcher.local;
 
 import dev.phalanx.collectives.rendezvous.PortInUseException;
 import dev.phalanx.collectives.rendezvous.RendezvousServer;
+import dev.phalanx.collectives.security.Credentials;
 import dev.phalanx.collectives.transport.shm.SharedMemoryEndpoint;
 import dev.phalanx.launcher.CommandException;
 import dev.phalanx.launcher.ExitStatus;
@@ -92,7 +93,10 @@ final class LocalWorkers {
       throws IOException {
     try {
       return RendezvousServer.start(
-          placement.rendezvous(), placement.worldSize(), placement.token(), timeout);
+          placement.rendezvous(),
+          placement.worldSize(),
+          Credentials.of(placement.token(), placement.encryption()),
+          timeout);
     } catch (PortInUseException e) {
       throw new CommandException(ExitStatus.BUSY, String.valueOf(e.getMessage()), e);
     }
@@ -105,6 +109,7 @@ final class LocalWorkers {
       Assignment assignment =
           new Assignment(
               placement.token().hex(),
+              placement.encryption(),
               work.task(),
               work.plan(),
               placement.worldSize(),

@@ -1,6 +1,7 @@
 package dev.phalanx.launcher.local;
 
-import dev.phalanx.collectives.rendezvous.JobToken;
+import dev.phalanx.collectives.security.Encryption;
+import dev.phalanx.collectives.security.JobToken;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.util.Collections;
@@ -15,6 +16,7 @@ import java.util.stream.IntStream;
  * @param localRank the number on this host of the first of them
  * @param localWorldSize ranks of the job on this host
  * @param token the job's secret
+ * @param encryption of what its ranks say to each other
  * @param rendezvous where all ranks meet; port 0: any free one
  * @param isRendezvousHere whether it is this launcher that listens there
  * @param address on which the ranks accept connections from each other
@@ -25,6 +27,7 @@ public record Placement(
     int localRank,
     int localWorldSize,
     JobToken token,
+    Encryption encryption,
     InetSocketAddress rendezvous,
     boolean isRendezvousHere,
     InetAddress address) {
@@ -39,7 +42,8 @@ public record Placement(
    * @param isInProcess whether all ranks are threads of one worker process
    * @param port where they meet; 0: any free one
    */
-  public static Placement here(int worldSize, boolean isInProcess, int port) {
+  public static Placement here(
+      int worldSize, boolean isInProcess, int port, Encryption encryption) {
     List<Integer> all = IntStream.range(0, worldSize).boxed().toList();
     InetAddress loopback = InetAddress.getLoopbackAddress();
     return new Placement(
@@ -48,6 +52,7 @@ public record Placement(
         0,
         worldSize,
         JobToken.random(),
+        encryption,
         new InetSocketAddress(loopback, port),
         true,
         loopback);

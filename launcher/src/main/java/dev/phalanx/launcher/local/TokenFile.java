@@ -1,6 +1,6 @@
 package dev.phalanx.launcher.local;
 
-import dev.phalanx.collectives.rendezvous.JobToken;
+import dev.phalanx.collectives.security.JobToken;
 import dev.phalanx.launcher.CommandException;
 import dev.phalanx.launcher.ExitStatus;
 import java.io.IOException;

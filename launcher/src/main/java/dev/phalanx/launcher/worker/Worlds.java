@@ -5,7 +5,8 @@ import dev.phalanx.collectives.ConnectedGroups;
 import dev.phalanx.collectives.GroupOptions;
 import dev.phalanx.collectives.InProcessGroups;
 import dev.phalanx.collectives.TransportKind;
-import dev.phalanx.collectives.rendezvous.JobToken;
+import dev.phalanx.collectives.security.Credentials;
+import dev.phalanx.collectives.security.JobToken;
 import dev.phalanx.launcher.event.Assignment;
 import dev.phalanx.trainer.config.JobConfig;
 import java.io.IOException;
@@ -46,7 +47,7 @@ interface Worlds {
                 fingerprint(assignment),
                 new InetSocketAddress(assignment.rendezvousHost(), assignment.rendezvousPort()),
                 InetAddress.getByName(assignment.address()),
-                JobToken.parse(assignment.token()),
+                Credentials.of(JobToken.parse(assignment.token()), assignment.encryption()),
                 transport),
             options)
         .world();

@@ -3,6 +3,7 @@ package dev.phalanx.launcher.event;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.phalanx.collectives.security.Encryption;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
@@ -35,6 +36,7 @@ final class AssignmentCodecTest {
             (plan, worldSize, ranks, localSize, port, threads, folder, resumeFrom) ->
                 new Assignment(
                     TOKEN,
+                    threads % 3 == 0 ? Encryption.TLS : Encryption.NONE,
                     threads % 2 == 0 ? Assignment.Task.TRAIN : Assignment.Task.BENCHMARK,
                     plan,
                     worldSize,
@@ -90,6 +92,7 @@ final class AssignmentCodecTest {
     Assignment assignment =
         new Assignment(
             TOKEN,
+            Encryption.NONE,
             Assignment.Task.TRAIN,
             "plan",
             2,

@@ -3,6 +3,7 @@ package dev.phalanx.launcher.local;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.phalanx.collectives.security.Encryption;
 import dev.phalanx.launcher.CommandException;
 import dev.phalanx.launcher.ExitStatus;
 import java.io.IOException;
@@ -50,7 +51,7 @@ final class ExternalPlacementTest {
   }
 
   private Placement placement() throws IOException {
-    return ExternalPlacement.of(environment, tokenFile, Optional.empty());
+    return ExternalPlacement.of(environment, tokenFile, Encryption.NONE, Optional.empty());
   }
 
   private AbstractThrowableAssert<?, ? extends Throwable> assertRefused() {
@@ -100,7 +101,8 @@ final class ExternalPlacementTest {
 
   @Test
   void ranksAreReachedWhereTheUserSays() throws IOException {
-    Placement placement = ExternalPlacement.of(environment, tokenFile, Optional.of("127.0.0.2"));
+    Placement placement =
+        ExternalPlacement.of(environment, tokenFile, Encryption.NONE, Optional.of("127.0.0.2"));
 
     assertThat(placement.address().getHostAddress()).isEqualTo("127.0.0.2");
   }
@@ -153,7 +155,9 @@ final class ExternalPlacementTest {
   @ParameterizedTest
   @ValueSource(strings = {"192.0.2.1", "0.0.0.0"})
   void anAddressThatIsNotOneOfThisHostIsRefused(String address) {
-    assertThatThrownBy(() -> ExternalPlacement.of(environment, tokenFile, Optional.of(address)))
+    assertThatThrownBy(
+            () ->
+                ExternalPlacement.of(environment, tokenFile, Encryption.NONE, Optional.of(address)))
         .isInstanceOf(CommandException.class)
         .hasMessageStartingWith("--address is ")
         .hasMessageContaining(address);

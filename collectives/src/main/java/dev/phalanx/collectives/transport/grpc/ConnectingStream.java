@@ -1,7 +1,7 @@
 package dev.phalanx.collectives.transport.grpc;
 
 import dev.phalanx.collectives.CollectiveException;
-import dev.phalanx.collectives.rendezvous.JobToken;
+import dev.phalanx.collectives.security.JobToken;
 import dev.phalanx.collectives.transport.PeerLostException;
 import dev.phalanx.collectives.transport.handshake.ConnectingSide;
 import dev.phalanx.collectives.transport.handshake.Hello;

@@ -1,6 +1,6 @@
 package dev.phalanx.collectives.transport.grpc;
 
-import dev.phalanx.collectives.rendezvous.JobToken;
+import dev.phalanx.collectives.security.Credentials;
 import dev.phalanx.collectives.transport.Endpoint;
 import dev.phalanx.collectives.transport.Frame;
 import dev.phalanx.collectives.transport.GroupId;
@@ -61,7 +61,7 @@ public final class GrpcEndpoint implements Endpoint {
   private static final WriteBufferWaterMark WRITE_BYTES =
       new WriteBufferWaterMark(512 * 1024, 1 << 20);
 
-  private final JobToken token;
+  private final Credentials credentials;
   private final SharedEventLoop eventLoop;
   private final Server server;
   private final InetSocketAddress address;
@@ -69,11 +69,13 @@ public final class GrpcEndpoint implements Endpoint {
   private final Set<ManagedChannel> channels = ConcurrentHashMap.newKeySet();
   private final Refusals refusals = new Refusals();
 
-  private GrpcEndpoint(InetAddress address, JobToken token, String threadName) throws IOException {
-    this.token = token;
+  private GrpcEndpoint(InetAddress address, Credentials credentials, String threadName)
+      throws IOException {
+    this.credentials = credentials;
     this.eventLoop = new SharedEventLoop(threadName);
     this.server =
-        NettyServerBuilder.forAddress(new InetSocketAddress(address, 0))
+        credentials
+            .protect(NettyServerBuilder.forAddress(new InetSocketAddress(address, 0)))
             .bossEventLoopGroup(eventLoop)
             .workerEventLoopGroup(eventLoop)
             .channelType(NioServerSocketChannel.class)
@@ -107,14 +109,14 @@ public final class GrpcEndpoint implements Endpoint {
    * @throws IllegalArgumentException where the address is the wildcard
    * @throws IOException where the address cannot be listened on
    */
-  public static GrpcEndpoint listen(InetAddress address, JobToken token, String threadName)
+  public static GrpcEndpoint listen(InetAddress address, Credentials credentials, String threadName)
       throws IOException {
     if (address.isAnyLocalAddress()) {
       throw new IllegalArgumentException(
           "A rank listens on one address, not on all of its host; name the one that its peers"
               + " reach");
     }
-    return new GrpcEndpoint(address, token, threadName);
+    return new GrpcEndpoint(address, credentials, threadName);
   }
 
   /**
@@ -130,6 +132,21 @@ public final class GrpcEndpoint implements Endpoint {
     return address;
   }
 
+  @Override
+  public String name() {
+    return CARRIER;
+  }
+
+  @Override
+  public LinkCost cost() {
+    return COST;
+  }
+
+  @Override
+  public int pieceBytes() {
+    return PIECE_BYTES;
+  }
+
   /** Streams that were cut off because who opened them is not one of the job's ranks. */
   public long refusedStreams() {
     return refusals.count();
@@ -137,7 +154,7 @@ public final class GrpcEndpoint implements Endpoint {
 
   private ServerCall.Listener<InputStream> accept(
       ServerCall<InputStream, InputStream> call, Metadata headers) {
-    ListeningStream stream = new ListeningStream(call, token, meetings, refusals);
+    ListeningStream stream = new ListeningStream(call, credentials.token(), meetings, refusals);
     eventLoop.schedule(
         stream::requireProven, ListeningSide.PATIENCE.toMillis(), TimeUnit.MILLISECONDS);
     return stream.start();
@@ -163,7 +180,8 @@ public final class GrpcEndpoint implements Endpoint {
       Duration timeout,
       CompletableFuture<PeerStream> opened) {
     ManagedChannel channel =
-        NettyChannelBuilder.forAddress(target)
+        credentials
+            .protect(NettyChannelBuilder.forAddress(target))
             .eventLoopGroup(eventLoop)
             .channelType(NioSocketChannel.class)
             .withOption(ChannelOption.TCP_NODELAY, true)
@@ -176,11 +194,10 @@ public final class GrpcEndpoint implements Endpoint {
             .disableRetry() // it would keep copies of messages
             .flowControlWindow(WINDOW_BYTES)
             .maxInboundMessageSize(MESSAGE_BYTES)
-            .usePlaintext()
             .build();
     channels.removeIf(ManagedChannel::isTerminated);
     channels.add(channel);
-    new ConnectingStream(channel, target, token, hello, opened).start();
+    new ConnectingStream(channel, target, credentials.token(), hello, opened).start();
   }
 
   @Override

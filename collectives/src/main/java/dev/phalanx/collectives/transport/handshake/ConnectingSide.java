@@ -1,6 +1,6 @@
 package dev.phalanx.collectives.transport.handshake;
 
-import dev.phalanx.collectives.rendezvous.JobToken;
+import dev.phalanx.collectives.security.JobToken;
 import dev.phalanx.collectives.transport.handshake.Meeting.Answer;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;

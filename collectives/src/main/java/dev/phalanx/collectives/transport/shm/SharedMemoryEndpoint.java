@@ -2,7 +2,7 @@ package dev.phalanx.collectives.transport.shm;
 
 import dev.phalanx.collectives.CollectiveException;
 import dev.phalanx.collectives.CollectiveTimeoutException;
-import dev.phalanx.collectives.rendezvous.JobToken;
+import dev.phalanx.collectives.security.JobToken;
 import dev.phalanx.collectives.transport.Deadline;
 import dev.phalanx.collectives.transport.GroupId;
 import dev.phalanx.collectives.transport.Link;

@@ -1,6 +1,6 @@
 package dev.phalanx.collectives.transport.tcp;
 
-import dev.phalanx.collectives.rendezvous.JobToken;
+import dev.phalanx.collectives.security.JobToken;
 import dev.phalanx.collectives.transport.handshake.Hello;
 import dev.phalanx.collectives.transport.handshake.ListeningSide;
 import dev.phalanx.collectives.transport.handshake.Meeting;

@@ -1,6 +1,6 @@
 package dev.phalanx.collectives.transport.tcp;
 
-import dev.phalanx.collectives.rendezvous.JobToken;
+import dev.phalanx.collectives.security.JobToken;
 import dev.phalanx.collectives.transport.Endpoint;
 import dev.phalanx.collectives.transport.GroupId;
 import dev.phalanx.collectives.transport.Link;
@@ -72,6 +72,21 @@ public final class TcpEndpoint implements Endpoint {
   @Override
   public InetSocketAddress address() {
     return (InetSocketAddress) listening.localAddress();
+  }
+
+  @Override
+  public String name() {
+    return CARRIER;
+  }
+
+  @Override
+  public LinkCost cost() {
+    return COST;
+  }
+
+  @Override
+  public int pieceBytes() {
+    return PIECE_BYTES;
   }
 
   /** Connections that were closed because who opened them is not one of the job's ranks. */

@@ -2,7 +2,7 @@ package dev.phalanx.collectives.transport.grpc;
 
 import static java.util.concurrent.TimeUnit.SECONDS;
 
-import dev.phalanx.collectives.rendezvous.JobToken;
+import dev.phalanx.collectives.security.JobToken;
 import dev.phalanx.collectives.transport.Frame;
 import dev.phalanx.collectives.transport.handshake.Hello;
 import dev.phalanx.collectives.transport.handshake.ListeningSide;

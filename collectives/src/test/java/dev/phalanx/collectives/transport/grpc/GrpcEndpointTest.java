@@ -3,7 +3,9 @@ package dev.phalanx.collectives.transport.grpc;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import dev.phalanx.collectives.rendezvous.JobToken;
+import dev.phalanx.collectives.security.Credentials;
+import dev.phalanx.collectives.security.Encryption;
+import dev.phalanx.collectives.security.JobToken;
 import dev.phalanx.collectives.transport.Call;
 import dev.phalanx.collectives.transport.Deadline;
 import dev.phalanx.collectives.transport.GroupId;
@@ -43,7 +45,7 @@ final class GrpcEndpointTest {
   private final JobToken token = JobToken.random();
 
   private static GrpcEndpoint endpoint(JobToken secret, String name) throws Exception {
-    return GrpcEndpoint.listen(LOOPBACK, secret, name);
+    return GrpcEndpoint.listen(LOOPBACK, Credentials.of(secret, Encryption.NONE), name);
   }
 
   private static Transport transport(
@@ -85,7 +87,12 @@ final class GrpcEndpointTest {
 
   @Test
   void theWildcardIsNoAddress() {
-    assertThatThrownBy(() -> GrpcEndpoint.listen(new InetSocketAddress(0).getAddress(), token, "a"))
+    assertThatThrownBy(
+            () ->
+                GrpcEndpoint.listen(
+                    new InetSocketAddress(0).getAddress(),
+                    Credentials.of(token, Encryption.NONE),
+                    "a"))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessageContaining("one address");
   }

@@ -4,7 +4,7 @@ import static java.util.concurrent.TimeUnit.SECONDS;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import dev.phalanx.collectives.rendezvous.JobToken;
+import dev.phalanx.collectives.security.JobToken;
 import dev.phalanx.collectives.transport.Call;
 import dev.phalanx.collectives.transport.Deadline;
 import dev.phalanx.collectives.transport.Frame;

@@ -1,4 +1,4 @@
-package dev.phalanx.collectives.rendezvous;
+package dev.phalanx.collectives.security;
 
 import java.nio.charset.StandardCharsets;
 import java.security.GeneralSecurityException;
@@ -70,6 +70,14 @@ public final class JobToken {
     } catch (GeneralSecurityException e) {
       throw new IllegalStateException("Every Java has " + ALGORITHM, e);
     }
+  }
+
+  /**
+   * Other 256 bits of which nobody can tell from the outside that they are this token's, the same
+   * ones for the same purpose.
+   */
+  byte[] derive(String purpose) {
+    return prove(new byte[0], "derived for " + purpose);
   }
 
   /** Whether the other side's proof is right; takes the same time whatever differs. */
