@@ -31,6 +31,7 @@ import java.util.function.LongToDoubleFunction;
 public final class CollectiveBenchmark {
   private static final long SMALL_BYTES = 1 << 20;
   private static final int MOST_CALLS_IN_A_SAMPLE = 20;
+  private static final double WARM_UP_NANOS = 1e9;
   private static final long CHUNK = 1 << 18;
   private static final long ALIGNMENT = 4096;
   private static final int ROOT = 0;
@@ -75,10 +76,14 @@ public final class CollectiveBenchmark {
   }
 
   private boolean anyRankWantsToStop(Arena arena) throws InterruptedException {
-    try (Tensor vote = arena.allocate(DType.FLOAT64, 1)) {
-      doubles(vote).put(0, stopRequested.getAsBoolean() ? 1 : 0);
-      world.allReduce(vote, ReduceOperation.MAXIMUM).await();
-      return doubles(vote).get(0) > 0;
+    return mostOfAnyRank(arena, stopRequested.getAsBoolean() ? 1 : 0) > 0;
+  }
+
+  private double mostOfAnyRank(Arena arena, double own) throws InterruptedException {
+    try (Tensor most = arena.allocate(DType.FLOAT64, 1)) {
+      doubles(most).put(0, own);
+      world.allReduce(most, ReduceOperation.MAXIMUM).await();
+      return doubles(most).get(0);
     }
   }
 
@@ -140,19 +145,11 @@ public final class CollectiveBenchmark {
         (int)
             Math.max(
                 1, Math.min(MOST_CALLS_IN_A_SAMPLE, SMALL_BYTES / Math.max(1, whole.byteSize())));
+    warmUp(arena, operation, buffers, calls);
     try (Tensor micros = arena.allocate(DType.FLOAT64, samples)) {
       DoubleBuffer values = doubles(micros);
-      int warmup = options.warmup() >= 0 ? options.warmup() : warmup(whole.byteSize());
-      for (int sample = -warmup; sample < samples; sample++) {
-        world.barrier().await();
-        long start = System.nanoTime();
-        for (int call = 0; call < calls; call++) {
-          start(operation, buffers).await();
-        }
-        double elapsed = (System.nanoTime() - start) / 1e3 / calls;
-        if (sample >= 0) {
-          values.put(sample, elapsed);
-        }
+      for (int sample = 0; sample < samples; sample++) {
+        values.put(sample, sample(operation, buffers, calls));
       }
       world.allReduce(micros, ReduceOperation.MAXIMUM).await();
       double[] slowest = new double[samples];
@@ -161,13 +158,38 @@ public final class CollectiveBenchmark {
     }
   }
 
-  private static int samples(long bytes) {
-    return bytes <= SMALL_BYTES ? 100 : (int) Math.max(7, Math.min(30, (1L << 30) / bytes));
+  /** Until the JVM has compiled what runs, which takes time more than it takes calls. */
+  private void warmUp(Arena arena, MeasuredOperation operation, Buffers buffers, int calls)
+      throws InterruptedException {
+    if (options.warmup() >= 0) {
+      for (int sample = 0; sample < options.warmup(); sample++) {
+        sample(operation, buffers, calls);
+      }
+      return;
+    }
+    long start = System.nanoTime();
+    int samples = 1;
+    do {
+      for (int sample = 0; sample < samples; sample++) {
+        sample(operation, buffers, calls);
+      }
+      samples *= 2;
+    } while (mostOfAnyRank(arena, System.nanoTime() - start) < WARM_UP_NANOS);
   }
 
-  /** Until the JVM has compiled what runs: some thousand small calls, some hundred messages. */
-  private static int warmup(long bytes) {
-    return bytes <= SMALL_BYTES ? 500 : (int) Math.max(5, Math.min(100, (1L << 29) / bytes));
+  /** The mean time of a call in microseconds. */
+  private double sample(MeasuredOperation operation, Buffers buffers, int calls)
+      throws InterruptedException {
+    world.barrier().await();
+    long start = System.nanoTime();
+    for (int call = 0; call < calls; call++) {
+      start(operation, buffers).await();
+    }
+    return (System.nanoTime() - start) / 1e3 / calls;
+  }
+
+  private static int samples(long bytes) {
+    return bytes <= SMALL_BYTES ? 100 : (int) Math.max(7, Math.min(30, (1L << 30) / bytes));
   }
 
   private Work start(MeasuredOperation operation, Buffers buffers) {

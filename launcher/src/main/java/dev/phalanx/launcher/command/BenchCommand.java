@@ -119,8 +119,8 @@ final class BenchCommand extends CommandGroup {
         paramLabel = "N",
         defaultValue = "-1",
         description =
-            "samples before those that count; left out: 500 of small sizes, for the JVM compiles"
-                + " what runs often")
+            "samples before those that count; left out: as many as a second has, for the JVM"
+                + " compiles what runs often")
     private int warmup;
 
     @Option(
