@@ -13,7 +13,7 @@ import java.util.List;
  *
  * @param sizes bytes of the whole tensor
  * @param samples of each size; 0: fewer for larger ones
- * @param warmup samples that are not counted; -1: as many as a second has
+ * @param warmup samples that are not counted; -1: until they get no faster
  * @param memory where the tensors lie
  * @param timeoutMillis how long ranks wait for each other
  */

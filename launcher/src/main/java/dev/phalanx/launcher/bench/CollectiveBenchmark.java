@@ -31,7 +31,12 @@ import java.util.function.LongToDoubleFunction;
 public final class CollectiveBenchmark {
   private static final long SMALL_BYTES = 1 << 20;
   private static final int MOST_CALLS_IN_A_SAMPLE = 20;
-  private static final double WARM_UP_NANOS = 1e9;
+  private static final double LEAST_WARM_UP_NANOS = 1e9;
+  private static final double MOST_WARM_UP_NANOS = 15e9;
+
+  /** Twice as many calls as before took less than this part of the time of each of those. */
+  private static final double FASTER = 0.9;
+
   private static final long CHUNK = 1 << 18;
   private static final long ALIGNMENT = 4096;
   private static final int ROOT = 0;
@@ -158,7 +163,7 @@ public final class CollectiveBenchmark {
     }
   }
 
-  /** Until the JVM has compiled what runs, which takes time more than it takes calls. */
+  /** Until calls get no faster, for the JVM compiles what runs while it runs. */
   private void warmUp(Arena arena, MeasuredOperation operation, Buffers buffers, int calls)
       throws InterruptedException {
     if (options.warmup() >= 0) {
@@ -167,14 +172,21 @@ public final class CollectiveBenchmark {
       }
       return;
     }
-    long start = System.nanoTime();
-    int samples = 1;
-    do {
+    double before = Double.POSITIVE_INFINITY; // nanoseconds of a sample
+    double elapsed = 0;
+    boolean isFaster = true;
+    for (int samples = 1;
+        elapsed < LEAST_WARM_UP_NANOS || isFaster && elapsed < MOST_WARM_UP_NANOS;
+        samples *= 2) {
+      long start = System.nanoTime();
       for (int sample = 0; sample < samples; sample++) {
         sample(operation, buffers, calls);
       }
-      samples *= 2;
-    } while (mostOfAnyRank(arena, System.nanoTime() - start) < WARM_UP_NANOS);
+      double took = mostOfAnyRank(arena, System.nanoTime() - start); // all must decide alike
+      isFaster = took / samples < FASTER * before;
+      before = took / samples;
+      elapsed += took;
+    }
   }
 
   /** The mean time of a call in microseconds. */

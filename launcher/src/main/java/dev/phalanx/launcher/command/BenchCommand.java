@@ -119,7 +119,7 @@ final class BenchCommand extends CommandGroup {
         paramLabel = "N",
         defaultValue = "-1",
         description =
-            "samples before those that count; left out: as many as a second has, for the JVM"
+            "samples before those that count; left out: until they get no faster, for the JVM"
                 + " compiles what runs often")
     private int warmup;
 

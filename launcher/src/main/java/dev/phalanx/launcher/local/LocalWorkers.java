@@ -68,7 +68,7 @@ final class LocalWorkers {
       Consumer<WorkerEvent> listener)
       throws IOException, InterruptedException {
     Placement placement = settings.placement();
-    List<WorkerSpec> specs = new WorkerCommands(settings).specs();
+    List<WorkerSpec> specs = new WorkerCommands(settings, work.task()).specs();
     try (WorkerGroup group = WorkerGroup.start(specs, console::line, listener, Timing.DEFAULT);
         StopSignals signals = StopSignals.install(group, console, stopping)) {
       if (placement.isOneWorker() || !placement.isRendezvousHere()) {

@@ -1,5 +1,6 @@
 package dev.phalanx.launcher.local;
 
+import dev.phalanx.launcher.event.Assignment;
 import dev.phalanx.launcher.process.WorkerSpec;
 import dev.phalanx.launcher.worker.WorkerMain;
 import java.nio.file.Files;
@@ -32,9 +33,11 @@ final class WorkerCommands {
   record Settings(Placement placement, boolean isVerbose, String engine, int threadsPerRank) {}
 
   private final Settings job;
+  private final Assignment.Task task;
 
-  WorkerCommands(Settings settings) {
+  WorkerCommands(Settings settings, Assignment.Task task) {
     this.job = settings;
+    this.task = task;
   }
 
   /** One for each worker of the placement. */
@@ -52,8 +55,11 @@ final class WorkerCommands {
     command.add("-XX:+UseSerialGC");
     command.add("-Xms16m");
     command.add("-Xmx" + (long) MEBIBYTES_OF_HEAP_PER_RANK * ranks.size() + "m");
-    // The optimizing compiler would spend a third of the start on code that runs for a moment only.
-    command.add("-XX:CompileThresholdScaling=5");
+    if (task == Assignment.Task.TRAIN) {
+      // The optimizing compiler would spend a third of the start on code that runs for a moment
+      // only. What a benchmark measures must be compiled first.
+      command.add("-XX:CompileThresholdScaling=5");
+    }
     // Netty's flight-recorder events load the recorder in every process, whether it records or not.
     command.add("-Dio.netty.jfr.enabled=false");
     command.addAll(commonFlags());
