@@ -13,7 +13,7 @@ import java.util.List;
  *
  * @param sizes bytes of the whole tensor
  * @param samples of each size; 0: fewer for larger ones
- * @param warmup samples that are not counted; -1: until they get no faster
+ * @param warmup samples that are not counted; -1: until the JVM has compiled what runs
  * @param memory where the tensors lie
  * @param timeoutMillis how long ranks wait for each other
  */

@@ -13,6 +13,8 @@ import dev.phalanx.tensor.Engines;
 import dev.phalanx.tensor.Shape;
 import dev.phalanx.tensor.Storage;
 import dev.phalanx.tensor.Tensor;
+import java.lang.management.CompilationMXBean;
+import java.lang.management.ManagementFactory;
 import java.nio.DoubleBuffer;
 import java.util.Arrays;
 import java.util.List;
@@ -31,11 +33,11 @@ import java.util.function.LongToDoubleFunction;
 public final class CollectiveBenchmark {
   private static final long SMALL_BYTES = 1 << 20;
   private static final int MOST_CALLS_IN_A_SAMPLE = 20;
-  private static final double LEAST_WARM_UP_NANOS = 1e9;
-  private static final double MOST_WARM_UP_NANOS = 15e9;
+  private static final double LEAST_WARM_UP_MILLIS = 1000;
+  private static final double MOST_WARM_UP_MILLIS = 30_000;
 
-  /** Twice as many calls as before took less than this part of the time of each of those. */
-  private static final double FASTER = 0.9;
+  /** A JVM that compiles for a larger part of the time is not warm. */
+  private static final double COMPILING = 0.1;
 
   private static final long CHUNK = 1 << 18;
   private static final long ALIGNMENT = 4096;
@@ -163,7 +165,7 @@ public final class CollectiveBenchmark {
     }
   }
 
-  /** Until calls get no faster, for the JVM compiles what runs while it runs. */
+  /** Until the JVM has next to nothing more to compile of what runs. */
   private void warmUp(Arena arena, MeasuredOperation operation, Buffers buffers, int calls)
       throws InterruptedException {
     if (options.warmup() >= 0) {
@@ -172,20 +174,22 @@ public final class CollectiveBenchmark {
       }
       return;
     }
-    double before = Double.POSITIVE_INFINITY; // nanoseconds of a sample
-    double elapsed = 0;
-    boolean isFaster = true;
+    CompilationMXBean compiler = ManagementFactory.getCompilationMXBean();
+    double elapsedMillis = 0;
+    boolean isCompiling = true;
     for (int samples = 1;
-        elapsed < LEAST_WARM_UP_NANOS || isFaster && elapsed < MOST_WARM_UP_NANOS;
+        elapsedMillis < LEAST_WARM_UP_MILLIS || isCompiling && elapsedMillis < MOST_WARM_UP_MILLIS;
         samples *= 2) {
       long start = System.nanoTime();
+      long compiledBefore = compiler.getTotalCompilationTime();
       for (int sample = 0; sample < samples; sample++) {
         sample(operation, buffers, calls);
       }
-      double took = mostOfAnyRank(arena, System.nanoTime() - start); // all must decide alike
-      isFaster = took / samples < FASTER * before;
-      before = took / samples;
-      elapsed += took;
+      // All ranks must decide alike.
+      double took = mostOfAnyRank(arena, (System.nanoTime() - start) / 1e6);
+      double compiled = mostOfAnyRank(arena, compiler.getTotalCompilationTime() - compiledBefore);
+      isCompiling = compiled > COMPILING * took;
+      elapsedMillis += took;
     }
   }
 

@@ -119,8 +119,7 @@ final class BenchCommand extends CommandGroup {
         paramLabel = "N",
         defaultValue = "-1",
         description =
-            "samples before those that count; left out: until they get no faster, for the JVM"
-                + " compiles what runs often")
+            "samples before those that count; left out: until the JVM has compiled what runs")
     private int warmup;
 
     @Option(
