@@ -22,7 +22,7 @@ public final class AdamWOptimizer implements FlatOptimizer {
       Tensor secondMoments) {}
 
   private final Engine engine;
-  private final FlatParameters flat;
+  private final UpdatedValues updated;
   private final List<Part> parts;
   private final double beta1;
   private final double beta2;
@@ -36,29 +36,29 @@ public final class AdamWOptimizer implements FlatOptimizer {
    */
   public AdamWOptimizer(
       Arena arena,
-      FlatParameters flat,
+      UpdatedValues updated,
       double beta1,
       double beta2,
       double epsilon,
       double weightDecay) {
     this.engine = arena.engine();
-    this.flat = flat;
+    this.updated = updated;
     this.beta1 = beta1;
     this.beta2 = beta2;
     this.epsilon = epsilon;
     this.weightDecay = weightDecay;
-    this.firstMoments = arena.zeros(DType.FLOAT32, flat.elementCount());
-    this.secondMoments = arena.zeros(DType.FLOAT32, flat.elementCount());
+    this.firstMoments = arena.zeros(DType.FLOAT32, updated.stateElementCount());
+    this.secondMoments = arena.zeros(DType.FLOAT32, updated.stateElementCount());
     this.parts =
-        flat.segments().stream()
+        updated.runs().stream()
             .map(
-                segment ->
+                run ->
                     new Part(
-                        segment.isDecayed(),
-                        segment.of(flat.master()),
-                        segment.of(flat.gradients()),
-                        segment.of(firstMoments),
-                        segment.of(secondMoments)))
+                        run.isDecayed(),
+                        run.master(),
+                        run.gradients(),
+                        run.of(firstMoments),
+                        run.of(secondMoments)))
             .toList();
   }
 
@@ -77,7 +77,7 @@ public final class AdamWOptimizer implements FlatOptimizer {
       engine.adamW(
           update, part.master(), part.gradients(), part.firstMoments(), part.secondMoments());
     }
-    flat.refreshValues();
+    updated.refreshValues();
   }
 
   @Override

@@ -3,7 +3,7 @@ package dev.phalanx.sharding;
 import dev.phalanx.tensor.Tensor;
 import java.util.Map;
 
-/** An optimizer over a model's flat memory. */
+/** An optimizer over what a rank updates. */
 public interface FlatOptimizer {
   /**
    * Updates the master values from the gradients and refreshes the values of the computation.
@@ -13,6 +13,9 @@ public interface FlatOptimizer {
    */
   void step(long step, double learningRate, double gradientScale);
 
-  /** The state, each tensor [elements of the model] FLOAT32, by the name that checkpoints use. */
+  /**
+   * The state, each tensor [{@link UpdatedValues#stateElementCount}] FLOAT32, by the name that
+   * checkpoints use.
+   */
   Map<String, Tensor> state();
 }

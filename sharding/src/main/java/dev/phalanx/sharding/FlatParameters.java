@@ -2,12 +2,10 @@ package dev.phalanx.sharding;
 
 import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.DType;
-import dev.phalanx.tensor.Device;
 import dev.phalanx.tensor.Engine;
-import dev.phalanx.tensor.Shape;
 import dev.phalanx.tensor.Tensor;
 import dev.phalanx.tensor.autograd.Parameter;
-import java.nio.ByteBuffer;
+import java.io.IOException;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -29,7 +27,7 @@ import java.util.function.ToLongFunction;
  *
  * <p>The arena that is given owns the memory, but for gradients that were allocated elsewhere.
  */
-public final class FlatParameters {
+public final class FlatParameters implements UpdatedValues {
   /** A run of neighbours in flat memory that weight decay treats alike. */
   public record Segment(long offset, long count, boolean isDecayed) {
     Tensor of(Tensor flat) {
@@ -149,34 +147,46 @@ public final class FlatParameters {
    * computation.
    */
   public void initialize(ToLongFunction<Parameter> seed) {
-    for (Parameter parameter : offsets.keySet()) {
-      try (Arena staging = new Arena(engine, Device.CPU)) {
-        initialize(parameter, seed.applyAsLong(parameter), staging);
-      }
-    }
+    offsets.forEach(
+        (parameter, offset) -> {
+          long count = parameter.shape().elementCount();
+          try (Tensor destination = master.slice(0, offset, count)) {
+            ParameterFilling.fill(engine, parameter, seed.applyAsLong(parameter), 0, destination);
+          }
+        });
     refreshValues();
   }
 
-  private void initialize(Parameter parameter, long seed, Arena staging) {
-    long count = parameter.shape().elementCount();
-    long chunk = Math.min(count, 1 << 20);
-    Tensor buffer = staging.allocate(DType.FLOAT32, Shape.of(chunk));
-    long offset = offset(parameter);
-    Parameter.Initializer initializer = parameter.initializer();
-    for (long start = 0; start < count; start += chunk) {
-      int length = (int) Math.min(chunk, count - start);
-      ByteBuffer bytes = buffer.byteBuffer(0, Math.multiplyExact(length, Float.BYTES));
-      for (int i = 0; i < length; i++) {
-        bytes.putFloat(i * Float.BYTES, (float) initializer.value(seed, start + i));
-      }
-      try (Tensor destination = master.slice(0, offset + start, length)) {
-        engine.copy(buffer.slice(0, 0, length), destination);
-        engine.synchronize(master.device());
+  /** Reads the master values and refreshes the values of the computation. */
+  public void load(ParameterSource source) throws IOException {
+    for (Parameter parameter : offsets.keySet()) {
+      try (Tensor destination = slice(master, parameter)) {
+        source.read(parameter, destination);
       }
     }
+    engine.synchronize(master.device());
+    refreshValues();
   }
 
-  /** Makes the values of the computation follow the master values. */
+  @Override
+  public List<Run> runs() {
+    return segments().stream()
+        .map(
+            segment ->
+                new Run(
+                    segment.of(master),
+                    segment.of(gradients),
+                    segment.offset(),
+                    segment.isDecayed()))
+        .toList();
+  }
+
+  @Override
+  public long stateElementCount() {
+    return elementCount;
+  }
+
+  @Override
   public void refreshValues() {
     if (values != master) {
       engine.copy(master, values);

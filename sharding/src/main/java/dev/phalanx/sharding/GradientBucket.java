@@ -23,28 +23,36 @@ record GradientBucket(int index, Tensor gradients, List<Parameter> parameters) {
   static List<GradientBucket> cut(
       FlatParameters flat, long capacityBytes, long firstCapacityBytes) {
     List<GradientBucket> buckets = new ArrayList<>();
-    List<Parameter> open = new ArrayList<>();
     long start = 0;
-    long end = 0;
-    for (Parameter parameter : flat.parameters()) {
-      open.add(parameter);
-      end += parameter.shape().elementCount();
-      long capacity = buckets.isEmpty() ? firstCapacityBytes : capacityBytes;
-      if ((end - start) * Float.BYTES >= capacity) {
-        buckets.add(bucket(buckets.size(), flat, start, end, open));
-        open.clear();
-        start = end;
-      }
-    }
-    if (!open.isEmpty()) {
-      buckets.add(bucket(buckets.size(), flat, start, end, open));
+    for (List<Parameter> parameters : cut(flat.parameters(), capacityBytes, firstCapacityBytes)) {
+      long count = FlatParameters.elementCount(parameters);
+      buckets.add(
+          new GradientBucket(buckets.size(), flat.gradients().slice(0, start, count), parameters));
+      start += count;
     }
     return buckets;
   }
 
-  private static GradientBucket bucket(
-      int index, FlatParameters flat, long start, long end, List<Parameter> parameters) {
-    return new GradientBucket(
-        index, flat.gradients().slice(0, start, end - start), List.copyOf(parameters));
+  /**
+   * The parameters of each bucket.
+   *
+   * @param parameters in the order of flat memory
+   */
+  static List<List<Parameter>> cut(
+      List<Parameter> parameters, long capacityBytes, long firstCapacityBytes) {
+    List<List<Parameter>> buckets = new ArrayList<>();
+    List<Parameter> open = new ArrayList<>();
+    for (Parameter parameter : parameters) {
+      open.add(parameter);
+      long capacity = buckets.isEmpty() ? firstCapacityBytes : capacityBytes;
+      if (FlatParameters.elementCount(open) * Float.BYTES >= capacity) {
+        buckets.add(List.copyOf(open));
+        open.clear();
+      }
+    }
+    if (!open.isEmpty()) {
+      buckets.add(List.copyOf(open));
+    }
+    return buckets;
   }
 }

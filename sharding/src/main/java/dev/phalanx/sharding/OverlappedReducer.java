@@ -1,17 +1,10 @@
 package dev.phalanx.sharding;
 
 import dev.phalanx.collectives.Communicator;
-import dev.phalanx.collectives.ReduceOperation;
-import dev.phalanx.collectives.Work;
 import dev.phalanx.tensor.Arena;
-import dev.phalanx.tensor.DType;
-import dev.phalanx.tensor.Device;
-import dev.phalanx.tensor.Engine;
-import dev.phalanx.tensor.Tensor;
 import dev.phalanx.tensor.autograd.GradientListener;
 import dev.phalanx.tensor.autograd.Parameter;
 import java.util.ArrayDeque;
-import java.util.ArrayList;
 import java.util.Deque;
 import java.util.IdentityHashMap;
 import java.util.List;
@@ -22,36 +15,34 @@ import java.util.Map;
  * "PyTorch Distributed").
  *
  * <p>It listens to the backward pass of a step's last micro-batch. When the last gradient of a
- * bucket is complete, the bucket's all-reduce is handed to the communication thread. Buckets are
+ * bucket is complete, the bucket's reduction is handed to the communication thread. Buckets are
  * handed over in the order of their numbers on every rank, whatever order they complete in, for a
  * communicator's operations must not differ between ranks.
- *
- * <p>Where the communicator cannot read the memory of the gradients' device, they travel through a
- * copy on the host.
  *
  * <p>Used by the thread that trains.
  */
 public final class OverlappedReducer implements GradientListener {
-  /**
-   * A bucket whose sum is awaited.
-   *
-   * @param handedOver the bucket's gradients or their copy on the host
-   */
-  private record Reduction(GradientBucket bucket, Tensor handedOver, Work work) {}
+  /** How a bucket is reduced: an all-reduce, or a reduce-scatter that leaves each rank its part. */
+  @FunctionalInterface
+  interface Reduction {
+    DeviceCollectives.Pending start(GradientBucket bucket);
+  }
 
-  private final Engine engine;
-  private final Communicator communicator;
-  private final Device device;
-  private final List<Tensor> hostCopies; // one for each bucket; empty where none is needed
+  /** The first bucket is no larger, so that the network has work early. */
+  static final long FIRST_BUCKET_BYTES = 1L << 20;
+
+  private final Reduction reduction;
   private final List<GradientBucket> buckets;
   private final Map<Parameter, GradientBucket> bucketOf = new IdentityHashMap<>();
   private final int[] missing;
   private final boolean overlap;
-  private final Deque<Reduction> underWay = new ArrayDeque<>();
+  private final Deque<DeviceCollectives.Pending> underWay = new ArrayDeque<>();
   private int nextBucket;
-  private long exposedNanos;
+  private final Waiting waiting;
 
   /**
+   * Sums by all-reduce.
+   *
    * @param host an arena on the CPU; it owns copies of gradients where these are on a device that
    *     the communicator cannot read
    * @param bucketBytes about how much one operation reduces
@@ -64,29 +55,36 @@ public final class OverlappedReducer implements GradientListener {
       FlatParameters flat,
       long bucketBytes,
       boolean overlap) {
-    this.engine = host.engine();
-    this.communicator = communicator;
-    this.device = flat.gradients().device();
-    this.buckets = GradientBucket.cut(flat, bucketBytes, Math.min(bucketBytes, 1L << 20));
+    this(
+        GradientBucket.cut(flat, bucketBytes, Math.min(bucketBytes, FIRST_BUCKET_BYTES)),
+        overlap,
+        allReduce(new DeviceCollectives(host, communicator)),
+        new Waiting());
+  }
+
+  /**
+   * @param buckets in the order in which they are reduced
+   */
+  OverlappedReducer(
+      List<GradientBucket> buckets, boolean overlap, Reduction reduction, Waiting waiting) {
+    this.waiting = waiting;
+    this.buckets = List.copyOf(buckets);
     this.overlap = overlap;
+    this.reduction = reduction;
     this.missing = new int[buckets.size()];
-    this.hostCopies =
-        communicator.size() == 1 || communicator.reads(device)
-            ? List.of()
-            : buckets.stream()
-                .map(bucket -> host.allocate(DType.FLOAT32, bucket.gradients().shape()))
-                .toList();
     for (GradientBucket bucket : buckets) {
       bucket.parameters().forEach(parameter -> bucketOf.put(parameter, bucket));
     }
     reset();
   }
 
+  private static Reduction allReduce(DeviceCollectives collectives) {
+    return bucket -> collectives.allReduce(bucket.gradients());
+  }
+
   /** Bytes of each bucket, in the order in which they are reduced. */
   public List<Long> bucketBytes() {
-    List<Long> bytes = new ArrayList<>();
-    buckets.forEach(bucket -> bytes.add(bucket.gradients().byteSize()));
-    return bytes;
+    return buckets.stream().map(bucket -> bucket.gradients().byteSize()).toList();
   }
 
   @Override
@@ -110,15 +108,9 @@ public final class OverlappedReducer implements GradientListener {
     while (nextBucket < buckets.size()) {
       launch();
     }
-    long start = System.nanoTime();
     while (!underWay.isEmpty()) {
-      Reduction reduction = underWay.remove();
-      reduction.work().await();
-      if (reduction.handedOver() != reduction.bucket().gradients()) {
-        engine.copy(reduction.handedOver(), reduction.bucket().gradients());
-      }
+      waiting.await(underWay.remove());
     }
-    exposedNanos += System.nanoTime() - start;
     reset();
   }
 
@@ -127,22 +119,11 @@ public final class OverlappedReducer implements GradientListener {
    * hide.
    */
   public long exposedNanos() {
-    return exposedNanos;
+    return waiting.nanos();
   }
 
   private void launch() {
-    GradientBucket bucket = buckets.get(nextBucket++);
-    if (communicator.size() == 1) {
-      return;
-    }
-    Tensor handedOver = bucket.gradients();
-    if (!hostCopies.isEmpty()) {
-      handedOver = hostCopies.get(bucket.index());
-      engine.copy(bucket.gradients(), handedOver);
-    }
-    engine.synchronize(device);
-    Work work = communicator.allReduce(handedOver, ReduceOperation.SUM);
-    underWay.add(new Reduction(bucket, handedOver, work));
+    underWay.add(reduction.start(buckets.get(nextBucket++)));
   }
 
   private void reset() {

@@ -19,7 +19,7 @@ public final class SgdOptimizer implements FlatOptimizer {
 
   private final Engine engine;
   private final List<Part> parts;
-  private final FlatParameters flat;
+  private final UpdatedValues updated;
   private final double momentum;
   private final boolean nesterov;
   private final double weightDecay;
@@ -30,22 +30,22 @@ public final class SgdOptimizer implements FlatOptimizer {
    * @param momentum 0 for none
    */
   public SgdOptimizer(
-      Arena arena, FlatParameters flat, double momentum, boolean nesterov, double weightDecay) {
+      Arena arena, UpdatedValues updated, double momentum, boolean nesterov, double weightDecay) {
     this.engine = arena.engine();
-    this.flat = flat;
+    this.updated = updated;
     this.momentum = momentum;
     this.nesterov = nesterov;
     this.weightDecay = weightDecay;
-    this.momenta = momentum == 0 ? null : arena.zeros(DType.FLOAT32, flat.elementCount());
+    this.momenta = momentum == 0 ? null : arena.zeros(DType.FLOAT32, updated.stateElementCount());
     this.parts =
-        flat.segments().stream()
+        updated.runs().stream()
             .map(
-                segment ->
+                run ->
                     new Part(
-                        segment.isDecayed(),
-                        segment.of(flat.master()),
-                        segment.of(flat.gradients()),
-                        momenta == null ? null : segment.of(momenta)))
+                        run.isDecayed(),
+                        run.master(),
+                        run.gradients(),
+                        momenta == null ? null : run.of(momenta)))
             .toList();
   }
 
@@ -59,7 +59,7 @@ public final class SgdOptimizer implements FlatOptimizer {
           part.gradients(),
           part.momenta());
     }
-    flat.refreshValues();
+    updated.refreshValues();
   }
 
   @Override

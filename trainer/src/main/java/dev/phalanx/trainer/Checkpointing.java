@@ -8,9 +8,12 @@ import dev.phalanx.checkpoint.SavedCheckpoint;
 import dev.phalanx.checkpoint.safetensors.SafetensorsFile;
 import dev.phalanx.checkpoint.safetensors.SafetensorsWriter;
 import dev.phalanx.collectives.ReduceOperation;
+import dev.phalanx.sharding.ParameterSource;
+import dev.phalanx.sharding.WholeTensors;
 import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.Device;
 import dev.phalanx.tensor.Engine;
+import dev.phalanx.tensor.Tensor;
 import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.config.JobConfigWriter;
 import dev.phalanx.trainer.model.TransformerConfig;
@@ -18,8 +21,10 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
@@ -42,6 +47,9 @@ final class Checkpointing implements AutoCloseable {
   private final @Nullable LocalCheckpointStore store;
   private final @Nullable Arena snapshots;
   private final @Nullable CheckpointSaver saver;
+  private final Arena host;
+  private final Device device;
+  private final List<WholeTensors> gathered = new ArrayList<>(); // being copied or written
   private Optional<Path> restored = Optional.empty();
 
   private Checkpointing(
@@ -54,6 +62,8 @@ final class Checkpointing implements AutoCloseable {
     this.config = config;
     this.context = context;
     this.engine = arenas.engine();
+    this.host = arenas.host();
+    this.device = arenas.device();
     this.agreed = new HostNumbers(arenas.host(), 1);
     this.state = state;
     this.data = data;
@@ -196,18 +206,18 @@ final class Checkpointing implements AutoCloseable {
     try (SavedCheckpoint checkpoint = SavedCheckpoint.open(directory)) {
       requireFit(checkpoint);
       checkpoint.verify();
-      read(checkpoint.model(), state.parameters());
-      read(checkpoint.optimizer(), state.optimizerState());
-      engine.synchronize(state.flat().master().device());
-      state.flat().refreshValues();
+      for (Map.Entry<String, Tensor> kind : state.optimizer().state().entrySet()) {
+        state
+            .memory()
+            .loadState(kind.getValue(), source(checkpoint.optimizer(), kind.getKey() + "."));
+      }
+      state.memory().load(source(checkpoint.model(), ""));
       return checkpoint.manifest().step();
     }
   }
 
-  private void read(SafetensorsFile file, List<TrainingState.Named> tensors) throws IOException {
-    for (TrainingState.Named named : tensors) {
-      file.read(named.name(), named.tensor(), engine);
-    }
+  private ParameterSource source(SafetensorsFile file, String prefix) {
+    return (parameter, destination) -> file.read(prefix + parameter.name(), destination, engine);
   }
 
   /** What must be as it was, or the job that goes on would be another one. */
@@ -314,10 +324,19 @@ final class Checkpointing implements AutoCloseable {
       return;
     }
     awaitSaved(); // the one before
+    List<SafetensorsWriter.Entry> model = gather("", state.memory().wholeMaster(host));
+    List<SafetensorsWriter.Entry> optimizer = new ArrayList<>();
+    for (Map.Entry<String, Tensor> kind : state.optimizer().state().entrySet()) {
+      optimizer.addAll(
+          gather(kind.getKey() + ".", state.memory().wholeState(kind.getValue(), host)));
+    }
     CheckpointSaver saving = saver;
     if (saving != null) {
-      engine.synchronize(state.flat().master().device());
-      saving.start(manifest(done), entries(state.parameters()), entries(state.optimizerState()));
+      engine.synchronize(device);
+      saving.start(manifest(done), model, optimizer);
+    }
+    if (snapshots != null) {
+      releaseGathered(); // it is copied
     }
     if (!settings.async()) {
       awaitSaved();
@@ -336,6 +355,7 @@ final class Checkpointing implements AutoCloseable {
       boolean isDone = saving == null || saving.awaitDone(pause);
       isSaved = agree(isDone ? 1 : 0, ReduceOperation.MINIMUM) == 1;
     } while (!isSaved);
+    releaseGathered();
   }
 
   private CheckpointManifest manifest(long done) {
@@ -351,10 +371,22 @@ final class Checkpointing implements AutoCloseable {
         List.of());
   }
 
-  private static List<SafetensorsWriter.Entry> entries(List<TrainingState.Named> tensors) {
-    return tensors.stream()
-        .map(named -> new SafetensorsWriter.Entry(named.name(), named.tensor()))
+  /** On rank 0 every parameter's whole tensor; where ranks hold parts, they send them there. */
+  private List<SafetensorsWriter.Entry> gather(String prefix, Optional<WholeTensors> whole) {
+    if (whole.isEmpty()) {
+      return List.of();
+    }
+    gathered.add(whole.get());
+    return state.model().parameters().stream()
+        .map(
+            parameter ->
+                new SafetensorsWriter.Entry(prefix + parameter.name(), whole.get().of(parameter)))
         .toList();
+  }
+
+  private void releaseGathered() {
+    gathered.forEach(WholeTensors::close);
+    gathered.clear();
   }
 
   /** Waits until everything is on disk. */

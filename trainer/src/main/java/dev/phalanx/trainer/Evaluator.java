@@ -26,6 +26,7 @@ final class Evaluator {
   private final Engine engine;
   private final Arena stepArena;
   private final Transformer model;
+  private final boolean isCollective; // whether all ranks must evaluate as often
   private final Communicator dataGroup;
   private final BatchSource samples;
   private final int microBatch;
@@ -40,14 +41,15 @@ final class Evaluator {
    */
   Evaluator(
       Arenas arenas,
-      Transformer model,
+      TrainingState state,
       Communicator dataGroup,
       BatchSource samples,
       int microBatch,
       long samplesAtMost) {
     this.engine = arenas.engine();
     this.stepArena = arenas.step();
-    this.model = model;
+    this.model = state.model();
+    this.isCollective = state.memory().isForwardCollective();
     this.dataGroup = dataGroup;
     this.samples = samples;
     this.microBatch = microBatch;
@@ -60,12 +62,16 @@ final class Evaluator {
   Outcome run() throws InterruptedException {
     double loss = 0;
     double tokens = 0;
-    for (long first = (long) dataGroup.rank() * microBatch;
-        first < sampleLimit;
-        first += (long) dataGroup.size() * microBatch) {
+    long stride = (long) dataGroup.size() * microBatch;
+    for (long round = 0; round < sampleLimit; round += stride) {
+      long first = round + (long) dataGroup.rank() * microBatch;
       int count = (int) Math.min(microBatch, sampleLimit - first);
-      loss += lossOf(first, count);
-      tokens += (double) count * samples.sequence();
+      if (count > 0) {
+        loss += lossOf(first, count);
+        tokens += (double) count * samples.sequence();
+      } else if (isCollective) {
+        lossOf(0, 1); // the others need this rank's parts
+      }
     }
     sums.set(LOSS, loss);
     sums.set(TOKENS, tokens);

@@ -3,13 +3,11 @@ package dev.phalanx.trainer;
 import dev.phalanx.collectives.Communicator;
 import dev.phalanx.collectives.ReduceOperation;
 import dev.phalanx.collectives.Work;
-import dev.phalanx.sharding.OverlappedReducer;
 import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.CounterRandom;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Engine;
 import dev.phalanx.tensor.Tensor;
-import dev.phalanx.tensor.autograd.GradientListener;
 import dev.phalanx.tensor.autograd.Loss;
 import dev.phalanx.tensor.autograd.Tape;
 import dev.phalanx.trainer.config.JobConfig;
@@ -17,6 +15,9 @@ import dev.phalanx.trainer.config.LearningRateSchedule;
 import dev.phalanx.trainer.data.BatchPartition;
 import dev.phalanx.trainer.data.BatchSource;
 import dev.phalanx.trainer.model.TokenBatch;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.function.BooleanSupplier;
 
@@ -36,14 +37,13 @@ final class StepRunner {
    */
   record Outcome(double loss, double gradientNorm, double learningRate, boolean stopIsRequested) {}
 
-  private static final GradientListener NOBODY = parameter -> {};
   private static final int LOSS = 0;
   private static final int STOP_VOTES = 1;
 
   private final Engine engine;
   private final Arena stepArena;
   private final TrainingState state;
-  private final OverlappedReducer reducer;
+  private final List<Tensor> gradients; // what this rank holds of their sums
   private final Communicator dataGroup;
   private final BatchSource samples;
   private final BatchPartition partition;
@@ -54,7 +54,7 @@ final class StepRunner {
   private final HostNumbers fetched;
   private final Tensor lossSum; // [1] FLOAT64, as the next two
   private final Tensor microBatchLoss; // [1]
-  private final Tensor normSquared; // [1]
+  private final List<Tensor> squaredNorms = new ArrayList<>(); // of each of the gradients, [1]
   private final long[] inputs;
   private final long[] targets;
 
@@ -74,18 +74,12 @@ final class StepRunner {
     this.schedule = LearningRateSchedule.of(job.optimizer());
     this.clipNorm = job.optimizer().clipGradNorm();
     this.dropoutSeed = CounterRandom.at(job.seed(), 1);
-    this.reducer =
-        new OverlappedReducer(
-            arenas.host(),
-            dataGroup,
-            state.flat(),
-            job.communication().bucketBytes(),
-            job.communication().overlap());
+    this.gradients = state.memory().reducedGradients();
     this.sums = new HostNumbers(arenas.host(), 2);
     this.fetched = new HostNumbers(arenas.host(), 1);
     this.lossSum = arenas.state().allocate(DType.FLOAT64, 1);
     this.microBatchLoss = arenas.state().allocate(DType.FLOAT64, 1);
-    this.normSquared = arenas.state().allocate(DType.FLOAT64, 1);
+    gradients.forEach(part -> squaredNorms.add(arenas.state().allocate(DType.FLOAT64, 1)));
     int tokens = Math.multiplyExact(partition.microBatch(), samples.sequence());
     this.inputs = new long[tokens];
     this.targets = new long[tokens];
@@ -101,7 +95,7 @@ final class StepRunner {
    *     unchanged
    */
   Outcome run(long step, BooleanSupplier stopRequested) throws InterruptedException {
-    state.flat().clearGradients();
+    state.memory().clearGradients();
     engine.fill(lossSum, 0);
     for (long microBatch = 0; microBatch < partition.microBatches(); microBatch++) {
       runMicroBatch(step, microBatch);
@@ -109,7 +103,7 @@ final class StepRunner {
     sums.fetch(LOSS, lossSum);
     sums.set(STOP_VOTES, stopRequested.getAsBoolean() ? 1 : 0);
     Work sumsOfAllRanks = sums.allReduce(dataGroup, ReduceOperation.SUM);
-    reducer.finish();
+    state.memory().finishGradients();
     sumsOfAllRanks.await();
 
     double loss = sums.get(LOSS) * lossScale();
@@ -124,6 +118,7 @@ final class StepRunner {
     long firstSample = partition.firstSample(step, microBatch);
     samples.fill(firstSample, partition.microBatch(), inputs, targets);
     boolean isLast = microBatch == partition.microBatches() - 1;
+    state.memory().beginForward();
     try (TokenBatch batch = TokenBatch.of(stepArena, partition.microBatch(), inputs, targets);
         Tape tape = Tape.recording(stepArena)) {
       long firstSequence = firstSample - partition.samplesBefore(step);
@@ -133,17 +128,31 @@ final class StepRunner {
               .loss(tape, batch, lossScale(), CounterRandom.at(dropoutSeed, step), firstSequence);
       engine.sum(loss.losses(), microBatchLoss);
       engine.addScaled(1, microBatchLoss, lossSum);
-      tape.backward(loss, isLast ? reducer : NOBODY);
+      tape.backward(loss, state.memory().beginBackward(isLast));
     }
+    state.memory().endBackward();
   }
 
   private double lossScale() {
     return 1.0 / ((double) partition.globalBatch() * samples.sequence());
   }
 
-  private double gradientNorm() {
-    engine.squaredNorm(state.flat().gradients(), normSquared);
-    return Math.sqrt(fetched.fetch(0, normSquared));
+  /** Over all parameters of the model, each element counted once, whoever holds it. */
+  private double gradientNorm() throws InterruptedException {
+    for (int i = 0; i < gradients.size(); i++) {
+      engine.squaredNorm(gradients.get(i), squaredNorms.get(i));
+    }
+    double squared = 0;
+    for (int i = 0; i < gradients.size(); i++) {
+      squared += fetched.fetch(0, squaredNorms.get(i));
+    }
+    Optional<Communicator> shardGroup = state.memory().shardGroup();
+    if (shardGroup.isPresent()) {
+      fetched.set(0, squared);
+      fetched.allReduce(shardGroup.get(), ReduceOperation.SUM).await();
+      squared = fetched.get(0);
+    }
+    return Math.sqrt(squared);
   }
 
   private double clipFactor(double norm) {
@@ -162,10 +171,5 @@ final class StepRunner {
               + ", so training has stopped before the update. Lower optimizer.lr, set"
               + " optimizer.clip_grad_norm, or go on from an earlier checkpoint with --resume.");
     }
-  }
-
-  /** Time that this rank has waited for other ranks' gradients so far. */
-  double exposedCommunicationMillis() {
-    return reducer.exposedNanos() / 1e6;
   }
 }

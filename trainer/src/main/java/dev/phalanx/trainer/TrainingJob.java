@@ -3,6 +3,7 @@ package dev.phalanx.trainer;
 import dev.phalanx.collectives.Communicator;
 import dev.phalanx.collectives.Traffic;
 import dev.phalanx.parallelism.mesh.DeviceMesh;
+import dev.phalanx.sharding.InterruptedWaitException;
 import dev.phalanx.tensor.Engine;
 import dev.phalanx.tensor.EngineOptions;
 import dev.phalanx.tensor.Engines;
@@ -87,8 +88,7 @@ public final class TrainingJob {
       try (TrainingData data =
           dataSetup.samples(
               modelSetup.config().sequence(), modelSetup.config().vocabulary(), heldOut)) {
-        TrainingState state =
-            new TrainingState(arenas.state(), context.world(), modelSetup, config);
+        TrainingState state = new TrainingState(arenas, context.world(), modelSetup, config);
         return train(
             arenas,
             state,
@@ -96,6 +96,9 @@ public final class TrainingJob {
             config.withModel(modelSetup.resolved(config.model())),
             dataSetup.tokenizer());
       }
+    } catch (InterruptedWaitException e) {
+      Thread.interrupted(); // the exception tells it from here on
+      throw (InterruptedException) new InterruptedException(e.getMessage()).initCause(e);
     }
   }
 
@@ -121,7 +124,7 @@ public final class TrainingJob {
                 heldOut ->
                     new Evaluator(
                         arenas,
-                        state.model(),
+                        state,
                         dataGroup,
                         heldOut,
                         Math.toIntExact(config.batch().micro()),
@@ -162,7 +165,7 @@ public final class TrainingJob {
         config.name(),
         context.worldSize(),
         state.model().config().family().name().toLowerCase(Locale.ROOT),
-        state.flat().elementCount(),
+        state.memory().elementCount(),
         engine.name(),
         engine.description(),
         config.precision().label(),
@@ -283,13 +286,13 @@ public final class TrainingJob {
 
     private List<RankStatistics> gatherStatistics(double totalMillis) throws InterruptedException {
       Traffic traffic = context.world().traffic();
-      double exposed = steps.exposedCommunicationMillis();
+      double exposed = state.memory().exposedNanos() / 1e6;
       RankStatistics own =
           new RankStatistics(
               context.rank(),
               ProcessMemory.peakResidentBytes(),
-              state.parameterBytes(),
-              state.gradientBytes(),
+              state.memory().parameterBytes(),
+              state.memory().gradientBytes(),
               state.optimizerBytes(),
               arenas.step().peakBytesInUse(),
               traffic.bytesSent(),

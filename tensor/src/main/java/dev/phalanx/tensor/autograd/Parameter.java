@@ -16,8 +16,7 @@ public final class Parameter {
   private final String name;
   private final Shape shape;
   private final Initializer initializer;
-  private @Nullable Tensor value;
-  private @Nullable Tensor gradient;
+  private @Nullable Memory memory;
   private boolean hasGradient;
 
   public Parameter(String name, Shape shape, Initializer initializer) {
@@ -35,6 +34,20 @@ public final class Parameter {
     /** The element at a row-major place, from 0. {@code seed} is the parameter's own. */
     double value(long seed, long element);
   }
+
+  /**
+   * A parameter's memory. It is asked at each use, so that it may be made or filled when it is
+   * needed and given back soon after: nobody keeps what it gives beyond the operation.
+   */
+  public interface Memory {
+    /** The value, of the parameter's shape, in the type of the computation. */
+    Tensor value();
+
+    /** Where the gradient goes, of the parameter's shape. */
+    Tensor gradient();
+  }
+
+  private record FixedMemory(Tensor value, Tensor gradient) implements Memory {}
 
   public String name() {
     return name;
@@ -71,24 +84,29 @@ public final class Parameter {
               + " and a gradient of "
               + gradient.shape());
     }
-    this.value = value;
-    this.gradient = gradient;
+    bind(new FixedMemory(value, gradient));
+  }
+
+  /** Gives the parameter memory that is not always there. */
+  public void bind(Memory changing) {
+    this.memory = changing;
     this.hasGradient = false;
   }
 
   public Tensor value() {
-    return bound(value);
+    return memory().value();
   }
 
   public Tensor gradient() {
-    return bound(gradient);
+    return memory().gradient();
   }
 
-  private Tensor bound(@Nullable Tensor tensor) {
-    if (tensor == null) {
+  private Memory memory() {
+    Memory bound = memory;
+    if (bound == null) {
       throw new IllegalStateException("Parameter " + name + " is not bound to memory yet");
     }
-    return tensor;
+    return bound;
   }
 
   /**

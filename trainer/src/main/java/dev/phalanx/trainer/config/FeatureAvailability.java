@@ -85,7 +85,6 @@ final class FeatureAvailability {
   }
 
   private void checkSharding(JobConfig.Sharding sharding) {
-    require(sharding.zero() == 0, "sharding.zero", "ZeRO stage " + sharding.zero(), "0");
     require(
         sharding.shardSize() == -1,
         "sharding.shard_size",

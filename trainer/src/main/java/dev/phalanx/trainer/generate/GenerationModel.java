@@ -9,8 +9,6 @@ import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Device;
 import dev.phalanx.tensor.Engine;
-import dev.phalanx.tensor.Tensor;
-import dev.phalanx.tensor.autograd.Parameter;
 import dev.phalanx.trainer.Devices;
 import dev.phalanx.trainer.SavedModels;
 import dev.phalanx.trainer.config.JobConfig.DeviceKind;
@@ -65,15 +63,10 @@ public final class GenerationModel implements AutoCloseable {
       return load(
           config,
           engine,
-          flat -> {
-            for (Parameter parameter : flat.parameters()) {
-              try (Tensor destination = flat.slice(flat.master(), parameter)) {
-                checkpoint.model().read(parameter.name(), destination, engine);
-              }
-            }
-            engine.synchronize(flat.master().device());
-            flat.refreshValues();
-          },
+          flat ->
+              flat.load(
+                  (parameter, destination) ->
+                      checkpoint.model().read(parameter.name(), destination, engine)),
           manifest
               .tokenizer()
               .filter(name -> !Tokenizers.isDigest(name))
@@ -108,7 +101,7 @@ public final class GenerationModel implements AutoCloseable {
     } else if (source.config().vocabulary() == GPT2_VOCABULARY) {
       tokenizer = Optional.of(Tokenizers.open("gpt2", directory));
     }
-    return load(source.config(), engine, flat -> source.load(flat, engine), tokenizer);
+    return load(source.config(), engine, flat -> source.load(flat::load, engine), tokenizer);
   }
 
   private static GenerationModel load(

@@ -4,10 +4,8 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import dev.phalanx.checkpoint.BadCheckpointException;
 import dev.phalanx.checkpoint.safetensors.SafetensorsDirectory;
-import dev.phalanx.sharding.FlatParameters;
+import dev.phalanx.sharding.ParameterSource;
 import dev.phalanx.tensor.Engine;
-import dev.phalanx.tensor.Tensor;
-import dev.phalanx.tensor.autograd.Parameter;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -176,23 +174,22 @@ public final class HuggingFaceDirectory {
             + ".");
   }
 
+  /** Memory that reads its parameters from a source. */
+  @FunctionalInterface
+  public interface Target {
+    void load(ParameterSource source) throws IOException;
+  }
+
   /**
-   * Reads all weights into a model's master values and refreshes the values of its computation.
+   * Has a model's memory read all weights.
    *
    * @throws BadCheckpointException where a tensor is missing or has another shape than the
    *     configuration says
    */
-  public void load(FlatParameters flat, Engine engine) throws IOException {
+  public void load(Target memory, Engine engine) throws IOException {
     try (SafetensorsDirectory files = SafetensorsDirectory.open(directory)) {
       WeightReader reader = new WeightReader(files, engine, config);
-      for (Parameter parameter : flat.parameters()) {
-        try (Tensor destination =
-            flat.master().slice(0, flat.offset(parameter), parameter.shape().elementCount())) {
-          reader.read(parameter, destination);
-        }
-      }
+      memory.load(reader::read);
     }
-    engine.synchronize(flat.master().device());
-    flat.refreshValues();
   }
 }

@@ -61,17 +61,19 @@ public final class Transformer implements Layer {
 
   @Override
   public List<Parameter> parameters() {
-    List<Parameter> parameters = new ArrayList<>();
-    parameters.add(tokenTable);
-    if (positionTable != null) {
-      parameters.add(positionTable);
-    }
-    layers.forEach(layer -> parameters.addAll(layer.parameters()));
-    parameters.addAll(lastNorm.parameters());
+    return parameterGroups().stream().flatMap(List::stream).toList();
+  }
+
+  /** {@link #parameters}, those together that the forward pass reads together. */
+  public List<List<Parameter>> parameterGroups() {
+    List<List<Parameter>> groups = new ArrayList<>();
+    groups.add(positionTable == null ? List.of(tokenTable) : List.of(tokenTable, positionTable));
+    layers.forEach(layer -> groups.add(layer.parameters()));
+    groups.add(lastNorm.parameters());
     if (head != null) {
-      parameters.add(head);
+      groups.add(List.of(head));
     }
-    return parameters;
+    return groups;
   }
 
   /**

@@ -32,25 +32,24 @@ final class WeightReader {
   }
 
   /**
-   * @param destination the parameter's elements as one run [count]
+   * @param destination of the parameter's shape
    */
   void read(Parameter parameter, Tensor destination) throws IOException {
     String name = parameter.name();
     long[] shape = parameter.shape().toArray();
-    Tensor shaped = destination.reshape(shape);
     switch (config.family()) {
       case GPT2 -> {
         if (name.equals("wpe")) {
-          readPositions(gpt2Name(name), shaped);
+          readPositions(gpt2Name(name), destination);
           return;
         }
         boolean isTransposed = name.startsWith("h.") && shape.length == 2;
-        read(gpt2Name(name), isTransposed ? shaped.transpose(0, 1) : shaped);
+        read(gpt2Name(name), isTransposed ? destination.transpose(0, 1) : destination);
       }
       case LLAMA -> {
         long start = 0;
         for (Part part : llamaParts(name, shape[0])) {
-          read(part.name(), shaped.slice(0, start, part.rows()));
+          read(part.name(), destination.slice(0, start, part.rows()));
           start += part.rows();
         }
       }

@@ -1,0 +1,167 @@
+package dev.phalanx.sharding;
+
+import dev.phalanx.collectives.Communicator;
+import dev.phalanx.collectives.ReduceOperation;
+import dev.phalanx.collectives.Work;
+import dev.phalanx.tensor.Arena;
+import dev.phalanx.tensor.Engine;
+import dev.phalanx.tensor.Tensor;
+
+/**
+ * Collectives on tensors of any device. Where the communicator cannot read a device's memory,
+ * tensors travel through a copy on the host. In a group of one rank nothing is sent.
+ *
+ * <p>Used by the thread that owns the arena.
+ */
+final class DeviceCollectives {
+  /** An operation under way. It is awaited once; then its tensors may be used again. */
+  interface Pending {
+    void await() throws InterruptedException;
+
+    /** Whether {@link #await} would return at once. */
+    boolean isDone();
+  }
+
+  private static final Pending DONE =
+      new Pending() {
+        @Override
+        public void await() {
+          // nothing is under way
+        }
+
+        @Override
+        public boolean isDone() {
+          return true;
+        }
+      };
+
+  private final Engine engine;
+  private final Arena host;
+  private final Communicator communicator;
+
+  /**
+   * @param host an arena on the CPU; it owns the copies
+   */
+  DeviceCollectives(Arena host, Communicator communicator) {
+    this.engine = host.engine();
+    this.host = host;
+    this.communicator = communicator;
+  }
+
+  Communicator communicator() {
+    return communicator;
+  }
+
+  /** Sums over all ranks, in place. */
+  Pending allReduce(Tensor tensor) {
+    if (communicator.size() == 1) {
+      return DONE;
+    }
+    engine.synchronize(tensor.device());
+    if (communicator.reads(tensor.device())) {
+      return new Direct(communicator.allReduce(tensor, ReduceOperation.SUM));
+    }
+    Tensor copy = copy(tensor);
+    return new Copied(communicator.allReduce(copy, ReduceOperation.SUM), copy, copy, tensor);
+  }
+
+  /**
+   * Sums over all ranks and leaves each with its part.
+   *
+   * @param whole [ranks * n]; undefined afterwards
+   * @param part [n]; may be this rank's own slice of {@code whole}
+   */
+  Pending reduceScatter(Tensor whole, Tensor part) {
+    if (communicator.size() == 1) {
+      copyWhereApart(whole, part);
+      return DONE;
+    }
+    engine.synchronize(whole.device());
+    if (communicator.reads(whole.device())) {
+      return new Direct(communicator.reduceScatter(whole, part, ReduceOperation.SUM));
+    }
+    Tensor copy = copy(whole);
+    Tensor own = ownPart(copy);
+    return new Copied(communicator.reduceScatter(copy, own, ReduceOperation.SUM), copy, own, part);
+  }
+
+  /**
+   * Every rank gets the parts of all.
+   *
+   * @param part [n]; may be this rank's own slice of {@code whole}
+   * @param whole [ranks * n]
+   */
+  Pending allGather(Tensor part, Tensor whole) {
+    if (communicator.size() == 1) {
+      copyWhereApart(part, whole);
+      return DONE;
+    }
+    engine.synchronize(part.device());
+    if (communicator.reads(whole.device())) {
+      return new Direct(communicator.allGather(part, whole));
+    }
+    Tensor copy = host.allocate(whole.dtype(), whole.shape());
+    Tensor own = ownPart(copy);
+    engine.copy(part, own);
+    engine.synchronize(part.device());
+    return new Copied(communicator.allGather(own, copy), copy, copy, whole);
+  }
+
+  private Tensor ownPart(Tensor whole) {
+    long count = whole.elementCount() / communicator.size();
+    return whole.slice(0, communicator.rank() * count, count);
+  }
+
+  private Tensor copy(Tensor tensor) {
+    Tensor copy = host.allocate(tensor.dtype(), tensor.shape());
+    engine.copy(tensor, copy);
+    engine.synchronize(tensor.device());
+    return copy;
+  }
+
+  private void copyWhereApart(Tensor from, Tensor to) {
+    if (from.storage() != to.storage() || from.offset() != to.offset()) {
+      engine.copy(from, to);
+    }
+  }
+
+  private record Direct(Work work) implements Pending {
+    @Override
+    public void await() throws InterruptedException {
+      work.await();
+    }
+
+    @Override
+    public boolean isDone() {
+      return work.isDone();
+    }
+  }
+
+  /** The result is brought back to the device by whoever awaits it. */
+  private final class Copied implements Pending {
+    private final Work work;
+    private final Tensor copy;
+    private final Tensor result;
+    private final Tensor destination;
+
+    Copied(Work work, Tensor copy, Tensor result, Tensor destination) {
+      this.work = work;
+      this.copy = copy;
+      this.result = result;
+      this.destination = destination;
+    }
+
+    @Override
+    public void await() throws InterruptedException {
+      work.await();
+      engine.copy(result, destination);
+      engine.synchronize(destination.device());
+      copy.close();
+    }
+
+    @Override
+    public boolean isDone() {
+      return work.isDone();
+    }
+  }
+}

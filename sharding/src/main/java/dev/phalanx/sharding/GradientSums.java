@@ -1,0 +1,28 @@
+package dev.phalanx.sharding;
+
+import dev.phalanx.tensor.Tensor;
+import dev.phalanx.tensor.autograd.GradientListener;
+import dev.phalanx.tensor.autograd.Parameter;
+
+/** Where gradients lie, and how they are summed over the ranks. */
+interface GradientSums {
+  /** Where a parameter's gradient is written, at each use. */
+  Tensor gradient(Parameter parameter);
+
+  /** This rank's part of a bucket's sum, padding among it; complete after {@link #finish}. */
+  Tensor part(ShardLayout.Bucket bucket);
+
+  /** Forgets the last step's sums. */
+  void clear();
+
+  /**
+   * @param isLast whether the step has no more micro-batches
+   */
+  GradientListener beginBackward(boolean isLast);
+
+  /** Waits until all sums are there. */
+  void finish() throws InterruptedException;
+
+  /** Bytes that are held until the update. */
+  long bytes();
+}

@@ -1,0 +1,426 @@
+package dev.phalanx.sharding;
+
+import dev.phalanx.collectives.Communicator;
+import dev.phalanx.tensor.Arena;
+import dev.phalanx.tensor.DType;
+import dev.phalanx.tensor.Device;
+import dev.phalanx.tensor.Engine;
+import dev.phalanx.tensor.Tensor;
+import dev.phalanx.tensor.autograd.GradientListener;
+import dev.phalanx.tensor.autograd.Parameter;
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.IdentityHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.function.ToLongFunction;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What a rank holds of a model that several ranks train on different data: values, gradients,
+ * master values, and how they stay together. Every rank makes the same calls in the same order.
+ *
+ * <pre>
+ *   beginForward - loss - beginBackward - backward - endBackward   for each micro-batch
+ *   finishGradients - an optimizer's step, which ends with refreshValues
+ *
+ *   stage  values            gradients            update
+ *   0      whole             whole, all-reduce    everything
+ *   1      whole, gathered   whole, then scatter  this rank's parts
+ *   2      whole, gathered   parts                this rank's parts
+ *   3      parts             parts                this rank's parts
+ * </pre>
+ *
+ * <p>The stages are those of ZeRO (Rajbhandari et al., 2020, "ZeRO: Memory Optimizations Toward
+ * Training Trillion Parameter Models"); with a shard group that is smaller than all ranks they are
+ * hybrid (Zhao et al., 2023, "PyTorch FSDP", 3.2.2).
+ *
+ * <p>Used by the thread that trains.
+ */
+public final class ModelMemory implements UpdatedValues {
+  /**
+   * @param stage 0 to 3
+   * @param arena owns the memory
+   * @param host an arena on the CPU, for copies where the ranks' communicators cannot read the
+   *     device
+   * @param computeType FLOAT32 or BFLOAT16
+   * @param bucketBytes about how many bytes of gradients are reduced together
+   * @param overlap whether gradients are reduced while backward goes on
+   */
+  public record Setup(
+      int stage,
+      DataGroups groups,
+      Arena arena,
+      Arena host,
+      DType computeType,
+      long bucketBytes,
+      boolean overlap) {
+    Optional<DeviceCollectives> shardCollectives() {
+      return groups.shard().map(group -> new DeviceCollectives(host, group));
+    }
+
+    Optional<DeviceCollectives> replicaCollectives() {
+      return groups.replicas().map(group -> new DeviceCollectives(host, group));
+    }
+  }
+
+  /** Groups of parameters below this are gathered together with their neighbours. */
+  private static final long LEAST_GATHERED_BYTES = 64 << 10;
+
+  private final Engine engine;
+  private final Setup setup;
+  private final ShardLayout layout;
+  private final Waiting waiting = new Waiting();
+  private final ParameterValues values;
+  private final GradientSums gradients;
+  private final @Nullable Tensor masterMemory; // null: the values' own
+  private final List<Tensor> masterParts; // of each bucket
+  private final Map<Tensor, List<Tensor>> stateParts = new IdentityHashMap<>();
+  private final Map<Tensor, WholeTensors> heldWhole = new IdentityHashMap<>();
+  private final List<ShardLayout.Piece> pieces;
+
+  /**
+   * Allocates the memory and binds every parameter to it. All ranks call it together.
+   *
+   * @param parameterGroups parameters that a pass reads together, a layer's as a rule, in the order
+   *     of first use
+   */
+  public ModelMemory(Setup setup, List<List<Parameter>> parameterGroups)
+      throws InterruptedException {
+    this.engine = setup.arena().engine();
+    this.setup = setup;
+    this.layout =
+        new ShardLayout(
+            setup.stage() == 3
+                ? layers(parameterGroups)
+                : GradientBucket.cut(
+                    reversed(parameterGroups.stream().flatMap(List::stream).toList()),
+                    setup.bucketBytes(),
+                    Math.min(setup.bucketBytes(), OverlappedReducer.FIRST_BUCKET_BYTES)),
+            setup.groups().shards());
+    Optional<DeviceCollectives> shardGroup = setup.shardCollectives();
+    this.values =
+        setup.stage() == 3 && shardGroup.isPresent()
+            ? new ShardedValues(setup, setup.computeType(), layout, shardGroup.get(), waiting)
+            : new WholeValues(setup, setup.computeType(), layout, waiting);
+    this.gradients =
+        setup.stage() >= 2 && shardGroup.isPresent()
+            ? new ShardedGradients(setup, layout, shardGroup.get(), waiting)
+            : new WholeGradients(setup, layout, waiting);
+    Tensor ownMaster =
+        setup.computeType() == DType.FLOAT32
+            ? null
+            : setup.arena().allocate(DType.FLOAT32, layout.partCount());
+    this.masterMemory = ownMaster;
+    this.masterParts =
+        layout.buckets().stream()
+            .map(bucket -> ownMaster == null ? values.part(bucket) : layout.part(ownMaster, bucket))
+            .toList();
+    this.pieces = layout.pieces(setup.groups().shardRank());
+    layout.parameters().forEach(parameter -> parameter.bind(memoryOf(parameter)));
+  }
+
+  private Parameter.Memory memoryOf(Parameter parameter) {
+    return new Parameter.Memory() {
+      @Override
+      public Tensor value() {
+        return values.value(parameter);
+      }
+
+      @Override
+      public Tensor gradient() {
+        return gradients.gradient(parameter);
+      }
+    };
+  }
+
+  /** In the reverse of the order of first use; small groups go with the one before. */
+  private static List<List<Parameter>> layers(List<List<Parameter>> groups) {
+    List<List<Parameter>> layers = new ArrayList<>();
+    for (List<Parameter> group : groups) {
+      boolean isSmall = FlatParameters.elementCount(group) * Float.BYTES < LEAST_GATHERED_BYTES;
+      if (isSmall && !layers.isEmpty()) {
+        layers.get(layers.size() - 1).addAll(group);
+      } else {
+        layers.add(new ArrayList<>(group));
+      }
+    }
+    return reversed(layers.stream().map(ModelMemory::reversed).toList());
+  }
+
+  private static <T> List<T> reversed(List<T> list) {
+    List<T> reversed = new ArrayList<>(list);
+    Collections.reverse(reversed);
+    return reversed;
+  }
+
+  // ------------------------------------------------------------------------------- what is held
+
+  /** The parameters in the order of flat memory. */
+  public List<Parameter> parameters() {
+    return layout.parameters();
+  }
+
+  /** The number of elements of all parameters, whoever holds them. */
+  public long elementCount() {
+    return layout.elementCount();
+  }
+
+  private int shardRank() {
+    return setup.groups().shardRank();
+  }
+
+  private Tensor masterPart(ShardLayout.Bucket bucket) {
+    return masterParts.get(bucket.index());
+  }
+
+  private List<Tensor> partsOf(Tensor state) {
+    return stateParts.computeIfAbsent(
+        state, flat -> layout.buckets().stream().map(bucket -> layout.part(flat, bucket)).toList());
+  }
+
+  @Override
+  public List<Run> runs() {
+    List<Run> runs = new ArrayList<>();
+    int first = 0;
+    while (first < pieces.size()) {
+      ShardLayout.Piece start = pieces.get(first);
+      long count = start.count();
+      int next = first + 1;
+      while (next < pieces.size()
+          && pieces.get(next).bucket() == start.bucket()
+          && pieces.get(next).parameter().isDecayed() == start.parameter().isDecayed()) {
+        count += pieces.get(next).count();
+        next++;
+      }
+      long offset = start.partOffset(layout.shards());
+      runs.add(
+          new Run(
+              masterPart(start.bucket()).slice(0, offset, count),
+              gradients.part(start.bucket()).slice(0, offset, count),
+              start.partsOffset(),
+              start.parameter().isDecayed()));
+      first = next;
+    }
+    return runs;
+  }
+
+  @Override
+  public long stateElementCount() {
+    return layout.partCount();
+  }
+
+  @Override
+  public void refreshValues() {
+    if (masterMemory != null) {
+      for (ShardLayout.Bucket bucket : layout.buckets()) {
+        engine.copy(masterPart(bucket), values.part(bucket));
+      }
+    }
+    values.distribute();
+  }
+
+  /** Bytes of the values that the computation reads, as long as they are held between steps. */
+  public long parameterBytes() {
+    return values.bytes();
+  }
+
+  /** Bytes of the gradients that are held until the update. */
+  public long gradientBytes() {
+    return gradients.bytes();
+  }
+
+  /** Bytes of the master values where they are a copy of their own. */
+  public long masterBytes() {
+    return masterMemory == null ? 0 : masterMemory.byteSize();
+  }
+
+  // ------------------------------------------------------------------------- loading and saving
+
+  /** Sets the master values by the parameters' initializers, and what follows from them. */
+  public void initialize(ToLongFunction<Parameter> seed) {
+    values.settle();
+    for (ShardLayout.Piece piece : pieces) {
+      try (Tensor destination = master(piece)) {
+        ParameterFilling.fill(
+            engine,
+            piece.parameter(),
+            seed.applyAsLong(piece.parameter()),
+            piece.parameterOffset(),
+            destination);
+      }
+    }
+    refreshValues();
+  }
+
+  private Tensor master(ShardLayout.Piece piece) {
+    return masterPart(piece.bucket()).slice(0, piece.partOffset(layout.shards()), piece.count());
+  }
+
+  /** Reads the master values, and sets what follows from them. */
+  public void load(ParameterSource source) throws IOException {
+    values.settle();
+    for (ShardLayout.Piece piece : pieces) {
+      try (Tensor destination = master(piece)) {
+        load(piece, destination, source);
+      }
+    }
+    refreshValues();
+  }
+
+  /**
+   * Sets this rank's parts of a tensor of the optimizer's state.
+   *
+   * @param state [{@link #stateElementCount}] FLOAT32
+   */
+  public void loadState(Tensor state, ParameterSource source) throws IOException {
+    for (ShardLayout.Piece piece : pieces) {
+      try (Tensor destination = state.slice(0, piece.partsOffset(), piece.count())) {
+        load(piece, destination, source);
+      }
+    }
+  }
+
+  private void load(ShardLayout.Piece piece, Tensor destination, ParameterSource source)
+      throws IOException {
+    Parameter parameter = piece.parameter();
+    long[] shape = parameter.shape().toArray();
+    if (piece.count() == parameter.shape().elementCount()) {
+      try (Tensor shaped = destination.reshape(shape)) {
+        source.read(parameter, shaped);
+        engine.synchronize(destination.device());
+      }
+      return;
+    }
+    try (Arena staging = new Arena(engine, Device.CPU)) {
+      Tensor whole = staging.allocate(DType.FLOAT32, parameter.shape().elementCount());
+      source.read(parameter, whole.reshape(shape));
+      engine.synchronize(Device.CPU);
+      engine.copy(whole.slice(0, piece.parameterOffset(), piece.count()), destination);
+      engine.synchronize(destination.device());
+    }
+  }
+
+  /**
+   * The whole master values on the first rank: views where this rank holds everything, else copies.
+   * All ranks call.
+   *
+   * @param host owns copies; an arena on the CPU
+   */
+  public Optional<WholeTensors> wholeMaster(Arena host) throws InterruptedException {
+    return whole(masterParts, host);
+  }
+
+  /**
+   * A whole tensor of the optimizer's state, as {@link #wholeMaster} gives the master values.
+   *
+   * @param state [{@link #stateElementCount}] FLOAT32, one of those that live as long as this
+   */
+  public Optional<WholeTensors> wholeState(Tensor state, Arena host) throws InterruptedException {
+    return whole(partsOf(state), host);
+  }
+
+  private Optional<WholeTensors> whole(List<Tensor> parts, Arena host) throws InterruptedException {
+    Optional<Communicator> group = setup.groups().shard();
+    if (group.isEmpty()) {
+      return Optional.of(heldWhole.computeIfAbsent(parts.get(0), first -> whole(parts, List.of())));
+    }
+    List<Tensor> gathered = new ArrayList<>();
+    for (ShardLayout.Bucket bucket : layout.buckets()) {
+      gather(group.get(), parts.get(bucket.index()), bucket, host).ifPresent(gathered::add);
+    }
+    return gathered.isEmpty() ? Optional.empty() : Optional.of(whole(gathered, gathered));
+  }
+
+  private WholeTensors whole(List<Tensor> buckets, List<Tensor> owned) {
+    Map<Parameter, Tensor> all = new IdentityHashMap<>();
+    for (ShardLayout.Bucket bucket : layout.buckets()) {
+      for (Parameter parameter : bucket.parameters()) {
+        all.put(parameter, layout.slice(buckets.get(bucket.index()), parameter));
+      }
+    }
+    return new WholeTensors(all, owned);
+  }
+
+  private Optional<Tensor> gather(
+      Communicator group, Tensor part, ShardLayout.Bucket bucket, Arena host)
+      throws InterruptedException {
+    try (Tensor sent = host.allocate(DType.FLOAT32, part.elementCount())) {
+      engine.copy(part, sent);
+      engine.synchronize(part.device());
+      Tensor whole = group.rank() == 0 ? host.allocate(DType.FLOAT32, bucket.paddedCount()) : null;
+      group.gather(sent, whole, 0).await();
+      return Optional.ofNullable(whole);
+    }
+  }
+
+  // ------------------------------------------------------------------------------ a step's walk
+
+  /** Forgets all gradients: the next ones replace them. */
+  public void clearGradients() {
+    gradients.clear();
+  }
+
+  /** A micro-batch's forward pass begins. */
+  public void beginForward() {
+    values.beginPass();
+  }
+
+  /**
+   * A micro-batch's backward pass begins.
+   *
+   * @param isLast whether the step has no more micro-batches
+   * @return who must hear of complete gradients
+   */
+  public GradientListener beginBackward(boolean isLast) {
+    return gradients.beginBackward(isLast);
+  }
+
+  /** A micro-batch's backward pass is over. */
+  public void endBackward() {
+    values.endPass();
+  }
+
+  /**
+   * Waits until the sums of all gradients are there.
+   *
+   * @throws dev.phalanx.collectives.CollectiveException where a rank is lost or disagrees
+   */
+  public void finishGradients() throws InterruptedException {
+    gradients.finish();
+    values.settle(); // the update comes next
+  }
+
+  /** The reduced gradients that this rank holds, FLOAT32, without padding, as views. */
+  public List<Tensor> reducedGradients() {
+    List<Tensor> reduced = new ArrayList<>();
+    for (ShardLayout.Bucket bucket : layout.buckets()) {
+      long count = layout.usedCount(bucket, shardRank());
+      if (count > 0) {
+        reduced.add(gradients.part(bucket).slice(0, 0, count));
+      }
+    }
+    return reduced;
+  }
+
+  /**
+   * The ranks whose {@link #reducedGradients} together are the whole model's; none: each has all.
+   */
+  public Optional<Communicator> shardGroup() {
+    return setup.groups().shard();
+  }
+
+  /**
+   * Whether ranks talk to each other within a forward pass, so that all must run as many of them.
+   */
+  public boolean isForwardCollective() {
+    return values.isGatheredInPass();
+  }
+
+  /** Time that the training thread has waited for other ranks since the start. */
+  public long exposedNanos() {
+    return waiting.nanos();
+  }
+}

@@ -1,0 +1,173 @@
+package dev.phalanx.sharding;
+
+import dev.phalanx.tensor.Tensor;
+import dev.phalanx.tensor.autograd.Parameter;
+import java.util.ArrayList;
+import java.util.IdentityHashMap;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * Which elements of a model which rank holds. Flat memory is cut into buckets of whole parameters;
+ * each is padded to a multiple of the ranks and divided evenly, so that any number of elements
+ * suits any number of ranks. Padding is at most ranks - 1 elements a bucket, at its end.
+ *
+ * <pre>
+ *   flat      | bucket 0       .| bucket 1            ..|   (. padding)
+ *   rank 0    | part |            | part   |
+ *   rank 1           | part     .|          | part    ..|
+ * </pre>
+ */
+final class ShardLayout {
+  /**
+   * @param offset of the first element in padded flat memory
+   * @param count of elements without padding
+   * @param paddedCount a multiple of the ranks
+   */
+  record Bucket(int index, List<Parameter> parameters, long offset, long count, long paddedCount) {}
+
+  /** Where a parameter begins in its bucket. */
+  private record Place(Bucket bucket, long offset) {}
+
+  private final int shards;
+  private final List<Bucket> buckets = new ArrayList<>();
+  private final List<Parameter> parameters = new ArrayList<>();
+  private final Map<Parameter, Place> places = new IdentityHashMap<>();
+  private final long elementCount;
+  private final long paddedCount;
+
+  /**
+   * @param bucketParameters each bucket's parameters; all of them in the order of flat memory
+   * @param shards ranks that divide each bucket
+   */
+  ShardLayout(List<List<Parameter>> bucketParameters, int shards) {
+    this.shards = shards;
+    long offset = 0;
+    long elements = 0;
+    for (List<Parameter> inBucket : bucketParameters) {
+      long count = FlatParameters.elementCount(inBucket);
+      long padded = Math.multiplyExact((count + shards - 1) / shards, shards);
+      Bucket bucket = new Bucket(buckets.size(), List.copyOf(inBucket), offset, count, padded);
+      buckets.add(bucket);
+      long start = 0;
+      for (Parameter parameter : inBucket) {
+        if (places.put(parameter, new Place(bucket, start)) != null) {
+          throw new IllegalArgumentException("Parameter " + parameter + " is given twice");
+        }
+        parameters.add(parameter);
+        start += parameter.shape().elementCount();
+      }
+      offset += padded;
+      elements += count;
+    }
+    this.elementCount = elements;
+    this.paddedCount = offset;
+  }
+
+  int shards() {
+    return shards;
+  }
+
+  List<Bucket> buckets() {
+    return buckets;
+  }
+
+  /** In the order of flat memory. */
+  List<Parameter> parameters() {
+    return parameters;
+  }
+
+  /** Elements of the model. */
+  long elementCount() {
+    return elementCount;
+  }
+
+  /** Elements of flat memory. */
+  long paddedCount() {
+    return paddedCount;
+  }
+
+  /** Elements of all parts of one rank, padding among them. */
+  long partCount() {
+    return paddedCount / shards;
+  }
+
+  Bucket bucketOf(Parameter parameter) {
+    return place(parameter).bucket();
+  }
+
+  private Place place(Parameter parameter) {
+    Place place = places.get(parameter);
+    if (place == null) {
+      throw new IllegalArgumentException("Parameter " + parameter + " is not one of this model");
+    }
+    return place;
+  }
+
+  /** A parameter's slice of its bucket, in the parameter's shape. */
+  Tensor slice(Tensor bucket, Parameter parameter) {
+    return bucket
+        .slice(0, place(parameter).offset(), parameter.shape().elementCount())
+        .reshape(parameter.shape().toArray());
+  }
+
+  /** A bucket's slice of flat memory, padding among it. */
+  Tensor whole(Tensor flat, Bucket bucket) {
+    return flat.slice(0, bucket.offset(), bucket.paddedCount());
+  }
+
+  /** One rank's part of a bucket, padding among it. */
+  Tensor partOfWhole(Tensor bucketOrFlat, Bucket bucket, long bucketStart, int rank) {
+    long count = bucket.paddedCount() / shards;
+    return bucketOrFlat.slice(0, bucketStart + rank * count, count);
+  }
+
+  /** A bucket's part in memory that holds the parts of one rank alone. */
+  Tensor part(Tensor parts, Bucket bucket) {
+    return parts.slice(0, bucket.offset() / shards, bucket.paddedCount() / shards);
+  }
+
+  /** How many elements of a rank's part are no padding. */
+  long usedCount(Bucket bucket, int rank) {
+    long part = bucket.paddedCount() / shards;
+    return Math.max(0, Math.min(part, bucket.count() - rank * part));
+  }
+
+  /** What one rank holds of each parameter, in the order of its memory. */
+  List<Piece> pieces(int rank) {
+    List<Piece> pieces = new ArrayList<>();
+    for (Bucket bucket : buckets) {
+      long part = bucket.paddedCount() / shards;
+      long start = rank * part;
+      for (Parameter parameter : bucket.parameters()) {
+        long first = place(parameter).offset();
+        long from = Math.max(first, start);
+        long to = Math.min(first + parameter.shape().elementCount(), start + part);
+        if (from < to) {
+          pieces.add(
+              new Piece(
+                  parameter,
+                  bucket,
+                  from - first,
+                  bucket.offset() / shards + from - start,
+                  to - from));
+        }
+      }
+    }
+    return pieces;
+  }
+
+  /**
+   * A run of one parameter's elements that a rank holds.
+   *
+   * @param parameterOffset its first element within the parameter
+   * @param partsOffset its first element within the memory of the rank's parts
+   */
+  record Piece(
+      Parameter parameter, Bucket bucket, long parameterOffset, long partsOffset, long count) {
+    /** Within the bucket's part. */
+    long partOffset(int shards) {
+      return partsOffset - bucket.offset() / shards;
+    }
+  }
+}
