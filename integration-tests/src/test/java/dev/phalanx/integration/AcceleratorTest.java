@@ -43,6 +43,7 @@ final class AcceleratorTest {
       steps: 6
       threads: 1
       communication: {bucket_mb: 0.02}
+      sharding: {%s}
       checkpoint: {dir: %s, every: 3, async: %s}
       evaluation: {every: 2, batches: 2, fraction: 0.1}
       """;
@@ -55,12 +56,16 @@ final class AcceleratorTest {
         folder.resolve("text.txt"), "Call me Ishmael. Some years ago, never mind. ".repeat(200));
   }
 
-  @ParameterizedTest(name = "{0} {1} {3} on {4} ranks, async {5}")
+  @ParameterizedTest(name = "{0} {1} {3} on {4} ranks, async {5}, {6}")
   @CsvSource({
-    "fp32, gpt2, 0.1, adamw, 1, true",
-    "fp32, gpt2, 0.1, adamw, 2, false",
-    "bf16, llama, 0, adamw, 2, true",
-    "fp32, llama, 0, sgd, 4, true"
+    "fp32, gpt2, 0.1, adamw, 1, true, 'zero: 0'",
+    "fp32, gpt2, 0.1, adamw, 2, false, 'zero: 0'",
+    "bf16, llama, 0, adamw, 2, true, 'zero: 0, offload: cpu'",
+    "fp32, llama, 0, sgd, 4, true, 'zero: 0'",
+    "fp32, gpt2, 0.1, adamw, 2, true, 'zero: 1, offload: cpu'",
+    "bf16, gpt2, 0.1, adamw, 2, false, 'zero: 2'",
+    "bf16, llama, 0, adamw, 4, true, 'zero: 3, shard_size: 2, offload: cpu'",
+    "fp32, llama, 0, adamw, 2, true, 'zero: 3'"
   })
   void givesWhatTheCpuGives(
       String precision,
@@ -68,10 +73,13 @@ final class AcceleratorTest {
       String dropout,
       String optimizer,
       int ranks,
-      boolean isAsynchronous)
+      boolean isAsynchronous,
+      String sharding)
       throws Exception {
-    String onCpu = PLAN.formatted(precision, family, dropout, optimizer, "cpu", isAsynchronous);
-    String onDevice = PLAN.formatted(precision, family, dropout, optimizer, "cuda", isAsynchronous);
+    String onCpu =
+        PLAN.formatted(precision, family, dropout, optimizer, sharding, "cpu", isAsynchronous);
+    String onDevice =
+        PLAN.formatted(precision, family, dropout, optimizer, sharding, "cuda", isAsynchronous);
     InProcessJob.Run expected = InProcessJob.run(onCpu, ranks, folder, Optional.empty());
 
     InProcessJob.Run found =

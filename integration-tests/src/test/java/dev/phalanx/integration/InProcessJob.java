@@ -5,6 +5,7 @@ import static java.util.concurrent.TimeUnit.SECONDS;
 import dev.phalanx.collectives.Communicator;
 import dev.phalanx.collectives.GroupOptions;
 import dev.phalanx.collectives.InProcessGroups;
+import dev.phalanx.collectives.ProcessGroups;
 import dev.phalanx.tensor.Engines;
 import dev.phalanx.trainer.JobListener;
 import dev.phalanx.trainer.JobResult;
@@ -64,10 +65,11 @@ final class InProcessJob {
         ranks.add(
             threads.submit(
                 () -> {
-                  try (Communicator world = groups.ofRank(own).world()) {
+                  ProcessGroups ofRank = groups.ofRank(own);
+                  try (Communicator world = ofRank.world()) {
                     RankContext context =
                         new RankContext(
-                            own, worldSize, own, worldSize, world, 1, folder, () -> false);
+                            own, worldSize, own, worldSize, ofRank, world, 1, folder, () -> false);
                     return new TrainingJob(plan.config(), context, listener, resumeFrom, engines)
                         .run();
                   }

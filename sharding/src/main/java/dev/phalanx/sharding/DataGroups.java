@@ -29,6 +29,14 @@ public record DataGroups(Optional<Communicator> shard, Optional<Communicator> re
     return new DataGroups(Optional.of(all), Optional.empty());
   }
 
+  /**
+   * @param shard the ranks that share a copy with this one
+   * @param replicas the ranks that hold the same part of other copies
+   */
+  public static DataGroups hybrid(Communicator shard, Communicator replicas) {
+    return new DataGroups(Optional.of(shard), Optional.of(replicas));
+  }
+
   /** Ranks that share one copy. */
   public int shards() {
     return shard.map(Communicator::size).orElse(1);

@@ -42,7 +42,9 @@ import org.jspecify.annotations.Nullable;
 public final class ModelMemory implements UpdatedValues {
   /**
    * @param stage 0 to 3
-   * @param arena owns the memory
+   * @param arena owns the memory that the computation uses
+   * @param stateArena owns what the update alone uses: the same arena, or one on the CPU, to which
+   *     gradients are then brought (Ren et al., 2021, "ZeRO-Offload")
    * @param host an arena on the CPU, for copies where the ranks' communicators cannot read the
    *     device
    * @param computeType FLOAT32 or BFLOAT16
@@ -53,10 +55,15 @@ public final class ModelMemory implements UpdatedValues {
       int stage,
       DataGroups groups,
       Arena arena,
+      Arena stateArena,
       Arena host,
       DType computeType,
       long bucketBytes,
       boolean overlap) {
+    boolean isOffloaded() {
+      return !arena.device().equals(stateArena.device());
+    }
+
     Optional<DeviceCollectives> shardCollectives() {
       return groups.shard().map(group -> new DeviceCollectives(host, group));
     }
@@ -77,6 +84,7 @@ public final class ModelMemory implements UpdatedValues {
   private final GradientSums gradients;
   private final @Nullable Tensor masterMemory; // null: the values' own
   private final List<Tensor> masterParts; // of each bucket
+  private final List<Tensor> gradientParts; // of each bucket, where the update reads them
   private final Map<Tensor, List<Tensor>> stateParts = new IdentityHashMap<>();
   private final Map<Tensor, WholeTensors> heldWhole = new IdentityHashMap<>();
   private final List<ShardLayout.Piece> pieces;
@@ -110,13 +118,19 @@ public final class ModelMemory implements UpdatedValues {
             ? new ShardedGradients(setup, layout, shardGroup.get(), waiting)
             : new WholeGradients(setup, layout, waiting);
     Tensor ownMaster =
-        setup.computeType() == DType.FLOAT32
+        setup.computeType() == DType.FLOAT32 && !setup.isOffloaded()
             ? null
-            : setup.arena().allocate(DType.FLOAT32, layout.partCount());
+            : setup.stateArena().allocate(DType.FLOAT32, layout.partCount());
     this.masterMemory = ownMaster;
     this.masterParts =
         layout.buckets().stream()
             .map(bucket -> ownMaster == null ? values.part(bucket) : layout.part(ownMaster, bucket))
+            .toList();
+    Tensor brought =
+        setup.isOffloaded() ? setup.stateArena().allocate(DType.FLOAT32, layout.partCount()) : null;
+    this.gradientParts =
+        layout.buckets().stream()
+            .map(bucket -> brought == null ? gradients.part(bucket) : layout.part(brought, bucket))
             .toList();
     this.pieces = layout.pieces(setup.groups().shardRank());
     layout.parameters().forEach(parameter -> parameter.bind(memoryOf(parameter)));
@@ -199,7 +213,7 @@ public final class ModelMemory implements UpdatedValues {
       runs.add(
           new Run(
               masterPart(start.bucket()).slice(0, offset, count),
-              gradients.part(start.bucket()).slice(0, offset, count),
+              gradientParts.get(start.bucket().index()).slice(0, offset, count),
               start.partsOffset(),
               start.parameter().isDecayed()));
       first = next;
@@ -218,6 +232,7 @@ public final class ModelMemory implements UpdatedValues {
       for (ShardLayout.Bucket bucket : layout.buckets()) {
         engine.copy(masterPart(bucket), values.part(bucket));
       }
+      engine.synchronize(setup.arena().device());
     }
     values.distribute();
   }
@@ -390,7 +405,19 @@ public final class ModelMemory implements UpdatedValues {
    */
   public void finishGradients() throws InterruptedException {
     gradients.finish();
+    if (setup.isOffloaded()) {
+      layout
+          .buckets()
+          .forEach(
+              bucket -> engine.copy(gradients.part(bucket), gradientParts.get(bucket.index())));
+      engine.synchronize(setup.arena().device());
+    }
     values.settle(); // the update comes next
+  }
+
+  /** When this returns nothing is under way that reads or writes this memory. */
+  public void settle() {
+    values.settle();
   }
 
   /** The reduced gradients that this rank holds, FLOAT32, without padding, as views. */
@@ -399,7 +426,7 @@ public final class ModelMemory implements UpdatedValues {
     for (ShardLayout.Bucket bucket : layout.buckets()) {
       long count = layout.usedCount(bucket, shardRank());
       if (count > 0) {
-        reduced.add(gradients.part(bucket).slice(0, 0, count));
+        reduced.add(gradientParts.get(bucket.index()).slice(0, 0, count));
       }
     }
     return reduced;

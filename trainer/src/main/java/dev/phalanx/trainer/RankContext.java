@@ -1,6 +1,7 @@
 package dev.phalanx.trainer;
 
 import dev.phalanx.collectives.Communicator;
+import dev.phalanx.collectives.ProcessGroups;
 import java.nio.file.Path;
 import java.util.function.BooleanSupplier;
 
@@ -11,6 +12,7 @@ import java.util.function.BooleanSupplier;
  * @param worldSize ranks in the job
  * @param localRank this rank's number on its host
  * @param localWorldSize ranks on this host
+ * @param groups makes groups of the job's ranks
  * @param world the group of all ranks; the caller closes it after the job
  * @param threads threads that one kernel may use
  * @param baseDirectory what relative paths of the plan file start from
@@ -22,6 +24,7 @@ public record RankContext(
     int worldSize,
     int localRank,
     int localWorldSize,
+    ProcessGroups groups,
     Communicator world,
     int threads,
     Path baseDirectory,

@@ -79,7 +79,10 @@ final class StepRunner {
     this.fetched = new HostNumbers(arenas.host(), 1);
     this.lossSum = arenas.state().allocate(DType.FLOAT64, 1);
     this.microBatchLoss = arenas.state().allocate(DType.FLOAT64, 1);
-    gradients.forEach(part -> squaredNorms.add(arenas.state().allocate(DType.FLOAT64, 1)));
+    for (Tensor part : gradients) { // which may be on the host, with the optimizer's state
+      boolean isOnDevice = part.device().equals(arenas.device());
+      squaredNorms.add((isOnDevice ? arenas.state() : arenas.host()).allocate(DType.FLOAT64, 1));
+    }
     int tokens = Math.multiplyExact(partition.microBatch(), samples.sequence());
     this.inputs = new long[tokens];
     this.targets = new long[tokens];

@@ -81,14 +81,16 @@ public final class TrainingJob {
             engines.open(config.engine().label(), new EngineOptions(context.threads()));
         Arenas arenas =
             Arenas.open(engine, Devices.choose(engine, config.device(), context.localRank()));
-        DataSetup dataSetup = DataSetup.open(config.data(), context.baseDirectory())) {
+        DataSetup dataSetup = DataSetup.open(config.data(), context.baseDirectory());
+        ShardGroups shardGroups =
+            ShardGroups.of(config.sharding(), context.groups(), context.world())) {
       ModelSetup modelSetup =
           ModelSetup.of(config, context.baseDirectory(), dataSetup.vocabulary());
       double heldOut = config.evaluation().every() > 0 ? config.evaluation().fraction() : 0;
       try (TrainingData data =
           dataSetup.samples(
               modelSetup.config().sequence(), modelSetup.config().vocabulary(), heldOut)) {
-        TrainingState state = new TrainingState(arenas, context.world(), modelSetup, config);
+        TrainingState state = new TrainingState(arenas, shardGroups.groups(), modelSetup, config);
         return train(
             arenas,
             state,
@@ -219,6 +221,7 @@ public final class TrainingJob {
           checkpoints.afterStep(done, done == config.steps() || stopped);
         }
         checkpoints.finish();
+        state.memory().settle();
         return result(
             stopped ? JobResult.Outcome.STOPPED : JobResult.Outcome.COMPLETED, done, firstStep);
       } catch (RuntimeException | Error | InterruptedException | IOException e) {

@@ -1,6 +1,5 @@
 package dev.phalanx.trainer;
 
-import dev.phalanx.collectives.Communicator;
 import dev.phalanx.sharding.AdamWOptimizer;
 import dev.phalanx.sharding.DataGroups;
 import dev.phalanx.sharding.FlatOptimizer;
@@ -28,18 +27,20 @@ final class TrainingState {
   /**
    * All ranks make theirs together.
    *
-   * @param dataGroup whose ranks train on different data
+   * @param groups of the ranks that train on different data
    */
-  TrainingState(Arenas arenas, Communicator dataGroup, ModelSetup setup, JobConfig job)
+  TrainingState(Arenas arenas, DataGroups groups, ModelSetup setup, JobConfig job)
       throws IOException, InterruptedException {
     this.model = setup.model();
-    int stage = job.sharding().zero();
+    Arena stateArena =
+        job.sharding().offload() == JobConfig.Offload.CPU ? arenas.host() : arenas.state();
     this.memory =
         new ModelMemory(
             new ModelMemory.Setup(
-                stage,
-                stage == 0 ? DataGroups.replicated(dataGroup) : DataGroups.sharded(dataGroup),
+                job.sharding().zero(),
+                groups,
                 arenas.state(),
+                arenas.device().isCpu() ? arenas.state() : stateArena,
                 arenas.host(),
                 computeType(job.precision()),
                 job.communication().bucketBytes(),
@@ -54,7 +55,7 @@ final class TrainingState {
           parameter -> setup.initialization().seed(numbers.getOrDefault(parameter, 0)));
     }
     model.prepare(arenas.state());
-    this.optimizer = optimizer(arenas.state(), memory, job.optimizer());
+    this.optimizer = optimizer(stateArena, memory, job.optimizer());
   }
 
   static DType computeType(JobConfig.Precision precision) {

@@ -2,6 +2,7 @@ package dev.phalanx.launcher.worker;
 
 import dev.phalanx.collectives.Communicator;
 import dev.phalanx.collectives.GroupOptions;
+import dev.phalanx.collectives.ProcessGroups;
 import dev.phalanx.collectives.algorithm.Algorithm;
 import dev.phalanx.launcher.ExitStatus;
 import dev.phalanx.launcher.Failure;
@@ -37,7 +38,7 @@ final class Worker {
 
   /** What a rank does once it is in its world. */
   private interface RankWork {
-    Optional<JobResult> run(int rank, Communicator world, RankListener listener)
+    Optional<JobResult> run(ProcessGroups groups, Communicator world, RankListener listener)
         throws IOException, InterruptedException;
   }
 
@@ -61,7 +62,7 @@ final class Worker {
       BenchmarkOptions options = BenchmarkOptions.parse(assignment.plan());
       transport = options.transport();
       groups = new GroupOptions(options.algorithm(), options.timeout());
-      work = (rank, world, listener) -> measure(rank, world, options);
+      work = (ranks, world, listener) -> measure(world, options);
     } else {
       JobConfig config = JobConfigParser.parse("the plan", assignment.plan()).config();
       transport = config.communication().transport();
@@ -69,7 +70,7 @@ final class Worker {
           new GroupOptions(
               Algorithm.valueOf(config.communication().algorithm().name()),
               config.communication().timeout());
-      work = (rank, world, listener) -> train(rank, world, listener, config);
+      work = (ranks, world, listener) -> train(ranks, world, listener, config);
     }
     Worlds worlds = Worlds.of(assignment, transport, groups);
     if (assignment.ranks().size() == 1) {
@@ -112,8 +113,11 @@ final class Worker {
 
   private void runRank(int rank, RankWork work, Worlds worlds) {
     RankListener listener = new RankListener(rank, events);
-    try (Communicator world = worlds.join(rank)) {
-      events.write(new WorkerEvent.Finished(rank, work.run(rank, world, listener)));
+    try {
+      ProcessGroups groups = worlds.join(rank);
+      try (Communicator world = groups.world()) {
+        events.write(new WorkerEvent.Finished(rank, work.run(groups, world, listener)));
+      }
     } catch (RuntimeException | IOException | Error e) {
       failed(rank, listener, Failures.describe(e));
     } catch (InterruptedException e) {
@@ -123,30 +127,32 @@ final class Worker {
   }
 
   private Optional<JobResult> train(
-      int rank, Communicator world, RankListener listener, JobConfig config)
+      ProcessGroups groups, Communicator world, RankListener listener, JobConfig config)
       throws IOException, InterruptedException {
     return Optional.of(
-        new TrainingJob(config, context(rank, world), listener, assignment.resumeFrom()).run());
+        new TrainingJob(config, context(groups, world), listener, assignment.resumeFrom()).run());
   }
 
-  private Optional<JobResult> measure(int rank, Communicator world, BenchmarkOptions options)
+  private Optional<JobResult> measure(Communicator world, BenchmarkOptions options)
       throws InterruptedException {
     new CollectiveBenchmark(world, options, stopRequested)
         .run(
             row -> {
-              if (rank == 0) {
-                events.write(new WorkerEvent.Measured(rank, row));
+              if (world.rank() == 0) {
+                events.write(new WorkerEvent.Measured(world.rank(), row));
               }
             });
     return Optional.empty();
   }
 
-  private RankContext context(int rank, Communicator world) {
+  private RankContext context(ProcessGroups groups, Communicator world) {
+    int rank = groups.rank();
     return new RankContext(
         rank,
         assignment.worldSize(),
         assignment.localRank() + assignment.ranks().indexOf(rank),
         assignment.localWorldSize(),
+        groups,
         world,
         assignment.threads(),
         assignment.baseDirectory(),

@@ -1,9 +1,9 @@
 package dev.phalanx.launcher.worker;
 
-import dev.phalanx.collectives.Communicator;
 import dev.phalanx.collectives.ConnectedGroups;
 import dev.phalanx.collectives.GroupOptions;
 import dev.phalanx.collectives.InProcessGroups;
+import dev.phalanx.collectives.ProcessGroups;
 import dev.phalanx.collectives.TransportKind;
 import dev.phalanx.collectives.security.Credentials;
 import dev.phalanx.collectives.security.JobToken;
@@ -22,8 +22,11 @@ import java.util.HexFormat;
  * them, otherwise after a rendezvous.
  */
 interface Worlds {
-  /** The group of all ranks, seen from one of this worker's. The caller closes it. */
-  Communicator join(int rank) throws IOException, InterruptedException;
+  /**
+   * The job's ranks, seen from one of this worker's. They stay together as long as the process, so
+   * that the others hear of its end.
+   */
+  ProcessGroups join(int rank) throws IOException, InterruptedException;
 
   /**
    * @param wanted the plan's transport
@@ -31,26 +34,24 @@ interface Worlds {
   static Worlds of(Assignment assignment, JobConfig.Transport wanted, GroupOptions options) {
     if (assignment.ranks().size() == assignment.worldSize()) {
       InProcessGroups groups = new InProcessGroups(assignment.worldSize(), options);
-      return rank -> groups.ofRank(rank).world();
+      return groups::ofRank;
     }
     return rank -> connect(assignment, rank, kind(wanted), options);
   }
 
-  private static Communicator connect(
+  private static ProcessGroups connect(
       Assignment assignment, int rank, TransportKind transport, GroupOptions options)
       throws IOException, InterruptedException {
-    // The groups stay open as long as the process, so that the others hear of its end.
     return ConnectedGroups.join(
-            new ConnectedGroups.Joining(
-                rank,
-                assignment.worldSize(),
-                fingerprint(assignment),
-                new InetSocketAddress(assignment.rendezvousHost(), assignment.rendezvousPort()),
-                InetAddress.getByName(assignment.address()),
-                Credentials.of(JobToken.parse(assignment.token()), assignment.encryption()),
-                transport),
-            options)
-        .world();
+        new ConnectedGroups.Joining(
+            rank,
+            assignment.worldSize(),
+            fingerprint(assignment),
+            new InetSocketAddress(assignment.rendezvousHost(), assignment.rendezvousPort()),
+            InetAddress.getByName(assignment.address()),
+            Credentials.of(JobToken.parse(assignment.token()), assignment.encryption()),
+            transport),
+        options);
   }
 
   private static TransportKind kind(JobConfig.Transport wanted) {

@@ -3,7 +3,6 @@ package dev.phalanx.trainer.config;
 import dev.phalanx.trainer.config.JobConfig.Compression;
 import dev.phalanx.trainer.config.JobConfig.DeviceKind;
 import dev.phalanx.trainer.config.JobConfig.EngineKind;
-import dev.phalanx.trainer.config.JobConfig.Offload;
 import dev.phalanx.trainer.config.JobConfig.Optimizer;
 import dev.phalanx.trainer.config.JobConfig.Precision;
 import dev.phalanx.trainer.config.JobConfig.Recompute;
@@ -30,7 +29,6 @@ final class FeatureAvailability {
   void check(JobConfig config) {
     checkComputation(config);
     checkParallelism(config.parallel());
-    checkSharding(config.sharding());
     checkCommunication(config.communication());
     config.checkpoint().ifPresent(checkpoint -> checkStore(checkpoint.dir()));
   }
@@ -82,16 +80,6 @@ final class FeatureAvailability {
 
   private void requireOne(int size, String key, String feature) {
     require(size == 1, "parallel." + key, feature, "1");
-  }
-
-  private void checkSharding(JobConfig.Sharding sharding) {
-    require(
-        sharding.shardSize() == -1,
-        "sharding.shard_size",
-        "a shard of " + sharding.shardSize() + " ranks",
-        "-1");
-    require(
-        sharding.offload() == Offload.NONE, "sharding.offload", "offloading to the cpu", "none");
   }
 
   private void checkCommunication(JobConfig.Communication communication) {

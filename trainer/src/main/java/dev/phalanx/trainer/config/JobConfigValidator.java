@@ -73,6 +73,7 @@ public final class JobConfigValidator {
     checkNesterov();
     if (checkWorld()) {
       checkBatch();
+      checkShards();
     }
   }
 
@@ -268,6 +269,32 @@ public final class JobConfigValidator {
         + parallel.pipeline()
         + " × context "
         + parallel.context();
+  }
+
+  private void checkShards() {
+    int shardSize = config.sharding().shardSize();
+    if (shardSize < 0) {
+      return;
+    }
+    if (config.sharding().zero() == 0) {
+      report(
+          "sharding.shard_size",
+          "shard_size " + shardSize + " has nothing to divide while zero is 0",
+          "write 'zero: 1', 2 or 3, or leave shard_size out");
+      return;
+    }
+    long dataSize = config.parallel().dataSize(worldSize);
+    if (dataSize % shardSize != 0) {
+      report(
+          "sharding.shard_size",
+          "shard_size " + shardSize + " does not divide the " + dataSize + " data-parallel ranks",
+          "write "
+              + LongStream.rangeClosed(1, dataSize)
+                  .filter(size -> dataSize % size == 0)
+                  .mapToObj(Long::toString)
+                  .collect(Collectors.joining(", "))
+              + " or -1");
+    }
   }
 
   private void checkBatch() {
