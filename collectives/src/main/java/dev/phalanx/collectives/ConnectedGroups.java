@@ -86,13 +86,15 @@ public final class ConnectedGroups implements ProcessGroups {
   /**
    * Meets the job's other ranks; blocks until all have come.
    *
+   * @throws IllegalArgumentException where the options have several streams and the ranks talk over
+   *     gRPC
    * @throws IOException where no port can be listened on
    * @throws CollectiveException where the ranks do not come together; a {@code RendezvousException}
    *     as a rule
    */
   public static ConnectedGroups join(Joining joining, GroupOptions options)
       throws IOException, InterruptedException {
-    Endpoint endpoint = listen(joining);
+    Endpoint endpoint = listen(joining, options.streams());
     try {
       long start = System.nanoTime();
       Members members =
@@ -118,13 +120,18 @@ public final class ConnectedGroups implements ProcessGroups {
     }
   }
 
-  private static Endpoint listen(Joining joining) throws IOException {
+  private static Endpoint listen(Joining joining, int streams) throws IOException {
     String thread = "rank-" + joining.rank() + "-";
     Credentials credentials = joining.credentials();
     if (joining.transport() == TransportKind.GRPC || credentials.encryption() != Encryption.NONE) {
+      if (streams > 1) {
+        throw new IllegalArgumentException(
+            "Over gRPC, which encrypted ranks talk over, two ranks have one stream, not "
+                + streams);
+      }
       return GrpcEndpoint.listen(joining.address(), credentials, thread + "grpc");
     }
-    return TcpEndpoint.listen(joining.address(), credentials.token(), thread + "tcp");
+    return TcpEndpoint.listen(joining.address(), credentials.token(), thread + "tcp", streams);
   }
 
   /** What tells ranks that can share memory with this one from others. */

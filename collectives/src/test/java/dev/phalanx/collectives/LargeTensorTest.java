@@ -215,7 +215,7 @@ final class LargeTensorTest {
     int piece = 1 << 18;
     for (Algorithm algorithm : List.of(Algorithm.RING, Algorithm.TREE)) {
       try (TestGroup group =
-          new TestGroup(Network.IN_PROCESS, 2, new GroupOptions(algorithm, LONG))) {
+          new TestGroup(Network.IN_PROCESS, 2, new GroupOptions(algorithm, LONG, 1))) {
         List<Path> files =
             group.run(
                 communicator -> {

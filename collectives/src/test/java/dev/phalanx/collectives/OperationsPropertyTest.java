@@ -34,7 +34,7 @@ final class OperationsPropertyTest {
   private static void run(
       Network network, Algorithm algorithm, int size, List<OperationTrial> trials, boolean inFlight)
       throws Exception {
-    try (TestGroup group = new TestGroup(network, size, new GroupOptions(algorithm, LONG))) {
+    try (TestGroup group = new TestGroup(network, size, new GroupOptions(algorithm, LONG, 1))) {
       group.run(
           communicator -> {
             List<OperationTrial.Started> all = new ArrayList<>();
@@ -148,7 +148,7 @@ final class OperationsPropertyTest {
       @ForAll @IntRange(min = 1, max = 90_000) int count,
       @ForAll long seed)
       throws Exception {
-    try (TestGroup group = new TestGroup(network, size, new GroupOptions(algorithm, LONG))) {
+    try (TestGroup group = new TestGroup(network, size, new GroupOptions(algorithm, LONG, 1))) {
       List<byte[]> bits =
           group.run(
               communicator -> {

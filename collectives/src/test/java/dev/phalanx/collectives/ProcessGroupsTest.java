@@ -4,6 +4,7 @@ import static java.util.concurrent.TimeUnit.SECONDS;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.phalanx.collectives.algorithm.Algorithm;
 import dev.phalanx.collectives.rendezvous.RendezvousServer;
 import dev.phalanx.collectives.security.Credentials;
 import dev.phalanx.collectives.security.Encryption;
@@ -35,6 +36,7 @@ final class ProcessGroupsTest {
     THREADS,
     SHARED_MEMORY,
     TCP,
+    TCP_STREAMS,
     GRPC_WITH_TLS
   }
 
@@ -51,7 +53,8 @@ final class ProcessGroupsTest {
     private final List<ProcessGroups> ranks = new ArrayList<>();
 
     Job(Kind kind, int size) throws Exception {
-      GroupOptions options = GroupOptions.withTimeout(LONG);
+      GroupOptions options =
+          new GroupOptions(Algorithm.AUTO, LONG, kind == Kind.TCP_STREAMS ? 3 : 1);
       if (kind == Kind.THREADS) {
         InProcessGroups groups = new InProcessGroups(size, options);
         IntStream.range(0, size).mapToObj(groups::ofRank).forEach(ranks::add);
@@ -64,7 +67,7 @@ final class ProcessGroupsTest {
       TransportKind transport =
           switch (kind) {
             case GRPC_WITH_TLS -> TransportKind.GRPC;
-            case TCP -> TransportKind.TCP;
+            case TCP, TCP_STREAMS -> TransportKind.TCP;
             case SHARED_MEMORY, THREADS -> TransportKind.SHM;
           };
       RendezvousServer server =

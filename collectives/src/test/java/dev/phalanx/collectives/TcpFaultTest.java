@@ -40,7 +40,7 @@ final class TcpFaultTest {
   private static final Duration SHORT = Duration.ofMillis(1500);
 
   /** Of the rank that connects, and of the one that listens: see {@code docs/wire-format.md}. */
-  private static final int CONNECTOR_BYTES = 92;
+  private static final int CONNECTOR_BYTES = 96;
 
   private static final int LISTENER_BYTES = 75;
 
@@ -61,9 +61,13 @@ final class TcpFaultTest {
     private final Set<Integer> silent = ConcurrentHashMap.newKeySet();
 
     Ranks(int size, Duration timeout) throws Exception {
+      this(size, timeout, 1);
+    }
+
+    Ranks(int size, Duration timeout, int streams) throws Exception {
       JobToken token = JobToken.random();
       for (int rank = 0; rank < size; rank++) {
-        endpoints.add(TestGroup.endpoint(token, rank));
+        endpoints.add(TestGroup.endpoint(token, rank, streams));
       }
       LocalStatusBoard board = new LocalStatusBoard();
       Topology topology =
@@ -312,6 +316,20 @@ final class TcpFaultTest {
   void aConnectionThatIsCutIsAnErrorThatNamesThePeer(int offset) throws Exception {
     long start = System.nanoTime();
     try (Ranks ranks = new Ranks(2, LONG)) {
+      ranks.between(0, 1, line -> line.cutAt(line.afterHandshake(offset)));
+      List<String> failures = ranks.run(communicator -> broadcastFailure(communicator, LARGE));
+      assertThat(failures.get(1)).contains("rank 0").contains("connect");
+      assertThat(failures.get(0)).contains("rank 1");
+    }
+    assertThat(Duration.ofNanos(System.nanoTime() - start)).isLessThan(LONG.dividedBy(2));
+  }
+
+  /** The other connections stay as they are. */
+  @ParameterizedTest
+  @ValueSource(ints = {IN_GREETING, IN_FIRST_FRAME, 1_000_003})
+  void oneStreamOfSeveralThatIsCutIsAnErrorThatNamesThePeer(int offset) throws Exception {
+    long start = System.nanoTime();
+    try (Ranks ranks = new Ranks(2, LONG, 3)) {
       ranks.between(0, 1, line -> line.cutAt(line.afterHandshake(offset)));
       List<String> failures = ranks.run(communicator -> broadcastFailure(communicator, LARGE));
       assertThat(failures.get(1)).contains("rank 0").contains("connect");

@@ -35,6 +35,7 @@ final class TestGroup implements AutoCloseable {
     IN_PROCESS,
     SHARED_MEMORY,
     TCP,
+    TCP_STREAMS,
     GRPC,
     GRPC_WITH_TLS,
     MIXED
@@ -44,6 +45,9 @@ final class TestGroup implements AutoCloseable {
   interface RankBody<T> {
     T run(Communicator communicator) throws Exception;
   }
+
+  /** Of TCP_STREAMS; a number that neither pieces nor ranks are a multiple of as a rule. */
+  private static final int STREAMS = 3;
 
   private static final Duration PATIENCE = Duration.ofSeconds(20);
 
@@ -71,10 +75,8 @@ final class TestGroup implements AutoCloseable {
     return switch (network) {
       case IN_PROCESS -> inProcess(size);
       case SHARED_MEMORY -> sharedMemory(size);
-      case TCP ->
-          connected(
-              Topology.ofOneHost("tcp", size, TcpEndpoint.COST, TcpEndpoint.PIECE_BYTES),
-              links(TestGroup::endpoint, size, timeout));
+      case TCP -> tcp(1, size, timeout);
+      case TCP_STREAMS -> tcp(STREAMS, size, timeout);
       case GRPC -> grpc(Encryption.NONE, size, timeout);
       case GRPC_WITH_TLS -> grpc(Encryption.TLS, size, timeout);
       case MIXED -> mixed(size, timeout);
@@ -161,7 +163,7 @@ final class TestGroup implements AutoCloseable {
             TcpEndpoint.COST,
             SharedMemoryEndpoint.pieceBytes(size));
     List<Transport> transports = new ArrayList<>();
-    for (List<Link> far : links(TestGroup::endpoint, size, timeout)) {
+    for (List<Link> far : links((token, rank) -> endpoint(token, rank, 1), size, timeout)) {
       int rank = transports.size();
       List<Link> near = network.links(rank);
       List<Link> links = new ArrayList<>();
@@ -174,8 +176,14 @@ final class TestGroup implements AutoCloseable {
     return transports;
   }
 
-  static TcpEndpoint endpoint(JobToken token, int rank) throws IOException {
-    return TcpEndpoint.listen(InetAddress.getLoopbackAddress(), token, "test-tcp-" + rank);
+  private List<Transport> tcp(int streams, int size, Duration timeout) throws IOException {
+    return connected(
+        Topology.ofOneHost("tcp", size, TcpEndpoint.COST, TcpEndpoint.PIECE_BYTES),
+        links((token, rank) -> endpoint(token, rank, streams), size, timeout));
+  }
+
+  static TcpEndpoint endpoint(JobToken token, int rank, int streams) throws IOException {
+    return TcpEndpoint.listen(InetAddress.getLoopbackAddress(), token, "test-tcp-" + rank, streams);
   }
 
   private List<Transport> grpc(Encryption encryption, int size, Duration timeout)

@@ -21,6 +21,7 @@ final class BenchCommandTest {
   @CsvSource({
     "--transport=shm, 2, float32, shm",
     "--transport=tcp, 3, bfloat16, tcp",
+    "--transport=tcp --streams=3, 2, float32, tcp",
     "--transport=grpc, 3, float32, grpc",
     "--transport=grpc --tls=auto, 2, float32, grpc",
     "--tls=auto, 2, int32, shm",
@@ -71,7 +72,10 @@ final class BenchCommandTest {
     "--transport=nccl, not available",
     "--tls=on, auto or none",
     "--port=70000, 65535",
-    "--tls=auto --transport=tcp, which encrypts nothing"
+    "--tls=auto --transport=tcp, which encrypts nothing",
+    "--streams=17, from 1 to 16",
+    "--streams=2 --transport=grpc, only TCP has several streams",
+    "--streams=2 --tls=auto, --tls auto takes gRPC"
   })
   void aWrongOptionIsOneMessage(String options, String message) throws Exception {
     Command.Outcome outcome = Command.in(folder).run(("bench collectives " + options).split(" "));

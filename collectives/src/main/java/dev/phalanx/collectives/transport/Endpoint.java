@@ -6,7 +6,7 @@ import java.util.List;
 
 /**
  * Where a rank listens for its peers, and from where it connects to them. One serves all groups of
- * a rank. Two ranks of a group have one connection from the moment that one of them needs it.
+ * a rank. Two ranks of a group are connected from the moment that one of them needs it.
  *
  * <p>Thread: any.
  */

@@ -16,6 +16,7 @@ import java.util.List;
  * @param warmup samples that are not counted; -1: until the JVM has compiled what runs
  * @param memory where the tensors lie
  * @param timeoutMillis how long ranks wait for each other
+ * @param streams TCP connections between two ranks
  */
 public record BenchmarkOptions(
     List<MeasuredOperation> operations,
@@ -26,7 +27,8 @@ public record BenchmarkOptions(
     JobConfig.Transport transport,
     Algorithm algorithm,
     Memory memory,
-    long timeoutMillis) {
+    long timeoutMillis,
+    int streams) {
   /** Where tensors lie. */
   public enum Memory {
     /** Where all ranks read it, if they can. */
@@ -59,6 +61,7 @@ public record BenchmarkOptions(
               .put("algorithm", algorithm.name())
               .put("memory", memory.name())
               .put("timeout_ms", timeoutMillis)
+              .put("streams", streams)
               .putPOJO("operations", operations)
               .putPOJO("sizes", sizes));
     } catch (JsonProcessingException e) {
@@ -83,7 +86,8 @@ public record BenchmarkOptions(
           JobConfig.Transport.valueOf(node.path("transport").asText()),
           Algorithm.valueOf(node.path("algorithm").asText()),
           Memory.valueOf(node.path("memory").asText()),
-          node.path("timeout_ms").longValue());
+          node.path("timeout_ms").longValue(),
+          node.path("streams").intValue());
     } catch (JsonProcessingException e) {
       throw new IllegalArgumentException("These are no options of a benchmark", e);
     }

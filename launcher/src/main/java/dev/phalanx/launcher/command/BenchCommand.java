@@ -1,6 +1,7 @@
 package dev.phalanx.launcher.command;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
+import dev.phalanx.collectives.GroupOptions;
 import dev.phalanx.collectives.algorithm.Algorithm;
 import dev.phalanx.launcher.CommandException;
 import dev.phalanx.launcher.ExitStatus;
@@ -129,6 +130,15 @@ final class BenchCommand extends CommandGroup {
         description = "how long ranks wait for each other (default: ${DEFAULT-VALUE})")
     private int timeoutSeconds;
 
+    @Option(
+        names = "--streams",
+        paramLabel = "N",
+        defaultValue = "1",
+        description =
+            "TCP connections between two ranks, which messages take in turn (default:"
+                + " ${DEFAULT-VALUE})")
+    private int streams = 1;
+
     @Mixin private NetworkOptions network = new NetworkOptions();
 
     @Mixin private ExternalOptions external = new ExternalOptions();
@@ -182,12 +192,17 @@ final class BenchCommand extends CommandGroup {
       requireFrom("--samples", samples, 0);
       requireFrom("--warmup", warmup, -1);
       requireFrom("--timeout", timeoutSeconds, 1);
+      if (streams < 1 || streams > GroupOptions.MOST_STREAMS) {
+        throw CommandException.usage(
+            "--streams is " + streams + "; write a number from 1 to " + GroupOptions.MOST_STREAMS);
+      }
       List<MeasuredOperation> measured = new ArrayList<>();
       operations.forEach(name -> measured.add(choice("--op", name, MeasuredOperation.values())));
       List<Long> bytes = sizes.stream().map(Collectives::bytes).toList();
       DType type = choice("--dtype", dtype, DType.values());
       JobConfig.Transport wanted = choice("--transport", transport, JobConfig.Transport.values());
       network.requireEncryptionOf(wanted);
+      network.requireStreams("--streams", streams, wanted);
       boolean isThere =
           switch (wanted) {
             case AUTO -> true;
@@ -211,7 +226,8 @@ final class BenchCommand extends CommandGroup {
           wanted,
           choice("--algorithm", algorithm, Algorithm.values()),
           choice("--memory", memory, BenchmarkOptions.Memory.values()),
-          timeoutSeconds * 1000L);
+          timeoutSeconds * 1000L,
+          streams);
     }
 
     private static void requireFrom(String option, int value, int least) {

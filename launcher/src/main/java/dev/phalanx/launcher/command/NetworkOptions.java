@@ -66,4 +66,23 @@ final class NetworkOptions {
               + " auto, which takes it between hosts");
     }
   }
+
+  /**
+   * Refuses several streams where nothing goes over TCP.
+   *
+   * @param option by which they were asked for
+   */
+  void requireStreams(String option, int streams, JobConfig.Transport transport) {
+    boolean mayUseTcp =
+        transport == JobConfig.Transport.TCP || transport == JobConfig.Transport.AUTO;
+    if (streams > 1 && (!mayUseTcp || encryption() == Encryption.TLS)) {
+      throw CommandException.usage(
+          option
+              + " is "
+              + streams
+              + ", but only TCP has several streams, and "
+              + (mayUseTcp ? "--tls auto takes gRPC" : "the transport is " + transport.label())
+              + "; write 1, or take the transport tcp or auto without TLS");
+    }
+  }
 }

@@ -104,6 +104,7 @@ final class TrainCommand implements Callable<Integer> {
   private void requireTransport(JobConfig config, int worldSize) {
     JobConfig.Transport transport = config.communication().transport();
     network.requireEncryptionOf(transport);
+    network.requireStreams("communication.streams", config.communication().streams(), transport);
     boolean isBetweenProcesses =
         transport == JobConfig.Transport.TCP
             || transport == JobConfig.Transport.SHM

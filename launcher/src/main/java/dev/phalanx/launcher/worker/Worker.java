@@ -61,7 +61,7 @@ final class Worker {
     if (assignment.task() == Assignment.Task.BENCHMARK) {
       BenchmarkOptions options = BenchmarkOptions.parse(assignment.plan());
       transport = options.transport();
-      groups = new GroupOptions(options.algorithm(), options.timeout());
+      groups = new GroupOptions(options.algorithm(), options.timeout(), options.streams());
       work = (ranks, world, listener) -> measure(world, options);
     } else {
       JobConfig config = JobConfigParser.parse("the plan", assignment.plan()).config();
@@ -69,7 +69,8 @@ final class Worker {
       groups =
           new GroupOptions(
               Algorithm.valueOf(config.communication().algorithm().name()),
-              config.communication().timeout());
+              config.communication().timeout(),
+              config.communication().streams());
       work = (ranks, world, listener) -> train(ranks, world, listener, config);
     }
     Worlds worlds = Worlds.of(assignment, transport, groups);

@@ -330,6 +330,7 @@ public record JobConfig(
    * @param bucketMb mebibytes of gradients that are reduced together
    * @param overlap whether gradients are reduced while backward goes on
    * @param timeoutSeconds the longest wait for another rank
+   * @param streams TCP connections between two ranks
    */
   public record Communication(
       Transport transport,
@@ -337,6 +338,7 @@ public record JobConfig(
       double bucketMb,
       boolean overlap,
       double timeoutSeconds,
+      int streams,
       Compression compression) {
 
     public long bucketBytes() {

@@ -183,6 +183,7 @@ public final class JobConfigWriter {
         "bucket_mb", communication.bucketMb(),
         "overlap", communication.overlap(),
         "timeout_s", communication.timeoutSeconds(),
+        "streams", communication.streams(),
         "compression", compression(communication.compression()));
   }
 

@@ -87,6 +87,7 @@ class JobConfigParserTest {
         bucket_mb: 25
         overlap: true
         timeout_s: 60
+        streams: 1
         compression: {kind: none}
       checkpoint: {dir: runs/gpt/checkpoints, every: 500, keep: 3, async: true}
       log: {every: 10, tensorboard: runs/gpt/tensorboard, report: runs/gpt/report.json}
@@ -137,7 +138,8 @@ class JobConfigParserTest {
                 "1f1b",
                 1),
             new Sharding(0, -1, Offload.NONE),
-            new Communication(Transport.AUTO, Algorithm.AUTO, 25, true, 60, new Compression.None()),
+            new Communication(
+                Transport.AUTO, Algorithm.AUTO, 25, true, 60, 1, new Compression.None()),
             Optional.of(new Checkpoint("runs/gpt/checkpoints", 500, 3, true)),
             new Log(10, Optional.of("runs/gpt/tensorboard"), Optional.of("runs/gpt/report.json")),
             new Evaluation(0, 8, 0.05));

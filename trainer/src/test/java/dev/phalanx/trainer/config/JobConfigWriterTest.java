@@ -188,6 +188,7 @@ class JobConfigWriterTest {
               positive(),
               random.nextBoolean(),
               positive(),
+              1 + random.nextInt(16),
               compression()),
           maybe(new Checkpoint(text(), count(), count(), random.nextBoolean())),
           new Log(count(), maybe(text()), maybe(text())),

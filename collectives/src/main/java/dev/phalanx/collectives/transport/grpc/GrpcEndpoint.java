@@ -65,7 +65,7 @@ public final class GrpcEndpoint implements Endpoint {
   private final SharedEventLoop eventLoop;
   private final Server server;
   private final InetSocketAddress address;
-  private final Meetings<PeerStream> meetings = new Meetings<>();
+  private final Meetings<PeerStream> meetings = new Meetings<>(1);
   private final Set<ManagedChannel> channels = ConcurrentHashMap.newKeySet();
   private final Refusals refusals = new Refusals();
 
@@ -167,7 +167,7 @@ public final class GrpcEndpoint implements Endpoint {
     for (int peer = 0; peer < members.size(); peer++) {
       Hello hello = new Hello(CARRIER, group, rank, peer);
       InetSocketAddress target = members.get(peer);
-      Meeting<PeerStream> meeting = meetings.with(group, peer);
+      Meeting<PeerStream> meeting = meetings.with(group, peer, 0);
       links.add(
           GrpcLink.to(peer, eventLoop, meeting, opened -> open(hello, target, timeout, opened)));
     }

@@ -103,10 +103,9 @@ final class ListeningStream extends PeerStream {
   }
 
   private void accept(Hello hello) {
-    Meeting<PeerStream> meeting = meetings.with(hello.group(), hello.from());
-    Meeting.Answer answer = meeting.arrive(hello.from() > hello.to());
+    Meeting.Answer answer = meetings.answer(hello);
     send(FrameMethod.message(side.answer(hello, answer)));
-    if (answer.kind() == Meeting.Answer.Kind.WELCOME && meeting.met().complete(this)) {
+    if (answer.kind() == Meeting.Answer.Kind.WELCOME && meetings.with(hello).met().complete(this)) {
       state = State.OPEN;
     } else {
       state = State.OVER;

@@ -22,14 +22,16 @@ import java.util.Arrays;
  * @param carrier {@code tcp} or {@code grpc}: a proof for one is none for the other
  * @param from the connecting rank
  * @param to the listening rank
+ * @param stream which of the connections of these two ranks, from 0
+ * @param streams how many they have
  */
-public record Hello(String carrier, GroupId group, int from, int to) {
+public record Hello(String carrier, GroupId group, int from, int to, int stream, int streams) {
   public static final int CHALLENGE_BYTES = 32;
   public static final int PROOF_BYTES = 32;
   public static final int MAGIC_BYTES = 8;
 
   /** Of the message that names the connecting rank, without its proof. */
-  public static final int WHO_BYTES = 20;
+  public static final int WHO_BYTES = 24;
 
   public static final int GREETING_BYTES = MAGIC_BYTES + CHALLENGE_BYTES;
   public static final int HELLO_BYTES = MAGIC_BYTES + WHO_BYTES + CHALLENGE_BYTES + PROOF_BYTES;
@@ -38,7 +40,12 @@ public record Hello(String carrier, GroupId group, int from, int to) {
   public static final int ANSWER_BYTES = PROOF_BYTES + 1 + 2;
 
   private static final byte[] MAGIC = "PHLX".getBytes(StandardCharsets.US_ASCII);
-  private static final short VERSION = 1;
+  private static final short VERSION = 2;
+
+  /** Of two ranks that have one connection. */
+  public Hello(String carrier, GroupId group, int from, int to) {
+    this(carrier, group, from, to, 0, 1);
+  }
 
   public static byte[] newChallenge() {
     byte[] challenge = new byte[CHALLENGE_BYTES];
@@ -75,11 +82,15 @@ public record Hello(String carrier, GroupId group, int from, int to) {
 
   public void write(ByteBuffer out) {
     out.putLong(group.number()).putInt(group.generation()).putInt(from).putInt(to);
+    out.putShort((short) stream).putShort((short) streams);
   }
 
   static Hello read(String carrier, ByteBuffer in) {
     GroupId group = new GroupId(in.getLong(), in.getInt());
-    return new Hello(carrier, group, in.getInt(), in.getInt());
+    int from = in.getInt();
+    int to = in.getInt();
+    int stream = Short.toUnsignedInt(in.getShort());
+    return new Hello(carrier, group, from, to, stream, Short.toUnsignedInt(in.getShort()));
   }
 
   public byte[] connectorProof(JobToken token, byte[] challenge) {
@@ -99,6 +110,7 @@ public record Hello(String carrier, GroupId group, int from, int to) {
   }
 
   private String purpose(String side) {
-    return carrier + " " + side + " " + group + " from " + from + " to " + to;
+    String who = " from " + from + " to " + to + " stream " + stream + " of " + streams;
+    return carrier + " " + side + " " + group + who;
   }
 }

@@ -4,6 +4,7 @@ import dev.phalanx.collectives.security.JobToken;
 import dev.phalanx.collectives.transport.handshake.Hello;
 import dev.phalanx.collectives.transport.handshake.ListeningSide;
 import dev.phalanx.collectives.transport.handshake.Meeting;
+import dev.phalanx.collectives.transport.handshake.Meetings;
 import dev.phalanx.collectives.transport.handshake.Refusals;
 import io.netty.buffer.ByteBuf;
 import io.netty.buffer.Unpooled;
@@ -15,7 +16,6 @@ import java.nio.ByteBuffer;
 import java.util.List;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
-import java.util.function.Function;
 
 /**
  * The listening side of {@link Hello}, its messages cut out of a stream of bytes. Whoever speaks
@@ -23,7 +23,7 @@ import java.util.function.Function;
  */
 final class ListenerHandshake extends ByteToMessageDecoder {
   private final ListeningSide side;
-  private final Function<Hello, Meeting<PeerSocket>> meetings;
+  private final Meetings<PeerSocket> meetings;
   private final Refusals refusals;
   private boolean isGreeted;
   private boolean isDone;
@@ -31,8 +31,7 @@ final class ListenerHandshake extends ByteToMessageDecoder {
   /**
    * @param meetings where the connections of two ranks meet
    */
-  ListenerHandshake(
-      JobToken token, Function<Hello, Meeting<PeerSocket>> meetings, Refusals refusals) {
+  ListenerHandshake(JobToken token, Meetings<PeerSocket> meetings, Refusals refusals) {
     this.side = new ListeningSide(token, TcpEndpoint.CARRIER);
     this.meetings = meetings;
     this.refusals = refusals;
@@ -70,15 +69,15 @@ final class ListenerHandshake extends ByteToMessageDecoder {
 
   private void accept(ChannelHandlerContext context, Hello hello) {
     isDone = true;
-    Meeting<PeerSocket> meeting = meetings.apply(hello);
-    Meeting.Answer answer = meeting.arrive(hello.from() > hello.to());
+    Meeting.Answer answer = meetings.answer(hello);
     context.channel().config().setAutoRead(false);
     ChannelFuture answered =
         context.writeAndFlush(Unpooled.wrappedBuffer(side.answer(hello, answer)));
     if (answer.kind() == Meeting.Answer.Kind.WELCOME) {
       answered.addListener(
           done ->
-              RawSocketChannel.release(context.channel(), ByteBuffer.allocate(0), meeting.met()));
+              RawSocketChannel.release(
+                  context.channel(), ByteBuffer.allocate(0), meetings.with(hello).met()));
     } else {
       answered.addListener(ChannelFutureListener.CLOSE);
     }

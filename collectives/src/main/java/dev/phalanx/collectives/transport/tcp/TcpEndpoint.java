@@ -28,7 +28,10 @@ import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 
-/** A rank's endpoint on TCP, with one thread that opens and greets on all its connections. */
+/**
+ * A rank's endpoint on TCP, with one thread that opens and greets on all its connections. Two ranks
+ * of a group have one, or several that messages take in turn.
+ */
 public final class TcpEndpoint implements Endpoint {
   /** Of a message to a usual network; on the loopback device it is less. */
   public static final LinkCost COST = new LinkCost(20_000, 0.4);
@@ -41,11 +44,15 @@ public final class TcpEndpoint implements Endpoint {
   private final JobToken token;
   private final EventLoopGroup eventLoop;
   private final Channel listening;
-  private final Meetings<PeerSocket> meetings = new Meetings<>();
+  private final int streams;
+  private final Meetings<PeerSocket> meetings;
   private final Refusals refusals = new Refusals();
 
-  private TcpEndpoint(InetAddress address, JobToken token, String threadName) throws IOException {
+  private TcpEndpoint(InetAddress address, JobToken token, String threadName, int streams)
+      throws IOException {
     this.token = token;
+    this.streams = streams;
+    this.meetings = new Meetings<>(streams);
     this.eventLoop =
         new MultiThreadIoEventLoopGroup(
             1, new DefaultThreadFactory(threadName, true), NioIoHandler.newFactory());
@@ -62,11 +69,12 @@ public final class TcpEndpoint implements Endpoint {
    *
    * @param address the loopback address unless the ranks are on several hosts
    * @param threadName for the thread that serves the connections
+   * @param streams connections between two ranks of a group; the same on all ranks
    * @throws IOException where the address cannot be listened on
    */
-  public static TcpEndpoint listen(InetAddress address, JobToken token, String threadName)
-      throws IOException {
-    return new TcpEndpoint(address, token, threadName);
+  public static TcpEndpoint listen(
+      InetAddress address, JobToken token, String threadName, int streams) throws IOException {
+    return new TcpEndpoint(address, token, threadName, streams);
   }
 
   @Override
@@ -104,13 +112,7 @@ public final class TcpEndpoint implements Endpoint {
                 new ChannelInitializer<Channel>() {
                   @Override
                   protected void initChannel(Channel channel) {
-                    channel
-                        .pipeline()
-                        .addLast(
-                            new ListenerHandshake(
-                                token,
-                                hello -> meetings.with(hello.group(), hello.from()),
-                                refusals));
+                    channel.pipeline().addLast(new ListenerHandshake(token, meetings, refusals));
                   }
                 });
     var bound = bootstrap.bind(address).awaitUninterruptibly();
@@ -127,11 +129,15 @@ public final class TcpEndpoint implements Endpoint {
     Waiting waiting = new Waiting();
     List<Link> links = new ArrayList<>();
     for (int peer = 0; peer < members.size(); peer++) {
-      Hello hello = new Hello(CARRIER, group, rank, peer);
       InetSocketAddress address = members.get(peer);
-      Meeting<PeerSocket> meeting = meetings.with(group, peer);
-      links.add(
-          new TcpLink(peer, meeting, opened -> open(hello, address, timeout, opened), waiting));
+      List<TcpLink> toPeer = new ArrayList<>();
+      for (int stream = 0; stream < streams; stream++) {
+        Hello hello = new Hello(CARRIER, group, rank, peer, stream, streams);
+        Meeting<PeerSocket> meeting = meetings.with(group, peer, stream);
+        toPeer.add(
+            new TcpLink(peer, meeting, opened -> open(hello, address, timeout, opened), waiting));
+      }
+      links.add(streams == 1 ? toPeer.get(0) : new StripedLink(toPeer));
     }
     return links;
   }

@@ -57,8 +57,7 @@ final class FakePeer implements AutoCloseable {
           return; // what the rank says is not looked at
         }
         Hello hello = side.hello(FrameMethod.content(message));
-        Meeting.Answer welcome =
-            new Meetings<InputStream>().with(hello.group(), hello.from()).arrive(true);
+        Meeting.Answer welcome = new Meetings<InputStream>(1).answer(hello);
         call.sendMessage(FrameMethod.message(side.answer(hello, welcome)));
         open.complete(call);
       }

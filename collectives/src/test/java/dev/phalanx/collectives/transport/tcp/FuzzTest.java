@@ -17,6 +17,7 @@ import dev.phalanx.collectives.transport.Transport;
 import dev.phalanx.collectives.transport.handshake.Hello;
 import dev.phalanx.collectives.transport.handshake.ListeningSide;
 import dev.phalanx.collectives.transport.handshake.Meeting;
+import dev.phalanx.collectives.transport.handshake.Meetings;
 import dev.phalanx.collectives.transport.handshake.Refusals;
 import dev.phalanx.tensor.DType;
 import io.netty.buffer.Unpooled;
@@ -55,7 +56,7 @@ final class FuzzTest {
 
   private TcpEndpoint listen() {
     try {
-      return TcpEndpoint.listen(LOOPBACK, token, "fuzzed");
+      return TcpEndpoint.listen(LOOPBACK, token, "fuzzed", 1);
     } catch (IOException e) {
       throw new AssertionError(e);
     }
@@ -206,7 +207,9 @@ final class FuzzTest {
             new Hello(TcpEndpoint.CARRIER, new GroupId(78, 1), 1, 0),
             new Hello(TcpEndpoint.CARRIER, new GroupId(79, 0), 1, 0),
             new Hello(TcpEndpoint.CARRIER, new GroupId(78, 0), 2, 0),
-            new Hello(TcpEndpoint.CARRIER, new GroupId(78, 0), 1, 3))) {
+            new Hello(TcpEndpoint.CARRIER, new GroupId(78, 0), 1, 3),
+            new Hello(TcpEndpoint.CARRIER, new GroupId(78, 0), 1, 0, 1, 1),
+            new Hello(TcpEndpoint.CARRIER, new GroupId(78, 0), 1, 0, 0, 2))) {
       long before = first.refusedConnections();
       try (Socket socket = connect()) {
         byte[] bytes = hello(hello, greeting(socket));
@@ -292,7 +295,7 @@ final class FuzzTest {
   void whoKeepsSilentIsCutOff() {
     Refusals refusals = new Refusals();
     EmbeddedChannel channel =
-        new EmbeddedChannel(new ListenerHandshake(token, hello -> new Meeting(), refusals));
+        new EmbeddedChannel(new ListenerHandshake(token, new Meetings<>(1), refusals));
     channel.freezeTime();
     channel.writeInbound(Unpooled.wrappedBuffer(new byte[Hello.MAGIC_BYTES - 1]));
     channel.advanceTimeBy(ListeningSide.PATIENCE.toMillis() - 1000, TimeUnit.MILLISECONDS);

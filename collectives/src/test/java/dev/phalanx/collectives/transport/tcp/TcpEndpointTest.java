@@ -14,10 +14,12 @@ import dev.phalanx.collectives.transport.Operation;
 import dev.phalanx.collectives.transport.PeerLostException;
 import dev.phalanx.collectives.transport.Topology;
 import dev.phalanx.collectives.transport.Transport;
+import dev.phalanx.collectives.transport.handshake.ConnectingSide;
 import dev.phalanx.collectives.transport.handshake.Hello;
 import dev.phalanx.collectives.transport.handshake.Meeting;
 import java.io.DataInputStream;
 import java.io.DataOutputStream;
+import java.io.InputStream;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.ServerSocket;
@@ -37,7 +39,11 @@ final class TcpEndpointTest {
   private final JobToken token = JobToken.random();
 
   private TcpEndpoint endpoint(JobToken secret, String name) throws Exception {
-    return TcpEndpoint.listen(LOOPBACK, secret, name);
+    return endpoint(secret, name, 1);
+  }
+
+  private TcpEndpoint endpoint(JobToken secret, String name, int streams) throws Exception {
+    return TcpEndpoint.listen(LOOPBACK, secret, name, streams);
   }
 
   private static Transport transport(
@@ -75,6 +81,88 @@ final class TcpEndpointTest {
     }
   }
 
+  /** Each opens connections of its own, and is told by the other. */
+  @Test
+  void ranksWithDifferentNumbersOfStreamsAreToldSo() throws Exception {
+    try (TcpEndpoint first = endpoint(token, "a", 3);
+        TcpEndpoint second = endpoint(token, "b", 2)) {
+      List<InetSocketAddress> members = List.of(first.address(), second.address());
+      try (Transport one = transport(first, 0, members, LONG);
+          Transport other = transport(second, 1, members, LONG)) {
+        assertThatThrownBy(() -> one.receive(1, null, Deadline.after(LONG)))
+            .isInstanceOf(PeerLostException.class)
+            .hasMessageStartingWith("has 2 streams to each rank where this one has 3; ");
+        assertThatThrownBy(() -> other.receive(0, null, Deadline.after(LONG)))
+            .isInstanceOf(PeerLostException.class)
+            .hasMessageStartingWith("has 3 streams to each rank where this one has 2; ");
+      }
+      assertThat(first.refusedConnections() + second.refusedConnections()).isZero();
+    }
+  }
+
+  /** A connection of rank 1 to rank 0, on which the test speaks itself. */
+  private Socket connected(TcpEndpoint endpoint, int stream, int streams) throws Exception {
+    Socket socket = new Socket(LOOPBACK, endpoint.address().getPort());
+    InputStream in = socket.getInputStream();
+    ConnectingSide side =
+        new ConnectingSide(token, new Hello("tcp", GroupId.WORLD, 1, 0, stream, streams));
+    ByteBuffer hello = side.hello(ByteBuffer.wrap(in.readNBytes(Hello.GREETING_BYTES)));
+    socket.getOutputStream().write(hello.array());
+    Meeting.Answer answer = side.answer(ByteBuffer.wrap(in.readNBytes(Hello.ANSWER_BYTES)));
+    assertThat(answer.kind()).isEqualTo(Meeting.Answer.Kind.WELCOME);
+    return socket;
+  }
+
+  @Test
+  void aStreamThatEndsWhileAnotherOneIsDueEndsTheWait() throws Exception {
+    try (TcpEndpoint endpoint = endpoint(token, "a", 2);
+        Socket due = connected(endpoint, 0, 2);
+        Socket other = connected(endpoint, 1, 2)) {
+      other.close();
+      List<InetSocketAddress> members = List.of(endpoint.address(), endpoint.address());
+      try (Transport transport = transport(endpoint, 0, members, LONG)) {
+        assertThatThrownBy(() -> transport.receive(1, null, Deadline.after(LONG)))
+            .isInstanceOf(PeerLostException.class)
+            .hasMessageContaining("closed without a farewell");
+      }
+      assertThat(due.isClosed()).isFalse();
+    }
+  }
+
+  /** What an earlier message's stream has not brought yet holds up the later ones. */
+  @Test
+  void messagesKeepTheirOrderOverSeveralStreams() throws Exception {
+    try (TcpEndpoint first = endpoint(token, "a", 4);
+        TcpEndpoint second = endpoint(token, "b", 4)) {
+      List<InetSocketAddress> members = List.of(first.address(), second.address());
+      try (Transport one = transport(first, 0, members, LONG);
+          Transport other = transport(second, 1, members, LONG)) {
+        Call call = new Call(7, Operation.BARRIER, null, null, -1, 0);
+        int messages = 100;
+        for (int piece = 0; piece < messages; piece++) { // long ones among short ones
+          ByteBuffer payload = ByteBuffer.allocate(piece % 7 == 0 ? TcpEndpoint.PIECE_BYTES : 5);
+          one.send(1, call, piece, payload);
+        }
+        CompletableFuture<Integer> flushing =
+            CompletableFuture.supplyAsync(
+                () -> {
+                  try {
+                    return one.flush(Deadline.after(LONG));
+                  } catch (InterruptedException e) {
+                    throw new IllegalStateException(e);
+                  }
+                });
+        for (int piece = 0; piece < messages; piece++) {
+          try (Message message = other.receive(0, null, Deadline.after(LONG))) {
+            assertThat(message).isNotNull();
+            assertThat(message.piece()).isEqualTo(piece);
+          }
+        }
+        assertThat(flushing.get(30, SECONDS)).isEqualTo(-1);
+      }
+    }
+  }
+
   /** A listener that speaks the protocol up to the frames, which the test writes by hand. */
   private Transport connectedTo(CompletableFuture<Socket> peer) throws Exception {
     ServerSocket server = new ServerSocket(0, 1, LOOPBACK);
@@ -85,8 +173,9 @@ final class TcpEndpointTest {
                 Socket socket = server.accept();
                 DataOutputStream out = new DataOutputStream(socket.getOutputStream());
                 DataInputStream in = new DataInputStream(socket.getInputStream());
-                byte[] magic = {'P', 'H', 'L', 'X', 0, 1, 'L', 0};
-                out.write(magic);
+                ByteBuffer magic = ByteBuffer.allocate(Hello.MAGIC_BYTES);
+                Hello.writeMagic(magic);
+                out.write(magic.array());
                 out.write(new byte[Hello.CHALLENGE_BYTES]);
                 in.readNBytes(Hello.MAGIC_BYTES + Hello.WHO_BYTES);
                 byte[] challenge = in.readNBytes(Hello.CHALLENGE_BYTES);
