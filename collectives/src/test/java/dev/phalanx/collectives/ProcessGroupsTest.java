@@ -255,6 +255,24 @@ final class ProcessGroupsTest {
     }
   }
 
+  @Test
+  void severalStreamsAreRefusedWhereThereIsNoTcp() {
+    InetAddress loopback = InetAddress.getLoopbackAddress();
+    ConnectedGroups.Joining self =
+        new ConnectedGroups.Joining(
+            0,
+            2,
+            "plan",
+            new InetSocketAddress(loopback, 1),
+            loopback,
+            Credentials.of(JobToken.random(), Encryption.TLS),
+            TransportKind.AUTO);
+    GroupOptions options = new GroupOptions(Algorithm.AUTO, LONG, 2);
+    assertThatThrownBy(() -> ConnectedGroups.join(self, options))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining("one stream, not 2");
+  }
+
   /** The best of a few attempts: the machine may have other things to do. */
   @Test
   void manyRanksAreAGroupWithinTwoSeconds() throws Exception {

@@ -37,9 +37,18 @@ final class FaultTest {
   @TempDir private Path folder = Path.of("");
 
   @ParameterizedTest
-  @CsvSource({"2, 0", "2, 1", "3, 1"})
-  void theRankThatIsKilledIsNamed(int ranks, int victim) throws Exception {
-    try (Command.Started job = start("1.0e-3", "--workers", Integer.toString(ranks))) {
+  @CsvSource({"2, 0, auto, 1", "2, 1, auto, 1", "3, 1, auto, 1", "3, 1, tcp, 3"})
+  void theRankThatIsKilledIsNamed(int ranks, int victim, String transport, int streams)
+      throws Exception {
+    try (Command.Started job =
+        start(
+            "1.0e-3",
+            "--workers",
+            Integer.toString(ranks),
+            "--set",
+            "communication.transport=" + transport,
+            "--set",
+            "communication.streams=" + streams)) {
       List<ProcessHandle> workers = workers(job, ranks);
       long pid = workers.get(victim).pid();
       assertThat(workers.get(victim).destroyForcibly()).isTrue();
