@@ -1,0 +1,51 @@
+package dev.phalanx.sharding.compression;
+
+import dev.phalanx.tensor.Tensor;
+import java.util.Map;
+
+/**
+ * Sums one bucket's gradients over the ranks of a group with fewer bytes than their own. There is
+ * one object for each bucket, made by {@link Compression#reduction}; it holds what the bucket's
+ * steps hand on to each other.
+ *
+ * <p>A step is a {@link #start} and a {@link #finish}, and those of several buckets may overlap.
+ * Either may hand operations to the group's communicator, so all ranks call both in the same order:
+ *
+ * <pre>
+ *   start 0, start 1, start 2, finish 0, finish 1, finish 2
+ * </pre>
+ *
+ * <p>Gradients are finite numbers: codecs do not look for others, and one that is none may stay in
+ * the residual for ever.
+ *
+ * <p>Thread: the one that calls the communicator's operations and the engine's kernels.
+ */
+public interface CompressedReduction {
+  /**
+   * Encodes the gradients and hands the first operation over, without waiting for it.
+   *
+   * @param gradients [elements of the bucket] FLOAT32, contiguous, in host memory; they belong to
+   *     this object until {@link #finish} returns, and what they hold meanwhile is undefined
+   * @param step from 1, the same on all ranks
+   */
+  void start(Tensor gradients, long step);
+
+  /**
+   * Waits, and leaves in the gradients about the sum over the ranks, with the same bits on every
+   * rank.
+   *
+   * @throws dev.phalanx.collectives.CollectiveException where a rank is lost or disagrees; the
+   *     object is then of no further use
+   */
+  void finish() throws InterruptedException;
+
+  /**
+   * What a checkpoint must hold, by name: whoever copies it into the state of a new object of the
+   * same settings, shapes, rank and number of ranks goes on with the same bits. The tensors are
+   * this object's own memory, to be read and written between {@link #finish} and {@link #start}.
+   */
+  Map<String, Tensor> state();
+
+  /** Since this object was made. Reads the residuals: not between start and finish. */
+  CompressionStatistics statistics();
+}

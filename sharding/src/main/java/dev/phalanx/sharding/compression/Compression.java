@@ -1,0 +1,177 @@
+package dev.phalanx.sharding.compression;
+
+import dev.phalanx.collectives.Communicator;
+import dev.phalanx.tensor.Arena;
+import dev.phalanx.tensor.DType;
+import dev.phalanx.tensor.Shape;
+import java.util.List;
+
+/** How gradients are compressed: the settings of a codec, and the codec for one bucket. */
+public sealed interface Compression {
+  /**
+   * The codec for one bucket. All ranks make theirs with equal settings and shapes.
+   *
+   * @param arena on the CPU; it owns the codec's memory
+   * @param communicator of the ranks whose gradients are summed
+   * @param parameters the shapes of the bucket's parameters, which make it up without gaps
+   */
+  CompressedReduction reduction(Arena arena, Communicator communicator, List<Shape> parameters);
+
+  /**
+   * Whether a step's gradients are compressed, not summed in full precision as a warm-up does.
+   * 1-bit Adam freezes its variance with the first step that is.
+   *
+   * @param step from 1
+   */
+  default boolean isCompressedAt(long step) {
+    return true;
+  }
+
+  /** FLOAT16, scaled so that the sum does not overflow. See {@link CastReduction}. */
+  record Float16() implements Compression {
+    @Override
+    public CompressedReduction reduction(
+        Arena arena, Communicator communicator, List<Shape> parameters) {
+      return new CastReduction(arena, communicator, elementCount(parameters), DType.FLOAT16);
+    }
+  }
+
+  /** BFLOAT16. See {@link CastReduction}. */
+  record Bfloat16() implements Compression {
+    @Override
+    public CompressedReduction reduction(
+        Arena arena, Communicator communicator, List<Shape> parameters) {
+      return new CastReduction(arena, communicator, elementCount(parameters), DType.BFLOAT16);
+    }
+  }
+
+  /**
+   * Whole numbers from -127 to 127 times a scale. See {@link Int8Codec}.
+   *
+   * @param block elements that share a scale
+   */
+  record Int8(int block) implements Compression {
+    public Int8 {
+      require(block >= 1, "A block of int8 has at least one element", block);
+    }
+
+    @Override
+    public CompressedReduction reduction(
+        Arena arena, Communicator communicator, List<Shape> parameters) {
+      return new TwoWayReduction(
+          arena, communicator, elementCount(parameters), new Int8Codec(block));
+    }
+  }
+
+  /**
+   * The largest elements only. See {@link TopKReduction}.
+   *
+   * @param density the part of the elements that a rank sends
+   * @param warmupSteps during which the density falls from a quarter to what is asked for
+   * @param momentum of momentum correction, for optimizers of SGD's kind, which then have no
+   *     momentum of their own; 0: plain error feedback, for all others
+   */
+  record TopK(double density, long warmupSteps, double momentum) implements Compression {
+    public TopK {
+      require(density > 0 && density <= 1, "The density of topk is above 0 and at most 1", density);
+      require(warmupSteps >= 0, "A warm-up has no negative number of steps", warmupSteps);
+      require(momentum >= 0 && momentum < 1, "Momentum is from 0 to below 1", momentum);
+    }
+
+    /** Without a warm-up, with plain error feedback. */
+    public TopK(double density) {
+      this(density, 0, 0);
+    }
+
+    @Override
+    public CompressedReduction reduction(
+        Arena arena, Communicator communicator, List<Shape> parameters) {
+      return new TopKReduction(arena, communicator, elementCount(parameters), this);
+    }
+  }
+
+  /**
+   * The elements beyond a threshold only, as its value with their sign. See {@link
+   * ThresholdReduction}.
+   *
+   * @param threshold of one rank's gradients
+   */
+  record Threshold(double threshold) implements Compression {
+    public Threshold {
+      require(
+          (float) threshold > 0 && (float) threshold < Float.POSITIVE_INFINITY,
+          "A threshold is a positive number that fp32 can hold",
+          threshold);
+    }
+
+    @Override
+    public CompressedReduction reduction(
+        Arena arena, Communicator communicator, List<Shape> parameters) {
+      return new ThresholdReduction(
+          arena, communicator, elementCount(parameters), (float) threshold);
+    }
+  }
+
+  /**
+   * Signs and one scale. See {@link OneBitCodec}.
+   *
+   * @param warmupSteps in full precision
+   */
+  record OneBit(long warmupSteps) implements Compression {
+    public OneBit {
+      require(warmupSteps >= 0, "A warm-up has no negative number of steps", warmupSteps);
+    }
+
+    @Override
+    public boolean isCompressedAt(long step) {
+      return step > warmupSteps;
+    }
+
+    @Override
+    public CompressedReduction reduction(
+        Arena arena, Communicator communicator, List<Shape> parameters) {
+      long elements = elementCount(parameters);
+      return new FullPrecisionWarmUp(
+          this,
+          new UncompressedReduction(arena, communicator, elements),
+          new TwoWayReduction(arena, communicator, elements, new OneBitCodec()));
+    }
+  }
+
+  /**
+   * A low-rank approximation of each matrix. See {@link PowerSgdReduction}.
+   *
+   * @param rank of the approximation
+   * @param warmupSteps in full precision
+   */
+  record PowerSgd(int rank, long warmupSteps) implements Compression {
+    public PowerSgd {
+      require(rank >= 1, "The rank of an approximation is at least 1", rank);
+      require(warmupSteps >= 0, "A warm-up has no negative number of steps", warmupSteps);
+    }
+
+    @Override
+    public boolean isCompressedAt(long step) {
+      return step > warmupSteps;
+    }
+
+    @Override
+    public CompressedReduction reduction(
+        Arena arena, Communicator communicator, List<Shape> parameters) {
+      return new FullPrecisionWarmUp(
+          this,
+          new UncompressedReduction(arena, communicator, elementCount(parameters)),
+          new PowerSgdReduction(arena, communicator, parameters, rank));
+    }
+  }
+
+  private static long elementCount(List<Shape> parameters) {
+    return parameters.stream().mapToLong(Shape::elementCount).sum();
+  }
+
+  private static void require(boolean isRight, String rule, Number found) {
+    if (!isRight) {
+      throw new IllegalArgumentException(rule + ", not " + found);
+    }
+  }
+}

@@ -1,0 +1,164 @@
+package dev.phalanx.sharding.compression;
+
+import dev.phalanx.collectives.Communicator;
+import dev.phalanx.tensor.Arena;
+import dev.phalanx.tensor.DType;
+import dev.phalanx.tensor.Tensor;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The largest elements of each rank's gradients, the others kept for later (Lin et al., 2018, "Deep
+ * Gradient Compression"; Stich et al., 2018, "Sparsified SGD with Memory").
+ *
+ * <p>Plain error feedback: v += g; the k elements of v that are largest by magnitude are sent and
+ * become zero in v. With momentum m, which is DGC's momentum correction (section 3.2) and its
+ * masking (section 3.3): u = m u + g; v += u; what is sent becomes zero in u and v. The momentum is
+ * then in the sum already: the optimizer must be SGD without any. Masking forgets momentum the more
+ * often an element is sent, so ranks whose gradients differ for good do not weigh alike.
+ *
+ * <p>In the warm-up the density falls in four equal stages: a quarter, a sixteenth, and so on, each
+ * but where that is less than what is asked for (section 3.4, "warm-up training").
+ *
+ * <p>k is the same for all ranks, and the choice exact: of elements as large as the smallest that
+ * is sent, the first ones are. Each rank's message is gathered by all, who add them up in the order
+ * of ranks:
+ *
+ * <pre>
+ *   | k places, INT32 | k values, FLOAT32 |
+ * </pre>
+ *
+ * <p>A rank sends (n - 1) 8 k bytes, which is less than without compression where k is less than
+ * the elements / n.
+ */
+final class TopKReduction extends BucketReduction {
+  private static final int WARM_UP_STAGES = 4;
+
+  private final Compression.TopK settings;
+  private final Tensor residual; // [elements]
+  private final @Nullable Tensor momentum; // [elements]
+  private final Tensor ownMessages; // [2 k] for the largest k
+  private final Tensor allMessages; // [ranks * 2 k] for the largest k
+  private final HostMemory hostResidual;
+  private final @Nullable HostMemory hostMomentum;
+  private final HostMemory hostOwn;
+  private final HostMemory hostAll;
+  private final LargestMagnitudes largest = new LargestMagnitudes();
+  private final float[] block = new float[HostMemory.BLOCK];
+  private long sentElements;
+  private Tensor ownMessage; // of sentElements
+  private Tensor allMessage;
+
+  TopKReduction(
+      Arena arena, Communicator communicator, long elementCount, Compression.TopK settings) {
+    super(arena, communicator, elementCount);
+    Places.requireFewEnough(elementCount);
+    this.settings = settings;
+    this.residual = arena.zeros(DType.FLOAT32, elementCount);
+    this.momentum = settings.momentum() == 0 ? null : arena.zeros(DType.FLOAT32, elementCount);
+    this.sentElements = sentElements(1); // the density never rises
+    this.ownMessages = arena.allocate(DType.INT32, 2 * sentElements);
+    this.allMessages = arena.allocate(DType.INT32, ranks() * 2 * sentElements);
+    this.ownMessage = ownMessages.slice(0, 0, 2 * sentElements);
+    this.allMessage = allMessages.slice(0, 0, ranks() * 2 * sentElements);
+    this.hostResidual = new HostMemory(residual);
+    this.hostMomentum = momentum == null ? null : new HostMemory(momentum);
+    this.hostOwn = new HostMemory(ownMessages);
+    this.hostAll = new HostMemory(allMessages);
+  }
+
+  private long sentElements(long step) {
+    double density = settings.density();
+    if (step <= settings.warmupSteps()) {
+      long stage = (step - 1) * WARM_UP_STAGES / settings.warmupSteps(); // from 0
+      density = Math.max(density, Math.pow(0.25, stage + 1));
+    }
+    return Math.min(elementCount(), Math.max(1, Math.round(density * elementCount())));
+  }
+
+  @Override
+  void encode(Tensor gradients, long step) {
+    accumulate(gradients);
+    synchronize();
+    resize(sentElements(step));
+    largest.find(hostResidual, elementCount(), sentElements);
+    writeLargest();
+    allGather(ownMessage, allMessage);
+  }
+
+  private void accumulate(Tensor gradients) {
+    if (momentum == null) {
+      engine().addScaled(1, gradients, residual);
+    } else {
+      engine().scale(momentum, settings.momentum());
+      engine().addScaled(1, gradients, momentum);
+      engine().addScaled(1, momentum, residual);
+    }
+  }
+
+  /** The views of the messages' memory change when the warm-up's density does, and else never. */
+  private void resize(long elements) {
+    if (elements != sentElements) {
+      ownMessage.close();
+      allMessage.close();
+      sentElements = elements;
+      ownMessage = ownMessages.slice(0, 0, 2 * elements);
+      allMessage = allMessages.slice(0, 0, ranks() * 2 * elements);
+    }
+  }
+
+  private void writeLargest() {
+    int smallestBits = largest.smallestBits();
+    long smallestLeft = largest.smallestCount();
+    long sent = 0;
+    for (long start = 0; start < elementCount(); start += block.length) {
+      int length = (int) Math.min(block.length, elementCount() - start);
+      hostResidual.read(start, block, length);
+      for (int i = 0; i < length; i++) {
+        int bits = LargestMagnitudes.magnitudeBits(block[i]);
+        if (bits > smallestBits || (bits == smallestBits && smallestLeft-- > 0)) {
+          hostOwn.putInt(sent, (int) (start + i));
+          hostOwn.putFloat(sentElements + sent, block[i]);
+          sent++;
+          hostResidual.putFloat(start + i, 0);
+          if (hostMomentum != null) {
+            hostMomentum.putFloat(start + i, 0);
+          }
+        }
+      }
+    }
+  }
+
+  @Override
+  void decode(Tensor gradients) throws InterruptedException {
+    engine().fill(gradients, 0);
+    synchronize();
+    await();
+    HostMemory sums = new HostMemory(gradients);
+    for (int peer = 0; peer < ranks(); peer++) {
+      long places = peer * 2 * sentElements;
+      long values = places + sentElements;
+      for (long i = 0; i < sentElements; i++) {
+        int place = hostAll.getInt(places + i);
+        sums.putFloat(place, sums.getFloat(place) + hostAll.getFloat(values + i));
+      }
+    }
+  }
+
+  @Override
+  List<Tensor> residuals() {
+    return List.of(residual);
+  }
+
+  @Override
+  public Map<String, Tensor> state() {
+    Map<String, Tensor> state = new LinkedHashMap<>();
+    state.put("residual", residual);
+    if (momentum != null) {
+      state.put("momentum", momentum);
+    }
+    return state;
+  }
+}
