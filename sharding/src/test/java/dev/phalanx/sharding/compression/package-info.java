@@ -1,0 +1,4 @@
+@NullMarked
+package dev.phalanx.sharding.compression;
+
+import org.jspecify.annotations.NullMarked;
