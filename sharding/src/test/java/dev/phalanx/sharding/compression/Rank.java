@@ -37,7 +37,7 @@ record Rank(Arena arena, Communicator communicator) {
   }
 
   static <T> List<T> runAll(int size, Algorithm algorithm, Body<T> body) throws Exception {
-    InProcessGroups groups = new InProcessGroups(size, new GroupOptions(algorithm, PATIENCE));
+    InProcessGroups groups = new InProcessGroups(size, new GroupOptions(algorithm, PATIENCE, 1));
     ExecutorService threads = Executors.newCachedThreadPool();
     List<Communicator> communicators = new ArrayList<>();
     try {
