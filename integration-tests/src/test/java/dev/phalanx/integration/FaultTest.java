@@ -11,6 +11,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
@@ -60,6 +61,12 @@ final class FaultTest {
     }
     JsonNode report = new ObjectMapper().readTree(folder.resolve("report.json").toFile());
     assertThat(report.path("result").asText()).isEqualTo("failed");
+    assertThat(report.path("ranks").valueStream().map(rank -> rank.path("rank").intValue()))
+        .containsExactlyElementsOf(
+            IntStream.range(0, ranks).filter(rank -> rank != victim).boxed().toList());
+    JsonNode survivor = report.path("ranks").path(0);
+    assertThat(survivor.path("bytes_sent").path("data").longValue()).isPositive();
+    assertThat(survivor.path("compute_ms").doubleValue()).isPositive();
   }
 
   @ParameterizedTest

@@ -24,8 +24,10 @@ public interface JobListener {
   /**
    * The job ends because of this; called on every rank, before its memory and connections are
    * closed, which may take a while and which other ranks notice.
+   *
+   * @param statistics of this rank until then
    */
-  default void failed(Throwable failure) {}
+  default void failed(Throwable failure, RankStatistics statistics) {}
 
   /** The job went on from a checkpoint of this step. */
   default void resumed(long step, Path directory) {}

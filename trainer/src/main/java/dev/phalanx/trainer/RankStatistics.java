@@ -11,7 +11,7 @@ import java.util.stream.IntStream;
  * @param computeMillis of the steps, without what waiting for gradients took
  * @param idleMillis between the steps: data, evaluation, checkpoints
  */
-record RankStatistics(
+public record RankStatistics(
     int rank,
     long peakResidentBytes,
     long parameterBytes,

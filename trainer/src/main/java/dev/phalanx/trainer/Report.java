@@ -11,6 +11,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.List;
 import java.util.UUID;
 
@@ -49,20 +50,22 @@ public final class Report {
     evaluations.add(new Evaluation(step, loss, tokens));
   }
 
-  /** Writes the report of a job that failed. */
-  public void writeFailure(Path file, String failure) throws IOException {
+  /**
+   * Writes the report of a job that failed.
+   *
+   * @param ranks those of which something is known
+   */
+  public void writeFailure(Path file, String failure, Collection<RankStatistics> ranks)
+      throws IOException {
     ObjectNode root = root("failed");
     root.put("failure", failure);
-    root.putArray("ranks");
+    add(root, ranks);
     write(file, root);
   }
 
-  void write(Path file, String result, List<RankStatistics> ranks) throws IOException {
+  void write(Path file, String result, Collection<RankStatistics> ranks) throws IOException {
     ObjectNode root = root(result);
-    ArrayNode rankNodes = root.putArray("ranks");
-    for (RankStatistics rank : ranks) {
-      add(rankNodes.addObject(), rank);
-    }
+    add(root, ranks);
     write(file, root);
   }
 
@@ -97,6 +100,13 @@ public final class Report {
           .put("tokens", evaluation.tokens());
     }
     return root;
+  }
+
+  private static void add(ObjectNode root, Collection<RankStatistics> ranks) {
+    ArrayNode nodes = root.putArray("ranks");
+    for (RankStatistics rank : ranks) {
+      add(nodes.addObject(), rank);
+    }
   }
 
   private static void add(ObjectNode node, RankStatistics rank) {

@@ -225,8 +225,9 @@ public final class TrainingJob {
         return result(
             stopped ? JobResult.Outcome.STOPPED : JobResult.Outcome.COMPLETED, done, firstStep);
       } catch (RuntimeException | Error | InterruptedException | IOException e) {
-        everyRanksListener.failed(e);
-        reportFailure(e);
+        RankStatistics own = statistics();
+        everyRanksListener.failed(e, own);
+        reportFailure(e, own);
         // Buckets may be under way: nobody may read or write their memory when it is freed.
         context.world().close();
         throw e;
@@ -235,9 +236,14 @@ public final class TrainingJob {
 
     private boolean runStep(long step) throws InterruptedException, IOException {
       long start = System.nanoTime();
-      StepRunner.Outcome outcome = steps.run(step, context.stopRequested());
-      double millis = (System.nanoTime() - start) / 1e6;
-      stepMillis += millis;
+      double millis;
+      StepRunner.Outcome outcome;
+      try {
+        outcome = steps.run(step, context.stopRequested());
+      } finally { // the time of a step that fails was no idle time either
+        millis = (System.nanoTime() - start) / 1e6;
+        stepMillis += millis;
+      }
       lastLoss = outcome.loss();
       StepRecord record =
           new StepRecord(
@@ -267,7 +273,8 @@ public final class TrainingJob {
         throws InterruptedException, IOException {
       double seconds = (System.nanoTime() - startNanos) / 1e9;
       Optional<Path> reportFile = reportFile();
-      List<RankStatistics> ranks = gatherStatistics(seconds * 1000);
+      List<RankStatistics> ranks =
+          RankStatistics.gather(context.world(), arenas.host(), statistics());
       if (reportFile.isPresent()) {
         report.write(
             reportFile.get(),
@@ -287,31 +294,31 @@ public final class TrainingJob {
           reportFile);
     }
 
-    private List<RankStatistics> gatherStatistics(double totalMillis) throws InterruptedException {
+    /** What this rank knows of itself, without asking others. */
+    private RankStatistics statistics() {
+      double totalMillis = (System.nanoTime() - startNanos) / 1e6;
       Traffic traffic = context.world().traffic();
       double exposed = state.memory().exposedNanos() / 1e6;
-      RankStatistics own =
-          new RankStatistics(
-              context.rank(),
-              ProcessMemory.peakResidentBytes(),
-              state.memory().parameterBytes(),
-              state.memory().gradientBytes(),
-              state.optimizerBytes(),
-              arenas.step().peakBytesInUse(),
-              traffic.bytesSent(),
-              traffic.messagesSent(),
-              stepMillis - exposed,
-              exposed,
-              totalMillis - stepMillis);
-      return RankStatistics.gather(context.world(), arenas.host(), own);
+      return new RankStatistics(
+          context.rank(),
+          ProcessMemory.peakResidentBytes(),
+          state.memory().parameterBytes(),
+          state.memory().gradientBytes(),
+          state.optimizerBytes(),
+          arenas.step().peakBytesInUse(),
+          traffic.bytesSent(),
+          traffic.messagesSent(),
+          stepMillis - exposed,
+          exposed,
+          totalMillis - stepMillis);
     }
 
     /** Best effort: what failed first is what the caller must hear of. */
-    private void reportFailure(Throwable failure) {
+    private void reportFailure(Throwable failure, RankStatistics own) {
       try {
         Optional<Path> file = reportFile();
         if (file.isPresent()) {
-          report.writeFailure(file.get(), String.valueOf(failure.getMessage()));
+          report.writeFailure(file.get(), String.valueOf(failure.getMessage()), List.of(own));
         }
       } catch (IOException | RuntimeException e) {
         failure.addSuppressed(e);

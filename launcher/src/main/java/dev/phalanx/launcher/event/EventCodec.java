@@ -9,6 +9,7 @@ import dev.phalanx.launcher.Failure;
 import dev.phalanx.launcher.bench.BenchmarkRow;
 import dev.phalanx.trainer.JobResult;
 import dev.phalanx.trainer.JobSummary;
+import dev.phalanx.trainer.RankStatistics;
 import dev.phalanx.trainer.StepRecord;
 import java.nio.file.Path;
 import java.util.Optional;
@@ -53,6 +54,9 @@ public final class EventCodec {
     } else if (event instanceof WorkerEvent.Failed failed) {
       node.put("event", "failed");
       write(node, failed.failure());
+      failed
+          .statistics()
+          .ifPresent(statistics -> node.set("statistics", MAPPER.valueToTree(statistics)));
     }
     return node.put("rank", event.rank()).toString();
   }
@@ -91,7 +95,7 @@ public final class EventCodec {
             Optional.of(
                 new WorkerEvent.Measured(
                     rank, MAPPER.treeToValue(node.path("row"), BenchmarkRow.class)));
-        case "failed" -> Optional.of(new WorkerEvent.Failed(rank, failure(node)));
+        case "failed" -> Optional.of(new WorkerEvent.Failed(rank, failure(node), statistics(node)));
         default -> Optional.empty();
       };
     } catch (JsonProcessingException | IllegalArgumentException e) {
@@ -183,6 +187,12 @@ public final class EventCodec {
         Failure.Blame.valueOf(node.path("blame").asText()),
         node.path("message").asText(),
         node.path("stack_trace").asText());
+  }
+
+  private static Optional<RankStatistics> statistics(JsonNode node) throws JsonProcessingException {
+    return node.has("statistics")
+        ? Optional.of(MAPPER.treeToValue(node.path("statistics"), RankStatistics.class))
+        : Optional.empty();
   }
 
   private static double real(JsonNode node, String key) {

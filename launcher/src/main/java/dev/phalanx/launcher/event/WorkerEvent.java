@@ -4,6 +4,7 @@ import dev.phalanx.launcher.Failure;
 import dev.phalanx.launcher.bench.BenchmarkRow;
 import dev.phalanx.trainer.JobResult;
 import dev.phalanx.trainer.JobSummary;
+import dev.phalanx.trainer.RankStatistics;
 import dev.phalanx.trainer.StepRecord;
 import java.nio.file.Path;
 import java.util.Optional;
@@ -35,5 +36,9 @@ public sealed interface WorkerEvent {
    */
   record Finished(int rank, Optional<JobResult> result) implements WorkerEvent {}
 
-  record Failed(int rank, Failure failure) implements WorkerEvent {}
+  /**
+   * @param statistics of a training job that had begun
+   */
+  record Failed(int rank, Failure failure, Optional<RankStatistics> statistics)
+      implements WorkerEvent {}
 }

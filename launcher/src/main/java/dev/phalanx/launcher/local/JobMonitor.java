@@ -6,13 +6,16 @@ import dev.phalanx.launcher.terminal.Progress;
 import dev.phalanx.parallelism.mesh.DeviceMesh;
 import dev.phalanx.trainer.JobResult;
 import dev.phalanx.trainer.JobSummary;
+import dev.phalanx.trainer.RankStatistics;
 import dev.phalanx.trainer.Report;
 import dev.phalanx.trainer.StepRecord;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
+import java.util.TreeMap;
 
 /**
  * Hears the events of a job: shows progress, keeps the first rank's result, and can write a report
@@ -25,6 +28,7 @@ final class JobMonitor {
   private final Progress progress;
   private final List<StepRecord> steps = new ArrayList<>();
   private final List<Evaluation> evaluations = new ArrayList<>();
+  private final Map<Integer, RankStatistics> failedRanks = new TreeMap<>();
   private Optional<JobSummary> summary = Optional.empty();
   private Optional<JobResult> result = Optional.empty();
   private Optional<Path> lastCheckpoint = Optional.empty();
@@ -46,6 +50,8 @@ final class JobMonitor {
     } else if (event instanceof WorkerEvent.Finished finished
         && finished.rank() == job.placement().firstRank()) {
       result = finished.result();
+    } else if (event instanceof WorkerEvent.Failed failed) {
+      failed.statistics().ifPresent(own -> failedRanks.put(failed.rank(), own));
     }
     progress.accept(event);
   }
@@ -77,7 +83,7 @@ final class JobMonitor {
     evaluations.forEach(
         evaluation -> report.addEvaluation(evaluation.step, evaluation.loss, evaluation.tokens));
     try {
-      report.writeFailure(file.get(), failure);
+      report.writeFailure(file.get(), failure, failedRanks.values());
     } catch (IOException e) {
       console.line("The report " + file.get() + " cannot be written: " + e.getMessage());
     }

@@ -8,15 +8,21 @@ import java.time.Duration;
  * @param blameGrace after a first sign of failure, for a sign that tells more
  * @param deathGrace after a rank reported a failure of its own, for the news that another process
  *     was killed before
+ * @param lastWordsGrace after a process has died, for the others to tell how they ended
  * @param endGrace between asking processes to end and killing them
  * @param exitGrace after a first worker is done, for the others
  */
 public record Timing(
-    Duration blameGrace, Duration deathGrace, Duration endGrace, Duration exitGrace) {
+    Duration blameGrace,
+    Duration deathGrace,
+    Duration lastWordsGrace,
+    Duration endGrace,
+    Duration exitGrace) {
   public static final Timing DEFAULT =
       new Timing(
           Duration.ofSeconds(1),
           Duration.ofMillis(250),
+          Duration.ofSeconds(1),
           Duration.ofSeconds(2),
           Duration.ofMinutes(5));
 }

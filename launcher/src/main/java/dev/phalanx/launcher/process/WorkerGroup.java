@@ -183,23 +183,40 @@ public final class WorkerGroup implements AutoCloseable {
 
   /**
    * Waits for a better explanation than the first one: a lost peer is seen by all but the one who
-   * is lost.
+   * is lost. Nothing explains more than a death, but what the others tell of themselves then is for
+   * the report.
    */
   private void askForBlame() throws InterruptedException {
     long start = System.nanoTime();
     while (ended.size() < workers.size()) {
       RankFailure best = rootCause();
-      if (best.isDeath()) {
+      if (best.isDeath() && haveAllSpoken()) {
         return;
       }
-      Duration grace =
-          best.failure().blame() == Failure.Blame.OWN ? timing.deathGrace() : timing.blameGrace();
-      Notice notice = poll(start + grace.toNanos());
+      Notice notice = poll(start + grace(best).toNanos());
       if (notice == null) {
         return;
       }
       handle(notice);
     }
+  }
+
+  private Duration grace(RankFailure best) {
+    if (best.isDeath()) {
+      return timing.lastWordsGrace();
+    }
+    return best.failure().blame() == Failure.Blame.OWN ? timing.deathGrace() : timing.blameGrace();
+  }
+
+  /** Whether every rank whose process still runs has told how it ended. */
+  private boolean haveAllSpoken() {
+    Set<Integer> silent = new HashSet<>();
+    workers.stream()
+        .filter(worker -> !ended.contains(worker))
+        .forEach(worker -> silent.addAll(worker.ranks()));
+    silent.removeAll(finishedRanks);
+    failures.forEach(failure -> silent.remove(failure.rank()));
+    return silent.isEmpty();
   }
 
   /**

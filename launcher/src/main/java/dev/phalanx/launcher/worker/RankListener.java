@@ -4,8 +4,10 @@ import dev.phalanx.launcher.Failures;
 import dev.phalanx.launcher.event.WorkerEvent;
 import dev.phalanx.trainer.JobListener;
 import dev.phalanx.trainer.JobSummary;
+import dev.phalanx.trainer.RankStatistics;
 import dev.phalanx.trainer.StepRecord;
 import java.nio.file.Path;
+import java.util.Optional;
 
 /** Tells the launcher what a rank's job tells. */
 final class RankListener implements JobListener {
@@ -39,8 +41,8 @@ final class RankListener implements JobListener {
   }
 
   @Override
-  public void failed(Throwable failure) {
-    events.write(new WorkerEvent.Failed(rank, Failures.describe(failure)));
+  public void failed(Throwable failure, RankStatistics statistics) {
+    events.write(new WorkerEvent.Failed(rank, Failures.describe(failure), Optional.of(statistics)));
     hasToldFailure = true;
   }
 

@@ -163,7 +163,7 @@ final class Worker {
   private void failed(int rank, RankListener listener, Failure failure) {
     firstFailure.compareAndSet(null, failure.status());
     if (!listener.hasToldFailure()) {
-      events.write(new WorkerEvent.Failed(rank, failure));
+      events.write(new WorkerEvent.Failed(rank, failure, Optional.empty()));
     }
   }
 }

@@ -9,6 +9,7 @@ import dev.phalanx.launcher.event.WorkerEvent;
 import dev.phalanx.launcher.process.Signals;
 import java.io.FileDescriptor;
 import java.io.FileOutputStream;
+import java.util.Optional;
 
 /**
  * A worker process. Arguments: the engine's name and the threads of a kernel, so that loading can
@@ -44,7 +45,7 @@ public final class WorkerMain {
 
   private static ExitStatus fail(EventWriter events, int rank, Throwable thrown) {
     Failure failure = Failures.describe(thrown);
-    events.write(new WorkerEvent.Failed(rank, failure));
+    events.write(new WorkerEvent.Failed(rank, failure, Optional.empty()));
     return failure.status();
   }
 

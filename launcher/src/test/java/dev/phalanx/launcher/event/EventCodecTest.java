@@ -7,6 +7,7 @@ import dev.phalanx.launcher.ExitStatus;
 import dev.phalanx.launcher.Failure;
 import dev.phalanx.trainer.JobResult;
 import dev.phalanx.trainer.JobSummary;
+import dev.phalanx.trainer.RankStatistics;
 import dev.phalanx.trainer.StepRecord;
 import java.nio.file.Path;
 import java.util.Optional;
@@ -40,7 +41,8 @@ final class EventCodecTest {
         Combinators.combine(RANKS, WHOLE, PATHS).as(WorkerEvent.CheckpointSaved::new),
         Combinators.combine(RANKS, WHOLE, PATHS).as(WorkerEvent.Resumed::new),
         Combinators.combine(RANKS, results().optional()).as(WorkerEvent.Finished::new),
-        Combinators.combine(RANKS, failures()).as(WorkerEvent.Failed::new));
+        Combinators.combine(RANKS, failures(), statistics().optional())
+            .as(WorkerEvent.Failed::new));
   }
 
   private static Arbitrary<JobSummary> summaries() {
@@ -85,6 +87,15 @@ final class EventCodecTest {
     return Combinators.combine(
             Arbitraries.of(ExitStatus.class), Arbitraries.of(Failure.Blame.class), TEXTS, TEXTS)
         .as(Failure::new);
+  }
+
+  private static Arbitrary<RankStatistics> statistics() {
+    return Combinators.combine(RANKS, WHOLE, WHOLE, REALS, REALS)
+        .as(
+            (rank, bytes, messages, compute, idle) ->
+                new RankStatistics(
+                    rank, bytes, ~bytes, bytes / 2, bytes / 3, bytes / 5, messages, ~messages,
+                    compute, -compute, idle));
   }
 
   @Property

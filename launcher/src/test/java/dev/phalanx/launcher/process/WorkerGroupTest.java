@@ -40,11 +40,15 @@ import org.junit.jupiter.api.io.TempDir;
 final class WorkerGroupTest {
   private static final long PATIENCE_SECONDS = 20;
 
+  /** For those of which a test knows that they have nothing to say. */
+  private static final Duration SHORT = Duration.ofMillis(50);
+
   /** Long graces, so that an outcome which comes in time does not owe it to one that passed. */
   private static final Timing PATIENT =
       new Timing(
           Duration.ofSeconds(20),
           Duration.ofSeconds(20),
+          SHORT,
           Duration.ofSeconds(20),
           Duration.ofSeconds(20));
 
@@ -161,7 +165,8 @@ final class WorkerGroupTest {
   }
 
   private static WorkerEvent.Failed failed(int rank, ExitStatus status, Failure.Blame blame) {
-    return new WorkerEvent.Failed(rank, new Failure(status, blame, "rank " + rank + " broke", ""));
+    return new WorkerEvent.Failed(
+        rank, new Failure(status, blame, "rank " + rank + " broke", ""), Optional.empty());
   }
 
   private static WorkerEvent.Evaluated ready(int rank) {
@@ -195,6 +200,7 @@ final class WorkerGroupTest {
         new Timing(
             Duration.ofSeconds(20),
             Duration.ofMillis(50),
+            SHORT,
             Duration.ofSeconds(20),
             Duration.ofSeconds(20));
     WorkerEvent.Failed failure = failed(1, ExitStatus.INPUT_OUTPUT, Failure.Blame.OWN);
@@ -216,6 +222,7 @@ final class WorkerGroupTest {
         new Timing(
             Duration.ofSeconds(20),
             Duration.ofMillis(50),
+            SHORT,
             Duration.ofSeconds(20),
             Duration.ofSeconds(20));
 
@@ -258,6 +265,22 @@ final class WorkerGroupTest {
   }
 
   @Test
+  void theOthersLastWordsAreHeardAfterADeath() throws Exception {
+    WorkerEvent.Failed loss = failed(1, ExitStatus.RANK_FAILED, Failure.Blame.OTHERS);
+    Duration patience = Duration.ofSeconds(20);
+
+    GroupOutcome outcome =
+        run(
+            new Timing(patience, patience, patience, patience, patience),
+            NOTHING,
+            "kill -9 $$",
+            "sleep 0.3\n" + tell(loss) + "exec sleep 600");
+
+    assertThat(rootCause(outcome).isDeath()).isTrue();
+    assertThat(heard).containsExactly(loss);
+  }
+
+  @Test
   void aProcessThatEndsWithoutAWordIsToldByStatusAndLastLine() throws Exception {
     GroupOutcome outcome =
         run(PATIENT, NOTHING, "echo first >&2; echo 'last words' >&2; echo >&2; exit 3");
@@ -283,6 +306,7 @@ final class WorkerGroupTest {
         new Timing(
             Duration.ofSeconds(20),
             Duration.ofSeconds(20),
+            SHORT,
             Duration.ofMillis(50),
             Duration.ofSeconds(20));
 
@@ -314,6 +338,7 @@ final class WorkerGroupTest {
         new Timing(
             Duration.ofSeconds(20),
             Duration.ofMillis(50),
+            SHORT,
             Duration.ofSeconds(20),
             Duration.ofMillis(100));
 
