@@ -5,6 +5,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.concurrent.atomic.AtomicReferenceArray;
@@ -92,7 +93,19 @@ public final class InProcessNetwork {
     }
   }
 
-  private record View(Call call, int piece, ByteBuffer payload, Road road) implements Message {
+  /**
+   * A message.
+   *
+   * @param isSettled whether the reader has begun to read it, or the writer has withdrawn it:
+   *     whoever is first
+   */
+  private record View(Call call, int piece, ByteBuffer payload, Road road, AtomicBoolean isSettled)
+      implements Message {
+    /** One without content is nobody's memory and stays. */
+    boolean settle() {
+      return !payload.hasRemaining() || isSettled.compareAndSet(false, true);
+    }
+
     @Override
     public void close() {
       if (payload.hasRemaining()) { // readers leave its position alone
@@ -142,18 +155,24 @@ public final class InProcessNetwork {
       if (payload.hasRemaining()) { // nobody changes the memory of a message without content
         road.unread.incrementAndGet();
       }
-      road.views.add(new View(call, piece, payload, road));
+      road.views.add(new View(call, piece, payload, road, new AtomicBoolean()));
       Road.wake(road.reader);
     }
 
     @Override
     public @Nullable Message poll(@Nullable ByteBuffer into) {
-      return incoming().views.poll();
+      Queue<View> views = incoming().views;
+      View next = views.peek();
+      if (next == null || !next.settle()) {
+        return null; // a withdrawn one stays in front of what came after it
+      }
+      return views.poll();
     }
 
     @Override
     public @Nullable Envelope peek() {
-      return incoming().views.peek();
+      View next = incoming().views.peek();
+      return next == null || next.isSettled().get() ? null : next;
     }
 
     /** The peer's reading is what moves things here. */
@@ -212,7 +231,7 @@ public final class InProcessNetwork {
     private void withdraw() {
       Road road = outgoing();
       for (View view : road.views) {
-        if (view.payload().hasRemaining() && road.views.remove(view)) {
+        if (view.payload().hasRemaining() && view.settle()) {
           view.close();
         }
       }
