@@ -302,7 +302,7 @@ public final class QueuedCommunicator implements Communicator {
 
   @Override
   public Work allToAll(Tensor input, long[] inputCounts, Tensor output, long[] outputCounts) {
-    // The ranks' counts differ; that of each message is checked where it arrives.
+    // The ranks' counts differ; those of two ranks for each other are on their messages.
     return allToAll(input, inputCounts, output, outputCounts, -1);
   }
 

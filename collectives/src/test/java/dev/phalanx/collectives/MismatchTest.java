@@ -253,24 +253,44 @@ final class MismatchTest {
   @ParameterizedTest
   @EnumSource(Network.class)
   void partsOfAnAllToAllThatDoNotFitAreAMismatch(Network network) throws Exception {
+    assertThatAPartIsFoundTooLong(network, 3, 4);
+  }
+
+  /** The receiver takes whole pieces that look right, and does not wait for what is too much. */
+  @ParameterizedTest
+  @EnumSource(Network.class)
+  void partsThatAreWholePiecesTooLongAreAMismatchOfTheSameOperation(Network network)
+      throws Exception {
+    assertThatAPartIsFoundTooLong(network, 1 << 20, 2 << 20);
+  }
+
+  private static void assertThatAPartIsFoundTooLong(Network network, int expected, int sent)
+      throws Exception {
     try (TestGroup group = new TestGroup(network, 3, LONG)) {
       List<CollectiveException> failures =
           group.run(
               communicator -> {
-                // Rank 1 sends rank 2 four elements, which expects three.
-                long[] inputs =
-                    communicator.rank() == 1 ? new long[] {3, 3, 4} : new long[] {3, 3, 3};
+                long[] counts = {expected, expected, expected};
+                long[] inputs = {expected, expected, communicator.rank() == 1 ? sent : expected};
                 Tensor input = tensor(DType.INT32, (int) (inputs[0] + inputs[1] + inputs[2]));
-                Tensor output = tensor(DType.INT32, 9);
-                return firstFailure(
-                    communicator.allToAll(input, inputs, output, new long[] {3, 3, 3}),
-                    communicator.barrier());
+                Tensor output = tensor(DType.INT32, 3 * expected);
+                try (communicator) { // a job that fails leaves the group
+                  Work work = communicator.allToAll(input, inputs, output, counts);
+                  return communicator.rank() == 2
+                      ? firstFailure(work)
+                      : firstFailure(work, communicator.barrier()); // who sends may be done before
+                }
               });
       assertThat(failures)
           .allSatisfy(
               failure ->
                   assertThat(failure)
-                      .hasMessageContaining("rank 1 sent 16 bytes where 12 were expected"));
+                      .hasMessageContaining(
+                          "rank 1 sent "
+                              + sent
+                              + " elements where "
+                              + expected
+                              + " were expected"));
     }
   }
 

@@ -155,8 +155,12 @@ public final class Exchange {
   }
 
   void send(int peer, ByteBuffer payload) {
+    send(peer, state.call, payload);
+  }
+
+  private void send(int peer, Call call, ByteBuffer payload) {
     int member = members[peer];
-    send(member, state.call, state.sentPieces[member]++, payload);
+    send(member, call, state.sentPieces[member]++, payload);
   }
 
   private void send(int member, Call call, int piece, ByteBuffer payload) {
@@ -167,14 +171,28 @@ public final class Exchange {
 
   /** Sends all pieces. */
   void send(int peer, Chunk chunk) {
+    Call call = callWith(chunk);
     for (int piece = 0; piece < chunk.pieces(); piece++) {
-      send(peer, chunk.piece(piece));
+      send(peer, call, chunk.piece(piece));
     }
+  }
+
+  /**
+   * This call as it stands on a chunk's messages. Where each pair of ranks has a count of its own,
+   * every message tells it: one piece is like another, and a sender that has more of them than the
+   * receiver takes would be found out in the next operation only.
+   */
+  private Call callWith(Chunk chunk) {
+    return state.call.elements() < 0 ? state.call.ofPair(chunk.elements()) : state.call;
   }
 
   /** Waits for the peer's next message and puts its content in place. */
   void receive(int peer, ByteBuffer into) throws InterruptedException {
-    try (Message message = next(members[peer], into, into.remaining())) {
+    receive(peer, state.call, into);
+  }
+
+  private void receive(int peer, Call call, ByteBuffer into) throws InterruptedException {
+    try (Message message = next(members[peer], call, into, into.remaining())) {
       put(message, into);
     }
   }
@@ -187,15 +205,16 @@ public final class Exchange {
 
   /** Receives all pieces. */
   void receive(int peer, Chunk chunk) throws InterruptedException {
+    Call call = callWith(chunk);
     for (int piece = 0; piece < chunk.pieces(); piece++) {
-      receive(peer, chunk.piece(piece));
+      receive(peer, call, chunk.piece(piece));
     }
   }
 
   /** Waits for the peer's next message and combines its content with what is there. */
   void receiveAndReduce(int peer, DType dtype, ReduceOperation operation, ByteBuffer into)
       throws InterruptedException {
-    try (Message message = next(members[peer], null, into.remaining())) {
+    try (Message message = next(members[peer], state.call, null, into.remaining())) {
       state.reduction.reduce(dtype, operation, message.payload(), into);
     }
   }
@@ -300,7 +319,7 @@ public final class Exchange {
   }
 
   /** The peer's next message of this call; transfers on the way are kept for later. */
-  private Message next(int member, @Nullable ByteBuffer into, int expectedBytes)
+  private Message next(int member, Call expected, @Nullable ByteBuffer into, int expectedBytes)
       throws InterruptedException {
     // Before the first message of a call transfers may come. They must not be read into memory that
     // this rank has sent itself and the peer may not have read yet.
@@ -310,7 +329,7 @@ public final class Exchange {
       state.stash.keep(member, message);
       message = await(member, place);
     }
-    check(member, message, state.call, state.receivedPieces[member]++, expectedBytes);
+    check(member, message, expected, state.receivedPieces[member]++, expectedBytes);
     return message;
   }
 
@@ -395,7 +414,7 @@ public final class Exchange {
     if (next != null
         && last != null
         && next.call().sequence() <= last.sequence()
-        && !next.call().equals(last)) {
+        && !last.includes(next.call())) {
       throw mismatch(peer, last, next.call(), 0, 0);
     }
   }
@@ -414,27 +433,31 @@ public final class Exchange {
 
   private CollectiveMismatchException mismatch(
       int member, Call ours, Call theirs, int bytes, int expectedBytes) {
-    String found =
-        theirs.equals(ours)
-            ? "rank "
-                + member
-                + " sent "
-                + bytes
-                + " bytes where "
-                + expectedBytes
-                + " were expected"
-            : "rank "
-                + state.transport.rank()
-                + " called "
-                + ours.description()
-                + " but rank "
-                + member
-                + " called "
-                + theirs.description();
     return new CollectiveMismatchException(
-        found
+        difference(member, ours, theirs, bytes, expectedBytes)
             + ". Every rank must call the same operations in the same order with tensors of one"
             + " type and size.");
+  }
+
+  private String difference(int member, Call ours, Call theirs, int bytes, int expectedBytes) {
+    if (theirs.equals(ours)) {
+      return sent(member, bytes, expectedBytes, "bytes");
+    }
+    if (state.call.includes(theirs)) {
+      return sent(member, theirs.elements(), ours.elements(), "elements");
+    }
+    return "rank "
+        + state.transport.rank()
+        + " called "
+        + ours.description()
+        + " but rank "
+        + member
+        + " called "
+        + theirs.description();
+  }
+
+  private static String sent(int member, long found, long expected, String unit) {
+    return "rank %d sent %d %s where %d were expected".formatted(member, found, unit, expected);
   }
 
   /** The peer that the communication thread waits for just now; -1 if none. */

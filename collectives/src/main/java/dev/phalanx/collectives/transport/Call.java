@@ -13,7 +13,7 @@ import org.jspecify.annotations.Nullable;
  * @param reduction how values become one; null where nothing is reduced
  * @param root the rank that has or gets the values; -1 where all are alike
  * @param elements of the whole tensor, or of all that the ranks have together; -1 where the ranks
- *     have different ones
+ *     have different ones, and then on a message those that its sender has for its receiver
  * @param tag of a transfer between two ranks; 0 otherwise
  */
 public record Call(
@@ -41,6 +41,16 @@ public record Call(
   /** A transfer between two ranks. */
   public static Call transfer(DType dtype, long elements, int tag) {
     return new Call(0, Operation.TRANSFER, dtype, null, -1, elements, tag);
+  }
+
+  /** What stands on the messages between two ranks where {@link #elements} says nothing. */
+  public Call ofPair(long count) {
+    return new Call(sequence, operation, dtype, reduction, root, count, tag);
+  }
+
+  /** Whether this call of the whole group is what a message of {@code theirs} belongs to. */
+  public boolean includes(Call theirs) {
+    return equals(elements < 0 ? theirs.ofPair(elements) : theirs);
   }
 
   /** Whether it concerns two ranks only. */
