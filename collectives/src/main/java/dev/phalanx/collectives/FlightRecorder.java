@@ -20,6 +20,7 @@ final class FlightRecorder {
   private final long[] endNanos = new long[LENGTH];
   private long begun;
   private boolean isRunning;
+  private boolean hasFailed; // the last one; nothing comes after it
   private long changedNanos = System.nanoTime();
 
   synchronized void begin(Call call) {
@@ -37,15 +38,33 @@ final class FlightRecorder {
     isRunning = false;
   }
 
-  /** Where this rank is. */
+  /** The operation that runs, if any, has failed, and the group with it. */
+  synchronized void fail() {
+    if (isRunning) {
+      end();
+      hasFailed = true;
+    }
+  }
+
+  /**
+   * Where this rank is. A failed operation is the one that it is still in, and it waits for the
+   * same rank: others follow who waits for whom to the one at fault, whoever gave up first.
+   */
   synchronized RankStatus status(String group, int rank, int waitsFor) {
     return new RankStatus(
         group,
         rank,
-        description(isRunning ? begun - 2 : begun - 1),
-        isRunning ? description(begun - 1) : Optional.empty(),
-        isRunning && waitsFor >= 0 ? Optional.of(waitsFor) : Optional.empty(),
+        description(isRunning || hasFailed ? begun - 2 : begun - 1),
+        current(),
+        (isRunning || hasFailed) && waitsFor >= 0 ? Optional.of(waitsFor) : Optional.empty(),
         (System.nanoTime() - changedNanos) / 1_000_000);
+  }
+
+  private Optional<String> current() {
+    if (hasFailed) {
+      return description(begun - 1).map(call -> call + ", which failed,");
+    }
+    return isRunning ? description(begun - 1) : Optional.empty();
   }
 
   private Optional<String> description(long number) {
@@ -71,9 +90,19 @@ final class FlightRecorder {
               "%s: began %.3f s ago, %s %.3f ms",
               call.description(),
               (now - startNanos[place]) / 1e9,
-              isOver ? "took" : "has been running for",
+              ending(number),
               (end - startNanos[place]) / 1e6));
     }
     return lines;
+  }
+
+  private String ending(long number) {
+    if (number < begun - 1) {
+      return "took";
+    }
+    if (hasFailed) {
+      return "failed after";
+    }
+    return isRunning ? "has been running for" : "took";
   }
 }

@@ -459,15 +459,21 @@ public final class QueuedCommunicator implements Communicator {
       recorder.begin(work.call());
       work.run(recorder::end);
     } catch (RuntimeException | Error e) {
-      work.fail(fail(describe(work.call(), e)));
+      failed(work, describe(work.call(), e));
     } catch (InterruptedException e) {
       boolean isOurs = Thread.currentThread() == thread || isHelperInterrupted;
-      work.fail(fail(isOurs ? closed(work.call()) : interrupted(work.call())));
+      failed(work, isOurs ? closed(work.call()) : interrupted(work.call()));
       if (!isOurs) {
         Thread.currentThread().interrupt(); // it was meant for the caller, see help
       }
     }
     return true;
+  }
+
+  private void failed(QueuedWork work, CollectiveException found) {
+    CollectiveException first = fail(found);
+    recorder.fail();
+    work.fail(first);
   }
 
   /**

@@ -55,6 +55,31 @@ final class FlightRecorderTest {
   }
 
   @Test
+  void anOperationThatFailedIsOverAndNotFinished() {
+    recorder.begin(call(0));
+    recorder.end();
+    recorder.begin(call(1));
+    recorder.fail();
+    RankStatus status = recorder.status("g", 0, 3);
+    assertThat(status.lastFinished()).hasValue(description(0));
+    assertThat(status.current())
+        .hasValueSatisfying(
+            current -> assertThat(current).startsWith(description(1)).contains("failed"));
+    assertThat(status.waitsFor()).hasValue(3);
+    assertThat(recorder.lines().get(0)).contains("took");
+    assertThat(recorder.lines().get(1)).startsWith(description(1)).contains("failed after");
+  }
+
+  @Test
+  void whatFailsBetweenOperationsIsNoneOfThem() {
+    recorder.begin(call(0));
+    recorder.end();
+    recorder.fail();
+    assertThat(recorder.status("g", 0, -1).lastFinished()).hasValue(description(0));
+    assertThat(recorder.lines().get(0)).contains("took");
+  }
+
+  @Test
   void theLastOperationsAreKeptInOrder() {
     for (int i = 0; i < 3 * FlightRecorder.LENGTH + 5; i++) {
       recorder.begin(call(i));
