@@ -380,7 +380,7 @@ final class GrpcLink implements Link, PeerStream.Receiver {
    */
   @Override
   public void leave(Deadline deadline) {
-    meeting.end(LEFT);
+    meeting.leave(LEFT);
     say(LastWord.farewell());
     PeerStream open;
     synchronized (out) { // with opened

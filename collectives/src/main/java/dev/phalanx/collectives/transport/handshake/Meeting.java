@@ -30,6 +30,19 @@ public final class Meeting<C> {
   private boolean isOpening; // guarded by this, as all below
   private boolean isPromised;
   private @Nullable String over;
+  private final Consumer<String> whenLeft;
+
+  /** One that nobody keeps a list of. */
+  public Meeting() {
+    this(reason -> {});
+  }
+
+  /**
+   * @param whenLeft hears why it is over when nobody needs it any more
+   */
+  Meeting(Consumer<String> whenLeft) {
+    this.whenLeft = whenLeft;
+  }
 
   /** The connection, as soon as there is one. */
   public CompletableFuture<C> met() {
@@ -61,10 +74,20 @@ public final class Meeting<C> {
     return Answer.WELCOME;
   }
 
-  /** From now on whoever comes hears this reason. */
+  /** From now on whoever comes hears this reason; the first one counts. */
   public synchronized void end(String reason) {
     if (over == null) {
       over = reason;
     }
+  }
+
+  /** {@link #end}, by a rank that closes the connection itself, now or as soon as it opens. */
+  public void leave(String reason) {
+    String first;
+    synchronized (this) { // not held while others are told
+      end(reason);
+      first = over == null ? reason : over;
+    }
+    whenLeft.accept(first);
   }
 }

@@ -2,19 +2,30 @@ package dev.phalanx.collectives.transport.handshake;
 
 import dev.phalanx.collectives.transport.GroupId;
 import dev.phalanx.collectives.transport.handshake.Meeting.Answer;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
-import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Consumer;
 
 /**
- * A rank's meetings with others, in all its groups. Any thread.
+ * A rank's meetings with others, in all its groups. Of those that it has left only the reasons are
+ * kept, for peers that come late. Any thread.
  *
  * @param <C> a connection
  */
 public final class Meetings<C> {
   private record Slot(GroupId group, int peer, int stream) {}
 
-  private final Map<Slot, Meeting<C>> bySlot = new ConcurrentHashMap<>();
+  /**
+   * So many reasons are kept, the latest ones; who comes later still is let in and waits for as
+   * long as he would for a rank that is busy.
+   */
+  static final int MOST_REASONS = 4096;
+
+  private final Map<Slot, Meeting<C>> bySlot = new HashMap<>(); // guarded by this, as the next
+  private final Map<Slot, String> reasons = new LinkedHashMap<>(); // in the order of leaving
+
   private final int streams;
 
   /**
@@ -25,8 +36,15 @@ public final class Meetings<C> {
   }
 
   /** With a rank of a group, for one of the connections: the same one whoever comes first. */
-  public Meeting<C> with(GroupId group, int peer, int stream) {
-    return bySlot.computeIfAbsent(new Slot(group, peer, stream), absent -> new Meeting<>());
+  public synchronized Meeting<C> with(GroupId group, int peer, int stream) {
+    Slot slot = new Slot(group, peer, stream);
+    String reason = reasons.get(slot);
+    if (reason != null) {
+      Meeting<C> over = new Meeting<>();
+      over.end(reason);
+      return over;
+    }
+    return bySlot.computeIfAbsent(slot, absent -> new Meeting<>(left -> forget(absent, left)));
   }
 
   /** With the rank that has said this. */
@@ -51,8 +69,24 @@ public final class Meetings<C> {
     return with(hello).arrive(hello.from() > hello.to());
   }
 
-  /** Takes every connection, also those that open only later. */
+  private synchronized void forget(Slot slot, String reason) {
+    bySlot.remove(slot);
+    reasons.put(slot, reason);
+    if (reasons.size() > MOST_REASONS) {
+      reasons.remove(reasons.keySet().iterator().next());
+    }
+  }
+
+  /** Takes every connection that nobody has left, also those that open only later. */
   public void forEach(Consumer<C> taker) {
-    bySlot.values().forEach(meeting -> meeting.met().thenAccept(taker));
+    List<Meeting<C>> all;
+    synchronized (this) { // not held while takers run
+      all = List.copyOf(bySlot.values());
+    }
+    all.forEach(meeting -> meeting.met().thenAccept(taker));
+  }
+
+  synchronized int size() {
+    return bySlot.size();
   }
 }

@@ -462,7 +462,7 @@ final class TcpLink implements Link {
 
   @Override
   public void leave(Deadline deadline) {
-    meeting.end(LEFT);
+    meeting.leave(LEFT);
     say(LastWord.farewell());
     while (hasUnsent && broken == null && end.get() == null && !deadline.hasPassed()) {
       if (!advance()) {

@@ -1,0 +1,72 @@
+package dev.phalanx.collectives.transport.handshake;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.phalanx.collectives.transport.GroupId;
+import dev.phalanx.collectives.transport.handshake.Meeting.Answer;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+
+final class MeetingsTest {
+  private static final String LEFT = "has left the group";
+
+  private final Meetings<String> meetings = new Meetings<>();
+
+  private static GroupId group(int generation) {
+    return new GroupId(17, generation);
+  }
+
+  @Test
+  void bothSidesMeetInTheSamePlace() {
+    assertThat(meetings.with(group(0), 1)).isSameAs(meetings.with(group(0), 1));
+    assertThat(meetings.with(group(0), 1)).isNotSameAs(meetings.with(group(0), 2));
+    assertThat(meetings.with(group(0), 1)).isNotSameAs(meetings.with(group(1), 1));
+  }
+
+  @Test
+  void whatWasLeftIsNotKept() {
+    for (int generation = 0; generation < 100; generation++) {
+      meetings.with(group(generation), 1).leave(LEFT);
+    }
+    assertThat(meetings.size()).isZero();
+  }
+
+  @Test
+  void whoComesLateHearsWhy() {
+    Meeting<String> failed = meetings.with(group(0), 1);
+    failed.end("cannot go on");
+    failed.leave(LEFT);
+    meetings.with(group(1), 1).leave(LEFT);
+
+    assertThat(meetings.with(group(0), 1).arrive(true))
+        .isEqualTo(new Answer(Answer.Kind.OVER, "cannot go on"));
+    assertThat(meetings.with(group(1), 1).arrive(true))
+        .isEqualTo(new Answer(Answer.Kind.OVER, LEFT));
+    assertThat(meetings.size()).isZero();
+  }
+
+  @Test
+  void theLatestReasonsAreKept() {
+    for (int generation = 0; generation <= Meetings.MOST_REASONS; generation++) {
+      meetings.with(group(generation), 1).leave(LEFT);
+    }
+    assertThat(meetings.with(group(1), 1).arrive(true).kind()).isEqualTo(Answer.Kind.OVER);
+    assertThat(meetings.with(group(0), 1).arrive(true).kind()).isEqualTo(Answer.Kind.WELCOME);
+  }
+
+  @Test
+  void everyConnectionThatNobodyHasLeftIsTaken() {
+    meetings.with(group(0), 1).met().complete("open");
+    Meeting<String> left = meetings.with(group(0), 2);
+    left.met().complete("left");
+    left.leave(LEFT);
+    Meeting<String> late = meetings.with(group(0), 3);
+    List<String> taken = new ArrayList<>();
+
+    meetings.forEach(taken::add);
+    late.met().complete("late");
+
+    assertThat(taken).containsExactly("open", "late");
+  }
+}

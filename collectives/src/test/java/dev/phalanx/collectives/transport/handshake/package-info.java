@@ -1,0 +1,4 @@
+@NullMarked
+package dev.phalanx.collectives.transport.handshake;
+
+import org.jspecify.annotations.NullMarked;
