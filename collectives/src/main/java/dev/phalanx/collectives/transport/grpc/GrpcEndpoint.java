@@ -22,7 +22,6 @@ import io.netty.channel.AdaptiveRecvByteBufAllocator;
 import io.netty.channel.ChannelOption;
 import io.netty.channel.RecvByteBufAllocator;
 import io.netty.channel.WriteBufferWaterMark;
-import io.netty.channel.socket.nio.NioServerSocketChannel;
 import io.netty.channel.socket.nio.NioSocketChannel;
 import java.io.IOException;
 import java.io.InputStream;
@@ -78,7 +77,7 @@ public final class GrpcEndpoint implements Endpoint {
             .protect(NettyServerBuilder.forAddress(new InetSocketAddress(address, 0)))
             .bossEventLoopGroup(eventLoop)
             .workerEventLoopGroup(eventLoop)
-            .channelType(NioServerSocketChannel.class)
+            .channelFactory(() -> new WatchedServerChannel(refusals))
             .withChildOption(ChannelOption.TCP_NODELAY, true)
             .withChildOption(ChannelOption.RCVBUF_ALLOCATOR, readBuffers())
             .withChildOption(ChannelOption.WRITE_BUFFER_WATER_MARK, WRITE_BYTES)

@@ -30,10 +30,12 @@ import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.EnumSource;
 
 @Timeout(60)
 final class GrpcEndpointTest {
@@ -45,7 +47,12 @@ final class GrpcEndpointTest {
   private final JobToken token = JobToken.random();
 
   private static GrpcEndpoint endpoint(JobToken secret, String name) throws Exception {
-    return GrpcEndpoint.listen(LOOPBACK, Credentials.of(secret, Encryption.NONE), name);
+    return endpoint(secret, Encryption.NONE, name);
+  }
+
+  private static GrpcEndpoint endpoint(JobToken secret, Encryption encryption, String name)
+      throws Exception {
+    return GrpcEndpoint.listen(LOOPBACK, Credentials.of(secret, encryption), name);
   }
 
   private static Transport transport(
@@ -68,6 +75,39 @@ final class GrpcEndpointTest {
             .hasMessageContaining("another job");
       }
       assertThat(listening.refusedStreams()).isEqualTo(1);
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource(Encryption.class)
+  void aPeerWithoutACertificateOfTheJobIsCounted(Encryption strangers) throws Exception {
+    try (GrpcEndpoint listening = endpoint(token, Encryption.TLS, "a");
+        GrpcEndpoint stranger = endpoint(JobToken.random(), strangers, "b")) {
+      List<InetSocketAddress> members = List.of(listening.address(), stranger.address());
+      try (Transport transport = transport(stranger, 1, members)) {
+        assertThatThrownBy(() -> transport.receive(0, null, Deadline.after(LONG)))
+            .isInstanceOf(PeerLostException.class);
+      }
+      long end = System.nanoTime() + LONG.toNanos();
+      while (listening.refusedStreams() == 0 && System.nanoTime() < end) {
+        LockSupport.parkNanos(1_000_000); // the two sides hear of it at about the same time
+      }
+      assertThat(listening.refusedStreams()).isEqualTo(1);
+    }
+  }
+
+  @Test
+  void aMemberIsNotCounted() throws Exception {
+    try (GrpcEndpoint first = endpoint(token, Encryption.TLS, "a");
+        GrpcEndpoint second = endpoint(token, Encryption.TLS, "b")) {
+      List<InetSocketAddress> members = List.of(first.address(), second.address());
+      try (Transport one = transport(first, 0, members);
+          Transport other = transport(second, 1, members)) {
+        one.send(1, CALL, 5, filled(5, 1000));
+        one.flush(Deadline.after(LONG));
+        assertThatNextIs(other, 5, 1000);
+      }
+      assertThat(first.refusedStreams() + second.refusedStreams()).isZero();
     }
   }
 

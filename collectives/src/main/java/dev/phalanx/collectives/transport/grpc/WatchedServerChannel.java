@@ -1,0 +1,57 @@
+package dev.phalanx.collectives.transport.grpc;
+
+import dev.phalanx.collectives.transport.handshake.Refusals;
+import io.netty.channel.Channel;
+import io.netty.channel.ChannelHandlerContext;
+import io.netty.channel.ChannelInboundHandlerAdapter;
+import io.netty.channel.socket.nio.NioServerSocketChannel;
+import io.netty.handler.ssl.SslHandler;
+import java.net.SocketAddress;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A listening socket that counts who has failed to show a certificate of the job: gRPC closes such
+ * connections itself and tells nobody.
+ */
+final class WatchedServerChannel extends NioServerSocketChannel {
+  private final Refusals refusals;
+
+  WatchedServerChannel(Refusals refusals) {
+    this.refusals = refusals;
+  }
+
+  @Override
+  protected int doReadMessages(List<Object> accepted) throws Exception {
+    int before = accepted.size();
+    int count = super.doReadMessages(accepted);
+    for (Object channel : accepted.subList(before, accepted.size())) {
+      ((Channel) channel).pipeline().addLast(new HandshakeWatch(refusals));
+    }
+    return count;
+  }
+
+  private static final class HandshakeWatch extends ChannelInboundHandlerAdapter {
+    private final Refusals refusals;
+    private @Nullable SocketAddress from; // a closed socket does not tell
+
+    HandshakeWatch(Refusals refusals) {
+      this.refusals = refusals;
+    }
+
+    @Override
+    public void channelActive(ChannelHandlerContext context) {
+      from = context.channel().remoteAddress();
+      context.fireChannelActive();
+    }
+
+    @Override
+    public void channelInactive(ChannelHandlerContext context) {
+      SslHandler tls = context.pipeline().get(SslHandler.class);
+      if (tls != null && tls.handshakeFuture().cause() != null) {
+        refusals.add(from, "has failed in its TLS handshake: it is no rank of this job");
+      }
+      context.fireChannelInactive();
+    }
+  }
+}
