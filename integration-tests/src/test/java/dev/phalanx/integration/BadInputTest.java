@@ -54,7 +54,7 @@ final class BadInputTest {
         wrong("kind: constant", "knd: constant", "plan.yaml:7:14", "knd", "kind"),
         wrong("steps: 2", "steps: two", "plan.yaml:8:8", "steps", "two"),
         wrong("hidden: 16", "hidden: [16]", "model.hidden"),
-        wrong("text.txt", "nowhere.txt", "nowhere.txt"),
+        wrong("text.txt", "nowhere.txt", "plan.yaml:2:26: data.path: ", "nowhere.txt"),
         wrong("global: 4", "global: 5", "batch"),
         wrong("vocab: 256", "vocab: 100", "vocab", "100"),
         wrong("steps: 2", "steps: 2\nsteps: 3", "plan.yaml:9:1", "steps", "8"),

@@ -72,6 +72,7 @@ final class DataSetup implements AutoCloseable {
     try (Tokenizer planned = Tokenizers.open(tokens.tokenizerName().get(), baseDirectory)) {
       if (!planned.name().equals(file.tokenizerName())) {
         throw DataException.plan(
+            "data.tokenizer",
             file.name()
                 + " was made with the tokenizer "
                 + file.tokenizerName()

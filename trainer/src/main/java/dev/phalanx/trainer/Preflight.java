@@ -1,6 +1,8 @@
 package dev.phalanx.trainer;
 
 import dev.phalanx.trainer.config.JobConfig;
+import dev.phalanx.trainer.config.ParsedPlan;
+import dev.phalanx.trainer.data.DataException;
 import dev.phalanx.trainer.data.TrainingData;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -13,13 +15,21 @@ public final class Preflight {
   private Preflight() {}
 
   /**
-   * @throws dev.phalanx.trainer.data.DataException where the data is missing or does not fit the
-   *     model
+   * @throws DataException where the data is missing or does not fit the model, with the place in
+   *     the plan
    * @throws dev.phalanx.checkpoint.BadCheckpointException where a weights directory contradicts the
    *     plan
    * @throws IOException where a file cannot be read
    */
-  public static void check(JobConfig config, Path baseDirectory) throws IOException {
+  public static void check(ParsedPlan plan, Path baseDirectory) throws IOException {
+    try {
+      check(plan.config(), baseDirectory);
+    } catch (DataException e) {
+      throw e.keyPath().isEmpty() ? e : e.at(plan.positions().of(e.keyPath()).toString());
+    }
+  }
+
+  private static void check(JobConfig config, Path baseDirectory) throws IOException {
     try (DataSetup data = DataSetup.open(config.data(), baseDirectory)) {
       ModelSetup model = ModelSetup.of(config, baseDirectory, data.vocabulary());
       double heldOut = config.evaluation().every() > 0 ? config.evaluation().fraction() : 0;

@@ -15,6 +15,7 @@ import dev.phalanx.trainer.JobResult;
 import dev.phalanx.trainer.Preflight;
 import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.config.JobConfigParser;
+import dev.phalanx.trainer.config.ParsedPlan;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -72,12 +73,12 @@ final class TrainCommand implements Callable<Integer> {
     external.excludes("--in-process", isInProcess);
     external.excludes("--port", network.hasPort());
     Optional<Placement> elsewhere = external.placement(network.encryption());
-    JobConfig config =
+    ParsedPlan parsed =
         JobConfigParser.readAndValidate(
-                plan,
-                overrides,
-                read -> elsewhere.map(Placement::worldSize).orElseGet(() -> worldSize(read)))
-            .config();
+            plan,
+            overrides,
+            read -> elsewhere.map(Placement::worldSize).orElseGet(() -> worldSize(read)));
+    JobConfig config = parsed.config();
     Placement placement =
         elsewhere.orElseGet(
             () ->
@@ -85,7 +86,7 @@ final class TrainCommand implements Callable<Integer> {
                     worldSize(config), isInProcess, network.port(), network.encryption()));
     requireTransport(config, placement.worldSize());
     Optional<Path> resumeFrom = resumeFrom(config, baseDirectory);
-    Preflight.check(config, baseDirectory);
+    Preflight.check(parsed, baseDirectory);
 
     Console console = common.console();
     JobOptions options =

@@ -13,30 +13,59 @@ public final class DataException extends RuntimeException {
   }
 
   private final Kind kind;
+  private final String keyPath;
 
-  private DataException(Kind kind, String message) {
+  private DataException(Kind kind, String keyPath, String message) {
     super(message);
     this.kind = kind;
+    this.keyPath = keyPath;
   }
 
-  private DataException(Kind kind, String message, Throwable cause) {
+  private DataException(Kind kind, String keyPath, String message, Throwable cause) {
     super(message, cause);
     this.kind = kind;
+    this.keyPath = keyPath;
   }
 
+  /** Where what was asked for does not fit the data, by no key of a plan. */
   public static DataException plan(String message) {
-    return new DataException(Kind.PLAN, message);
+    return plan("", message);
+  }
+
+  /**
+   * @param keyPath the plan's key that needs another value, {@code model.vocab}
+   */
+  public static DataException plan(String keyPath, String message) {
+    return new DataException(Kind.PLAN, keyPath, message);
   }
 
   static DataException inputOutput(String message) {
-    return new DataException(Kind.INPUT_OUTPUT, message);
+    return inputOutput("", message);
+  }
+
+  static DataException inputOutput(String keyPath, String message) {
+    return new DataException(Kind.INPUT_OUTPUT, keyPath, message);
   }
 
   static DataException inputOutput(String message, Throwable cause) {
-    return new DataException(Kind.INPUT_OUTPUT, message, cause);
+    return new DataException(Kind.INPUT_OUTPUT, "", message, cause);
   }
 
   public Kind kind() {
     return kind;
+  }
+
+  /** The plan's key that leads to it; empty where there is none. */
+  public String keyPath() {
+    return keyPath;
+  }
+
+  /**
+   * The same with the place where the plan gives the key, as mistakes of the plan itself have it.
+   *
+   * @param position {@code configs/a.yaml:12:3}
+   */
+  public DataException at(String position) {
+    return new DataException(kind, keyPath, position + ": " + keyPath + ": " + getMessage(), this);
   }
 }

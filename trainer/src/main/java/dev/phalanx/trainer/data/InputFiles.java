@@ -8,12 +8,13 @@ final class InputFiles {
   private InputFiles() {}
 
   /**
-   * @param key what the file was named by, for the message
+   * @param key what the file was named by: a plan's key, or a command's word for it
    * @throws DataException if the file cannot be read
    */
   static void requireReadable(Path file, String key) {
     if (!Files.exists(file)) {
       throw DataException.inputOutput(
+          key,
           file
               + " does not exist (looked for "
               + file.toAbsolutePath().normalize()
@@ -21,11 +22,11 @@ final class InputFiles {
               + key);
     }
     if (!Files.isRegularFile(file)) {
-      throw DataException.inputOutput(file + " is no file; write a file's path as " + key);
+      throw DataException.inputOutput(key, file + " is no file; write a file's path as " + key);
     }
     if (!Files.isReadable(file)) {
       throw DataException.inputOutput(
-          file + " may not be read by this user; change its permissions");
+          key, file + " may not be read by this user; change its permissions");
     }
   }
 }

@@ -112,6 +112,7 @@ public final class TrainingData implements AutoCloseable {
 
   private static DataException tooShort(TokenSource source, String what, long needed) {
     return DataException.plan(
+        "model.sequence",
         source.name()
             + " holds "
             + source.count()

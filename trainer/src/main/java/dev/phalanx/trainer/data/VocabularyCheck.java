@@ -40,6 +40,7 @@ final class VocabularyCheck {
               + ": it is damaged; make it again with \"phalanx data prepare\"");
     }
     return DataException.plan(
+        "model.vocab",
         source.name()
             + " holds token "
             + token
