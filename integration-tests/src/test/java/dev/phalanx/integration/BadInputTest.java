@@ -150,7 +150,13 @@ final class BadInputTest {
   }
 
   @ParameterizedTest
-  @CsvSource({"tied_embeddings, true", "norm_eps, 1.0e-3", "rope_theta, 500", "layers, 3"})
+  @CsvSource({
+    "tied_embeddings, true",
+    "norm_eps, 1.0e-3",
+    "rope_theta, 500",
+    "layers, 3",
+    "rope_scaling, '{kind: llama3, factor: 8, original_sequence: 16}'"
+  })
   void aPlanThatContradictsTheWeightsIsRefused(String key, String value) throws Exception {
     copyModel("hf-tiny-llama", folder.resolve("model"));
     Command.Outcome outcome =
@@ -164,6 +170,22 @@ final class BadInputTest {
                     + ", init: {kind: hf, path: model}}"));
     assertThat(outcome.status()).as(outcome.error()).isEqualTo(76);
     assertThat(outcome.error()).contains("model." + key, "config.json");
+    assertOneMessage(outcome);
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "yarn, 'type ''yarn'''",
+    "llama3, rope_parameters.factor is missing",
+  })
+  void rotaryPositionsOfAnotherKindAreRefused(String kind, String message) throws Exception {
+    copyModel("hf-tiny-llama", folder.resolve("model"));
+    Path config = folder.resolve("model/config.json");
+    Files.writeString(config, Files.readString(config).replace("\"default\"", '"' + kind + '"'));
+    Command.Outcome outcome =
+        Command.in(folder).run("generate", "--hf", "model", "--tokens", "1,2", "--json");
+    assertThat(outcome.status()).as(outcome.error()).isEqualTo(76);
+    assertThat(outcome.error()).contains("config.json", message);
     assertOneMessage(outcome);
   }
 

@@ -122,13 +122,53 @@ final class HuggingFaceTest {
     }
   }
 
+  /** The same weights with Llama 3.1's frequencies, before and after a checkpoint. */
+  @Test
+  void scaledRotaryPositionsAreTheirLibrarysAndStayInCheckpoints() throws Exception {
+    Path model = Files.createDirectory(folder.resolve("llama3"));
+    Files.copy(
+        directory("hf-tiny-llama").resolve("model.safetensors"),
+        model.resolve("model.safetensors"));
+    Files.copy(directory("hf-tiny-llama3").resolve("config.json"), model.resolve("config.json"));
+    JsonNode expected = json("hf-tiny-llama3/expected.json");
+    JsonNode row = expected.path("last_logits").path(0);
+    String tokens = tokens(expected.path("input_ids").path(0));
+    assertLogits(generate("--hf", model.toString(), tokens, 1), row);
+    Files.writeString(
+        folder.resolve("plan.yaml"),
+        """
+        model: {family: llama, sequence: 16, init: {kind: hf, path: llama3}}
+        data: {kind: reference}
+        batch: {global: 4, micro: 2}
+        optimizer: {kind: sgd, lr: 1.0e-9}
+        steps: 1
+        checkpoint: {dir: checkpoints, every: 1}
+        """);
+    Command.Outcome trained = Command.in(folder).run("train", "plan.yaml", "--quiet");
+    assertThat(trained.status()).as(trained.error()).isEqualTo(0);
+    assertLogits(generate("--checkpoint", "checkpoints", tokens, 1), row);
+  }
+
+  private static void assertLogits(JsonNode answer, JsonNode expected) {
+    assertThat(answer.path("logits")).hasSameSizeAs(expected);
+    for (int token = 0; token < expected.size(); token++) {
+      assertThat(answer.path("logits").path(token).doubleValue())
+          .as("token %d", token)
+          .isCloseTo(expected.path(token).doubleValue(), LOGIT);
+    }
+  }
+
   private JsonNode generate(String model, String tokens, int count) throws Exception {
+    return generate("--hf", directory(model).toString(), tokens, count);
+  }
+
+  private JsonNode generate(String kind, String path, String tokens, int count) throws Exception {
     Command.Outcome outcome =
         Command.in(folder)
             .run(
                 "generate",
-                "--hf",
-                directory(model).toString(),
+                kind,
+                path,
                 "--tokens",
                 tokens,
                 "--max-tokens",

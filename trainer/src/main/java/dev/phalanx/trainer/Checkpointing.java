@@ -249,6 +249,7 @@ final class Checkpointing implements AutoCloseable {
     requireSame(checkpoint, "model.tied_embeddings", there.isTied(), here.isTied());
     requireSame(checkpoint, "model.norm_eps", there.normEpsilon(), here.normEpsilon());
     requireSame(checkpoint, "model.rope_theta", there.rotaryBase(), here.rotaryBase());
+    requireSame(checkpoint, "model.rope_scaling", there.rotaryScaling(), here.rotaryScaling());
     requireSame(checkpoint, "optimizer.kind", manifest.optimizer(), optimizerKind());
     requireSame(checkpoint, "seed", manifest.seed(), config.seed());
     requireSame(checkpoint, "batch.global", saved.batch().global(), config.batch().global());

@@ -5,6 +5,7 @@ import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.model.Family;
 import dev.phalanx.trainer.model.HuggingFaceDirectory;
 import dev.phalanx.trainer.model.Initialization;
+import dev.phalanx.trainer.model.RotaryScaling;
 import dev.phalanx.trainer.model.Transformer;
 import dev.phalanx.trainer.model.TransformerConfig;
 import java.io.IOException;
@@ -65,6 +66,7 @@ record ModelSetup(
         model.tiedEmbeddings().orElse(true),
         model.normEpsilon().orElse(DEFAULT_EPSILON),
         model.ropeTheta().orElse(DEFAULT_ROTARY_BASE),
+        model.ropeScaling().map(ModelSetup::scaling).orElseGet(RotaryScaling.None::new),
         isRecomputed(model));
   }
 
@@ -83,6 +85,9 @@ record ModelSetup(
         Optional.of(config.isTied()),
         Optional.of(config.normEpsilon()),
         config.family() == Family.LLAMA ? Optional.of(config.rotaryBase()) : Optional.empty(),
+        config.family() == Family.LLAMA
+            ? Optional.of(scaling(config.rotaryScaling()))
+            : Optional.empty(),
         plan.recompute(),
         plan.init());
   }
@@ -92,6 +97,28 @@ record ModelSetup(
       case GPT2 -> Family.GPT2;
       case LLAMA -> Family.LLAMA;
     };
+  }
+
+  private static RotaryScaling scaling(JobConfig.RopeScaling plan) {
+    if (plan instanceof JobConfig.RopeScaling.Llama3 llama3) {
+      return new RotaryScaling.Llama3(
+          llama3.factor(),
+          llama3.lowFrequencyFactor(),
+          llama3.highFrequencyFactor(),
+          llama3.originalSequence());
+    }
+    return new RotaryScaling.None();
+  }
+
+  private static JobConfig.RopeScaling scaling(RotaryScaling model) {
+    if (model instanceof RotaryScaling.Llama3 llama3) {
+      return new JobConfig.RopeScaling.Llama3(
+          llama3.factor(),
+          llama3.lowFrequencyFactor(),
+          llama3.highFrequencyFactor(),
+          llama3.originalSequence());
+    }
+    return new JobConfig.RopeScaling.None();
   }
 
   private static boolean isRecomputed(JobConfig.Model model) {
@@ -116,6 +143,8 @@ record ModelSetup(
     requireEqual(path, "tied_embeddings", plan.tiedEmbeddings(), found.isTied());
     requireEqual(path, "norm_eps", plan.normEpsilon(), found.normEpsilon());
     requireEqual(path, "rope_theta", plan.ropeTheta(), found.rotaryBase());
+    Optional<RotaryScaling> plannedScaling = plan.ropeScaling().map(ModelSetup::scaling);
+    requireEqual(path, "rope_scaling", plannedScaling, found.rotaryScaling());
     if (plan.sequence() > found.sequence()) {
       throw new BadCheckpointException(
           "model.sequence is %d in the plan, but the model in %s knows %d positions. Write at most %d."
@@ -134,6 +163,7 @@ record ModelSetup(
         found.isTied(),
         found.normEpsilon(),
         found.rotaryBase(),
+        found.rotaryScaling(),
         isRecomputed(plan));
   }
 

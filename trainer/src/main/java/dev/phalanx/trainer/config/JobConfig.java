@@ -120,6 +120,7 @@ public record JobConfig(
    * @param tiedEmbeddings whether the output layer is the token embedding
    * @param normEpsilon added to the variance in LayerNorm and to the mean square in RMSNorm
    * @param ropeTheta base of the rotary embedding (llama); empty for other families
+   * @param ropeScaling of its frequencies (llama); empty for other families
    */
   public record Model(
       Family family,
@@ -134,6 +135,7 @@ public record JobConfig(
       Optional<Boolean> tiedEmbeddings,
       Optional<Double> normEpsilon,
       Optional<Double> ropeTheta,
+      Optional<RopeScaling> ropeScaling,
       Recompute recompute,
       Init init) {}
 
@@ -142,6 +144,24 @@ public record JobConfig(
     GPT2,
     /** RMSNorm, rotary positions, SwiGLU, no biases (Touvron et al., 2023). */
     LLAMA
+  }
+
+  /** What was done to rotary frequencies so that a trained model takes longer sequences. */
+  public sealed interface RopeScaling {
+    record None() implements RopeScaling {}
+
+    /**
+     * Llama 3.1's.
+     *
+     * @param factor by which the slowest frequencies are divided
+     * @param lowFrequencyFactor slow are those with fewer turns than this in {@code
+     *     originalSequence} tokens
+     * @param highFrequencyFactor those with more turns than this stay as they are
+     * @param originalSequence tokens of the sequences that the model was trained on before
+     */
+    record Llama3(
+        double factor, double lowFrequencyFactor, double highFrequencyFactor, long originalSequence)
+        implements RopeScaling {}
   }
 
   /** Which activations backward computes again instead of keeping them. */

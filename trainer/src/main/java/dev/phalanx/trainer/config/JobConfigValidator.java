@@ -7,6 +7,7 @@ import dev.phalanx.trainer.config.JobConfig.Init;
 import dev.phalanx.trainer.config.JobConfig.Model;
 import dev.phalanx.trainer.config.JobConfig.Optimizer;
 import dev.phalanx.trainer.config.JobConfig.Parallel;
+import dev.phalanx.trainer.config.JobConfig.RopeScaling;
 import dev.phalanx.trainer.config.JobConfig.Schedule;
 import dev.phalanx.trainer.config.JobConfig.ScheduleKind;
 import java.util.List;
@@ -66,6 +67,7 @@ public final class JobConfigValidator {
     new FeatureAvailability(problems, positions).check(config);
     checkWidths();
     checkFamily();
+    checkRopeScaling();
     checkReferenceInit();
     checkVocabulary();
     checkEvaluation();
@@ -126,6 +128,20 @@ public final class JobConfigValidator {
                 + ")",
             "choose hidden and heads such that hidden / heads is even");
       }
+    }
+  }
+
+  private void checkRopeScaling() {
+    RopeScaling scaling = config.model().ropeScaling().orElseGet(RopeScaling.None::new);
+    if (scaling instanceof RopeScaling.Llama3 llama3
+        && llama3.highFrequencyFactor() <= llama3.lowFrequencyFactor()) {
+      report(
+          "model.rope_scaling.high_freq_factor",
+          "high_freq_factor "
+              + Numbers.text(llama3.highFrequencyFactor())
+              + " is not more than low_freq_factor "
+              + Numbers.text(llama3.lowFrequencyFactor()),
+          "write for example 'low_freq_factor: 1.0' and 'high_freq_factor: 4.0'");
     }
   }
 

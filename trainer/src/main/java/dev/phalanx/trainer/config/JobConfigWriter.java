@@ -7,6 +7,7 @@ import dev.phalanx.trainer.config.JobConfig.Init;
 import dev.phalanx.trainer.config.JobConfig.Model;
 import dev.phalanx.trainer.config.JobConfig.Optimizer;
 import dev.phalanx.trainer.config.JobConfig.Parallel;
+import dev.phalanx.trainer.config.JobConfig.RopeScaling;
 import dev.phalanx.trainer.config.JobConfig.Schedule;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -93,9 +94,22 @@ public final class JobConfigWriter {
     model.tiedEmbeddings().ifPresent(isTied -> map.put("tied_embeddings", isTied));
     model.normEpsilon().ifPresent(epsilon -> map.put("norm_eps", epsilon));
     model.ropeTheta().ifPresent(base -> map.put("rope_theta", base));
+    model.ropeScaling().ifPresent(scaling -> map.put("rope_scaling", ropeScaling(scaling)));
     map.put("recompute", model.recompute().label());
     map.put("init", init(model.init()));
     return map;
+  }
+
+  private static Map<String, Object> ropeScaling(RopeScaling scaling) {
+    if (scaling instanceof RopeScaling.Llama3 llama3) {
+      return mapOf(
+          "kind", "llama3",
+          "factor", llama3.factor(),
+          "low_freq_factor", llama3.lowFrequencyFactor(),
+          "high_freq_factor", llama3.highFrequencyFactor(),
+          "original_sequence", llama3.originalSequence());
+    }
+    return mapOf("kind", "none");
   }
 
   /** A size that was left open stays open. */

@@ -5,6 +5,7 @@ import dev.phalanx.trainer.config.JobConfig.Family;
 import dev.phalanx.trainer.config.JobConfig.Init;
 import dev.phalanx.trainer.config.JobConfig.Model;
 import dev.phalanx.trainer.config.JobConfig.Recompute;
+import dev.phalanx.trainer.config.JobConfig.RopeScaling;
 import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
@@ -21,6 +22,11 @@ final class ModelBinder {
 
   private ModelBinder() {}
 
+  enum ScalingKind implements Choice {
+    NONE,
+    LLAMA3
+  }
+
   enum InitKind implements Choice {
     NORMAL,
     REFERENCE,
@@ -31,7 +37,7 @@ final class ModelBinder {
     Init init = init(section.section("init"));
     boolean isFromDirectory = init instanceof Init.HuggingFace;
     Map<Family, List<String>> keysByFamily = new EnumMap<>(Family.class);
-    keysByFamily.put(Family.LLAMA, List.of("rope_theta"));
+    keysByFamily.put(Family.LLAMA, List.of("rope_theta", "rope_scaling"));
     Family family = section.kind("family", Family.class, Optional.empty(), keysByFamily);
     long layers = size(section, "layers", 4, isFromDirectory);
     long hidden = size(section, "hidden", 128, isFromDirectory);
@@ -62,6 +68,7 @@ final class ModelBinder {
             family == Family.LLAMA
                 ? choice(section.real("rope_theta").above(0), 10000.0, isFromDirectory)
                 : Optional.empty(),
+            family == Family.LLAMA ? ropeScaling(section, isFromDirectory) : Optional.empty(),
             section.choice("recompute", Recompute.class).orElse(Recompute.NONE),
             init);
     section.end();
@@ -86,6 +93,39 @@ final class ModelBinder {
     return data instanceof Data.Reference
         ? REFERENCE_VOCAB
         : data.tokenizerName().map(KnownVocabulary::sizeOf).orElse(OPEN);
+  }
+
+  private static Optional<RopeScaling> ropeScaling(Section model, boolean isFromDirectory) {
+    Optional<Section> written = model.optionalSection("rope_scaling");
+    if (written.isEmpty()) {
+      return isFromDirectory ? Optional.empty() : Optional.of(new RopeScaling.None());
+    }
+    Section section = written.get();
+    ScalingKind kind =
+        section.kind(
+            "kind",
+            ScalingKind.class,
+            Optional.empty(),
+            Map.of(
+                ScalingKind.LLAMA3,
+                List.of("factor", "low_freq_factor", "high_freq_factor", "original_sequence")));
+    RopeScaling scaling =
+        switch (kind) {
+          case NONE -> new RopeScaling.None();
+          case LLAMA3 ->
+              new RopeScaling.Llama3(
+                  section.real("factor").from(1).example(8.0).required(),
+                  section.real("low_freq_factor").above(0).orElse(1.0),
+                  section.real("high_freq_factor").above(0).orElse(4.0),
+                  section
+                      .count("original_sequence")
+                      .from(1)
+                      .to(LARGEST_COUNT)
+                      .example(8192L)
+                      .required());
+        };
+    section.end();
+    return Optional.of(scaling);
   }
 
   private static Init init(Section section) {

@@ -116,6 +116,7 @@ public final class HuggingFaceDirectory {
         json.path("tie_word_embeddings").asBoolean(true),
         json.path("layer_norm_epsilon").asDouble(1e-5),
         10000,
+        new RotaryScaling.None(),
         false);
   }
 
@@ -123,14 +124,6 @@ public final class HuggingFaceDirectory {
     if (!json.path("hidden_act").asText("silu").equals("silu")) {
       throw unsupported(
           "hidden_act is '" + json.path("hidden_act").asText() + "'; silu is supported");
-    }
-    // Transformers 5 writes rope_parameters, earlier versions rope_scaling.
-    for (String key : List.of("rope_scaling", "rope_parameters")) {
-      JsonNode scaling = json.path(key);
-      String kind = scaling.path("rope_type").asText(scaling.path("type").asText("default"));
-      if (!kind.equals("default")) {
-        throw unsupported(key + " is of type '" + kind + "'; plain rotary positions are supported");
-      }
     }
     if (json.path("attention_bias").asBoolean(false) || json.path("mlp_bias").asBoolean(false)) {
       throw unsupported("its projections have biases");
@@ -155,7 +148,38 @@ public final class HuggingFaceDirectory {
         json.path("tie_word_embeddings").asBoolean(false),
         json.path("rms_norm_eps").asDouble(1e-6),
         base,
+        rotaryScaling(),
         false);
+  }
+
+  /** Transformers 5 writes rope_parameters, earlier versions rope_scaling. */
+  private RotaryScaling rotaryScaling() {
+    for (String key : List.of("rope_scaling", "rope_parameters")) {
+      JsonNode scaling = json.path(key);
+      String kind = scaling.path("rope_type").asText(scaling.path("type").asText("default"));
+      if (kind.equals("llama3")) {
+        JsonNode original = scaling.path("original_max_position_embeddings");
+        return new RotaryScaling.Llama3(
+            real(scaling, key, "factor"),
+            real(scaling, key, "low_freq_factor"),
+            real(scaling, key, "high_freq_factor"),
+            original.canConvertToLong() ? original.asLong() : number("max_position_embeddings"));
+      }
+      if (!kind.equals("default")) {
+        throw unsupported(
+            key + " is of type '" + kind + "'; plain rotary positions and llama3 are supported");
+      }
+    }
+    return new RotaryScaling.None();
+  }
+
+  private double real(JsonNode section, String name, String key) {
+    JsonNode value = section.path(key);
+    if (!value.isNumber()) {
+      throw unsupported(
+          name + "." + key + " is " + (value.isMissingNode() ? "missing" : value.toString()));
+    }
+    return value.asDouble();
   }
 
   private long number(String key) {

@@ -197,8 +197,7 @@ public final class Transformer implements Layer {
           table.byteBuffer(position * half * Float.BYTES, Math.toIntExact(half * Float.BYTES));
       for (long i = 0; i < half; i++) {
         // fp32 powers and products, as the published models were trained with
-        float frequency =
-            (float) (1.0 / Math.pow(config.rotaryBase(), 2.0 * i / config.headSize()));
+        float frequency = (float) config.rotaryFrequency(i);
         row.putFloat((float) function.applyAsDouble((float) position * frequency));
       }
     }

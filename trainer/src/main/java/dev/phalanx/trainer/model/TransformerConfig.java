@@ -27,6 +27,7 @@ public record TransformerConfig(
     boolean isTied,
     double normEpsilon,
     double rotaryBase,
+    RotaryScaling rotaryScaling,
     boolean isRecomputed) {
 
   /** Larger than any model, and small enough that no product of two overflows. */
@@ -54,6 +55,15 @@ public record TransformerConfig(
 
   public long headSize() {
     return hidden / heads;
+  }
+
+  /**
+   * Radians for each position by which a pair of a head's numbers is turned.
+   *
+   * @param pair from 0, the fastest
+   */
+  double rotaryFrequency(long pair) {
+    return rotaryScaling.scaled(1.0 / Math.pow(rotaryBase, 2.0 * pair / headSize()));
   }
 
   /**

@@ -116,6 +116,7 @@ class JobConfigParserTest {
                 Optional.of(true),
                 Optional.of(1e-5),
                 Optional.empty(),
+                Optional.empty(),
                 Recompute.NONE,
                 new Init.Normal(0.02)),
             new Data.Text("data/moby-dick.txt", "bytes", 1234),

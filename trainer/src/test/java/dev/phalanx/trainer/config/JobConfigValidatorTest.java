@@ -44,6 +44,20 @@ class JobConfigValidatorTest {
   }
 
   @Test
+  void fastFrequenciesHaveMoreTurnsThanSlowOnes() {
+    String scaling = "model.rope_scaling={kind: llama3, factor: 8, original_sequence: 16, ";
+    assertThat(problemsInWorld(1, MINIMAL, "model.family=llama", scaling + "high_freq_factor: 1}"))
+        .containsExactly(
+            "--set "
+                + scaling
+                + "high_freq_factor: 1}: model.rope_scaling.high_freq_factor: high_freq_factor"
+                + " 1 is not more than low_freq_factor 1; write for example"
+                + " 'low_freq_factor: 1.0' and 'high_freq_factor: 4.0'");
+    assertThat(problemsInWorld(1, MINIMAL, "model.family=llama", scaling + "high_freq_factor: 2}"))
+        .isEmpty();
+  }
+
+  @Test
   void widthsMustDivide() {
     assertThat(problemsInWorld(1, MINIMAL.replace("heads: 4", "heads: 5")))
         .containsExactly(

@@ -21,6 +21,7 @@ import dev.phalanx.trainer.config.JobConfig.Optimizer;
 import dev.phalanx.trainer.config.JobConfig.Parallel;
 import dev.phalanx.trainer.config.JobConfig.Precision;
 import dev.phalanx.trainer.config.JobConfig.Recompute;
+import dev.phalanx.trainer.config.JobConfig.RopeScaling;
 import dev.phalanx.trainer.config.JobConfig.Schedule;
 import dev.phalanx.trainer.config.JobConfig.ScheduleKind;
 import dev.phalanx.trainer.config.JobConfig.Sharding;
@@ -217,6 +218,7 @@ class JobConfigWriterTest {
           isOpen ? maybe(true) : Optional.of(random.nextBoolean()),
           isOpen ? maybe(fraction()) : Optional.of(fraction()),
           rotaryBase(family, isOpen),
+          rotaryScaling(family, isOpen),
           any(Recompute.values()),
           init);
     }
@@ -226,6 +228,17 @@ class JobConfigWriterTest {
         return Optional.empty();
       }
       return isOpen ? maybe(positive()) : Optional.of(positive());
+    }
+
+    private Optional<RopeScaling> rotaryScaling(Family family, boolean isOpen) {
+      if (family != Family.LLAMA) {
+        return Optional.empty();
+      }
+      RopeScaling scaling =
+          any(
+              new RopeScaling.None(),
+              new RopeScaling.Llama3(1 + positive(), positive(), positive(), count()));
+      return isOpen ? maybe(scaling) : Optional.of(scaling);
     }
 
     private Data data() {

@@ -186,6 +186,21 @@ class PlanProblemsTest {
   }
 
   @Test
+  void rotaryScalingIsLlamasAndNamesItsKeys() {
+    String llama = MINIMAL.replace("family: gpt2", "family: llama");
+    assertThat(problems(llama.replace("layers: 2", "layers: 2\n  rope_scaling: {kind: llama3}")))
+        .containsExactly(
+            "configs/a.yaml:4:3: model.rope_scaling.factor: missing required key; write for"
+                + " example 'factor: 8'",
+            "configs/a.yaml:4:3: model.rope_scaling.original_sequence: missing required key;"
+                + " write for example 'original_sequence: 8192'");
+    assertThat(problems(MINIMAL.replace("layers: 2", "layers: 2\n  rope_scaling: {kind: none}")))
+        .containsExactly(
+            "configs/a.yaml:4:3: model.rope_scaling: not a key of family gpt2, but of family"
+                + " llama; leave it out or write 'family: llama'");
+  }
+
+  @Test
   void aWrongKindBringsNoProblemsAboutItsKeys() {
     assertThat(problems(MINIMAL + "communication: {compression: {kind: int9, block: 2}}"))
         .containsExactly(

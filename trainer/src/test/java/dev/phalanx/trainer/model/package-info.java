@@ -1,0 +1,4 @@
+@NullMarked
+package dev.phalanx.trainer.model;
+
+import org.jspecify.annotations.NullMarked;
