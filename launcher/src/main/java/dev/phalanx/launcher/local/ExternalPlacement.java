@@ -69,6 +69,7 @@ public final class ExternalPlacement {
     if (rank == 0) {
       requireOwn(MASTER_ADDR, master, "rank 0 runs on that host, and this is another one");
     }
+    InetSocketAddress rendezvous = new InetSocketAddress(master, port);
     return new Placement(
         worldSize,
         List.of(List.of(rank)),
@@ -76,8 +77,9 @@ public final class ExternalPlacement {
         localWorldSize,
         TokenFile.read(tokenFile),
         encryption,
-        new InetSocketAddress(master, port),
+        rendezvous,
         rank == 0,
+        rendezvous,
         address.isPresent() ? own(address.get()) : reaching(master, port));
   }
 

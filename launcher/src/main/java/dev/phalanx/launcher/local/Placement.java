@@ -2,8 +2,12 @@ package dev.phalanx.launcher.local;
 
 import dev.phalanx.collectives.security.Encryption;
 import dev.phalanx.collectives.security.JobToken;
+import dev.phalanx.launcher.CommandException;
+import dev.phalanx.launcher.ExitStatus;
+import java.io.IOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
+import java.net.ServerSocket;
 import java.util.Collections;
 import java.util.List;
 import java.util.stream.IntStream;
@@ -19,6 +23,7 @@ import java.util.stream.IntStream;
  * @param encryption of what its ranks say to each other
  * @param rendezvous where all ranks meet; port 0: any free one
  * @param isRendezvousHere whether it is this launcher that listens there
+ * @param master what user code in the workers finds as {@code MASTER_ADDR} and {@code MASTER_PORT}
  * @param address on which the ranks accept connections from each other
  */
 public record Placement(
@@ -30,6 +35,7 @@ public record Placement(
     Encryption encryption,
     InetSocketAddress rendezvous,
     boolean isRendezvousHere,
+    InetSocketAddress master,
     InetAddress address) {
 
   public Placement {
@@ -55,7 +61,21 @@ public record Placement(
         encryption,
         new InetSocketAddress(loopback, port),
         true,
+        new InetSocketAddress(loopback, freePort(loopback)),
         loopback);
+  }
+
+  /**
+   * A port that is free now, and that nothing of Phalanx takes: torchrun promises one on which user
+   * code of rank 0 may listen, and the rendezvous is for ranks that hold the token.
+   */
+  private static int freePort(InetAddress address) {
+    try (ServerSocket probe = new ServerSocket(0, 1, address)) {
+      return probe.getLocalPort();
+    } catch (IOException e) {
+      throw new CommandException(
+          ExitStatus.BUSY, "no port of " + address.getHostAddress() + " is free: " + e, e);
+    }
   }
 
   /** The first of the ranks that this launcher starts. */

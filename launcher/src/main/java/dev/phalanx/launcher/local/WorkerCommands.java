@@ -109,12 +109,15 @@ final class WorkerCommands {
         .filter(Files::isReadable);
   }
 
+  /** Names of torchrun's, which a user's data loader may ask for, and what libraries look at. */
   private Map<String, String> environment(List<Integer> ranks) {
     String threads = Integer.toString(job.threadsPerRank());
     Map<String, String> environment = new TreeMap<>();
     Placement placement = job.placement();
     environment.put("WORLD_SIZE", Integer.toString(placement.worldSize()));
     environment.put("LOCAL_WORLD_SIZE", Integer.toString(placement.localWorldSize()));
+    environment.put("MASTER_ADDR", placement.master().getAddress().getHostAddress());
+    environment.put("MASTER_PORT", Integer.toString(placement.master().getPort()));
     if (ranks.size() == 1) {
       int rank = ranks.get(0);
       environment.put("RANK", Integer.toString(rank));
