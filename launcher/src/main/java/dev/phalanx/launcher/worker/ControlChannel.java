@@ -7,8 +7,10 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
+import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
+import java.util.function.Consumer;
 
 /**
  * The launcher's end of a worker's standard input. The first line is the assignment; a line {@code
@@ -23,9 +25,10 @@ final class ControlChannel {
   private ControlChannel() {}
 
   /**
-   * @param launcherLost what to do at the end of the stream
+   * @param launcherLost what to do at the end of the stream; it gets the assignment if that has
+   *     come
    */
-  static ControlChannel listen(InputStream input, Runnable launcherLost) {
+  static ControlChannel listen(InputStream input, Consumer<Optional<Assignment>> launcherLost) {
     ControlChannel channel = new ControlChannel();
     Thread thread = new Thread(() -> channel.read(input, launcherLost), "launcher-watch");
     thread.setDaemon(true);
@@ -52,12 +55,13 @@ final class ControlChannel {
     return isStopRequested;
   }
 
-  private void read(InputStream input, Runnable launcherLost) {
+  private void read(InputStream input, Consumer<Optional<Assignment>> launcherLost) {
+    Optional<Assignment> come = Optional.empty();
     try (BufferedReader lines =
         new BufferedReader(new InputStreamReader(input, StandardCharsets.UTF_8))) {
       String first = lines.readLine();
       if (first != null) {
-        decode(first);
+        come = decode(first);
         String line;
         while ((line = lines.readLine()) != null) {
           if (line.equals("stop")) {
@@ -68,14 +72,17 @@ final class ControlChannel {
     } catch (IOException e) {
       // As good as the end of the stream.
     }
-    launcherLost.run();
+    launcherLost.accept(come);
   }
 
-  private void decode(String line) {
+  private Optional<Assignment> decode(String line) {
     try {
-      assignment.complete(AssignmentCodec.decode(line));
+      Assignment come = AssignmentCodec.decode(line);
+      assignment.complete(come);
+      return Optional.of(come);
     } catch (IllegalArgumentException e) {
       assignment.completeExceptionally(e);
+      return Optional.empty();
     }
   }
 }

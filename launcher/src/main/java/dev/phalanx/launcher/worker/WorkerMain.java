@@ -1,5 +1,7 @@
 package dev.phalanx.launcher.worker;
 
+import dev.phalanx.collectives.security.JobToken;
+import dev.phalanx.collectives.transport.shm.SharedMemoryEndpoint;
 import dev.phalanx.launcher.ExitStatus;
 import dev.phalanx.launcher.Failure;
 import dev.phalanx.launcher.Failures;
@@ -25,7 +27,7 @@ public final class WorkerMain {
     EventWriter events = new EventWriter(new FileOutputStream(FileDescriptor.out));
     System.setOut(System.err);
     LibraryLogs.keepWarningsOnly();
-    ControlChannel control = ControlChannel.listen(System.in, () -> halt(ExitStatus.LAUNCHER_LOST));
+    ControlChannel control = ControlChannel.listen(System.in, WorkerMain::launcherLost);
     // Ctrl-C reaches every process of the job, and the launcher decides what it means. A SIGTERM
     // may
     // be meant for this process alone (its host is drained): the whole job stops after the step.
@@ -40,6 +42,19 @@ public final class WorkerMain {
       halt(new Worker(control.assignment(), events, control::isStopRequested).run());
     } catch (InterruptedException | RuntimeException | Error e) {
       halt(fail(events, rank, e));
+    }
+  }
+
+  /**
+   * Removes what ranks that were still connecting have in shared memory: the launcher, which would
+   * do it, may have been killed. Each worker does it when its own end is near, so that the last one
+   * leaves nothing.
+   */
+  private static void launcherLost(Optional<Assignment> assignment) {
+    try {
+      assignment.ifPresent(job -> SharedMemoryEndpoint.cleanUp(JobToken.parse(job.token())));
+    } finally { // whatever becomes of that
+      halt(ExitStatus.LAUNCHER_LOST);
     }
   }
 
