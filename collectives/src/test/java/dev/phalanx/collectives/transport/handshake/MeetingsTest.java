@@ -11,7 +11,7 @@ import org.junit.jupiter.api.Test;
 final class MeetingsTest {
   private static final String LEFT = "has left the group";
 
-  private final Meetings<String> meetings = new Meetings<>();
+  private final Meetings<String> meetings = new Meetings<>(2);
 
   private static GroupId group(int generation) {
     return new GroupId(17, generation);
@@ -19,29 +19,30 @@ final class MeetingsTest {
 
   @Test
   void bothSidesMeetInTheSamePlace() {
-    assertThat(meetings.with(group(0), 1)).isSameAs(meetings.with(group(0), 1));
-    assertThat(meetings.with(group(0), 1)).isNotSameAs(meetings.with(group(0), 2));
-    assertThat(meetings.with(group(0), 1)).isNotSameAs(meetings.with(group(1), 1));
+    assertThat(meetings.with(group(0), 1, 0)).isSameAs(meetings.with(group(0), 1, 0));
+    assertThat(meetings.with(group(0), 1, 0)).isNotSameAs(meetings.with(group(0), 2, 0));
+    assertThat(meetings.with(group(0), 1, 0)).isNotSameAs(meetings.with(group(1), 1, 0));
+    assertThat(meetings.with(group(0), 1, 0)).isNotSameAs(meetings.with(group(0), 1, 1));
   }
 
   @Test
   void whatWasLeftIsNotKept() {
     for (int generation = 0; generation < 100; generation++) {
-      meetings.with(group(generation), 1).leave(LEFT);
+      meetings.with(group(generation), 1, 0).leave(LEFT);
     }
     assertThat(meetings.size()).isZero();
   }
 
   @Test
   void whoComesLateHearsWhy() {
-    Meeting<String> failed = meetings.with(group(0), 1);
+    Meeting<String> failed = meetings.with(group(0), 1, 0);
     failed.end("cannot go on");
     failed.leave(LEFT);
-    meetings.with(group(1), 1).leave(LEFT);
+    meetings.with(group(1), 1, 0).leave(LEFT);
 
-    assertThat(meetings.with(group(0), 1).arrive(true))
+    assertThat(meetings.with(group(0), 1, 0).arrive(true))
         .isEqualTo(new Answer(Answer.Kind.OVER, "cannot go on"));
-    assertThat(meetings.with(group(1), 1).arrive(true))
+    assertThat(meetings.with(group(1), 1, 0).arrive(true))
         .isEqualTo(new Answer(Answer.Kind.OVER, LEFT));
     assertThat(meetings.size()).isZero();
   }
@@ -49,19 +50,19 @@ final class MeetingsTest {
   @Test
   void theLatestReasonsAreKept() {
     for (int generation = 0; generation <= Meetings.MOST_REASONS; generation++) {
-      meetings.with(group(generation), 1).leave(LEFT);
+      meetings.with(group(generation), 1, 0).leave(LEFT);
     }
-    assertThat(meetings.with(group(1), 1).arrive(true).kind()).isEqualTo(Answer.Kind.OVER);
-    assertThat(meetings.with(group(0), 1).arrive(true).kind()).isEqualTo(Answer.Kind.WELCOME);
+    assertThat(meetings.with(group(1), 1, 0).arrive(true).kind()).isEqualTo(Answer.Kind.OVER);
+    assertThat(meetings.with(group(0), 1, 0).arrive(true).kind()).isEqualTo(Answer.Kind.WELCOME);
   }
 
   @Test
   void everyConnectionThatNobodyHasLeftIsTaken() {
-    meetings.with(group(0), 1).met().complete("open");
-    Meeting<String> left = meetings.with(group(0), 2);
+    meetings.with(group(0), 1, 0).met().complete("open");
+    Meeting<String> left = meetings.with(group(0), 2, 0);
     left.met().complete("left");
     left.leave(LEFT);
-    Meeting<String> late = meetings.with(group(0), 3);
+    Meeting<String> late = meetings.with(group(0), 3, 0);
     List<String> taken = new ArrayList<>();
 
     meetings.forEach(taken::add);
