@@ -61,7 +61,7 @@ final class BadInputTest {
         wrong("steps: 2", "steps: 2\nengine: cobol", "cobol", "torch"),
         wrong("heads: 2", "heads: 3", "heads"),
         wrong("steps: 2", "steps: 2\n  x: [", "plan.yaml:"),
-        wrong("threads: 1", "threads: 1\nsharding: {zero: 3}", "sharding.zero", "not available"),
+        wrong("threads: 1", "threads: 1\nsharding: {shard_size: 3}", "sharding.shard_size", "zero"),
         wrong("bytes", "missing/tokenizer.json", "missing/tokenizer.json"));
   }
 
@@ -96,9 +96,9 @@ final class BadInputTest {
   @Test
   void mistakesInWritingAndInMeaningComeAtOnce() throws Exception {
     Command.Outcome outcome =
-        train(PLAN.replace("layers", "layer") + "precision: fp16\nsharding: {zero: 2}\n");
+        train(PLAN.replace("layers", "layer") + "precision: fp16\nsharding: {shard_size: 2}\n");
     assertThat(outcome.status()).isEqualTo(64);
-    assertThat(outcome.error()).contains("'layers'", "fp16", "sharding.zero");
+    assertThat(outcome.error()).contains("'layers'", "fp16", "sharding.shard_size");
   }
 
   @Test

@@ -93,9 +93,10 @@ class JobConfigValidatorTest {
             + " write 'expert: 1'",
         "parallel.virtual_stages=2       | more than one virtual stage is not available",
         "parallel.sequence_parallel=true | sequence parallelism is not available",
-        "sharding.zero=2                 | ZeRO stage 2 is not available",
-        "sharding.shard_size=2           | a shard of 2 ranks is not available",
-        "sharding.offload=cpu            | offloading to the cpu is not available",
+        "sharding.shard_size=2           | shard_size 2 has nothing to divide while zero is 0;"
+            + " write 'zero: 1'",
+        "sharding={zero: 1, shard_size: 3} | shard_size 3 does not divide the 2 data-parallel"
+            + " ranks; write 1, 2 or -1",
         "communication.transport=nccl    | transport nccl is not available in this version; write"
             + " 'transport: auto'",
         "checkpoint.dir=hdfs://host/runs | the store hdfs: is not available in this version; write"
@@ -164,12 +165,12 @@ class JobConfigValidatorTest {
     assertThatThrownBy(
             () ->
                 JobConfigValidator.validate(
-                    Plans.plan(MINIMAL, "sharding.zero=1", "model.heads=5", "batch.global=7"), 2))
+                    Plans.plan(MINIMAL, "precision=fp16", "model.heads=5", "batch.global=7"), 2))
         .isInstanceOfSatisfying(
             ConfigurationException.class, e -> assertThat(e.problems()).hasSize(3));
-    assertThatThrownBy(
-            () -> JobConfigValidator.validate(Plans.parse(MINIMAL, "sharding.zero=1"), 2))
+    assertThatThrownBy(() -> JobConfigValidator.validate(Plans.parse(MINIMAL, "precision=fp16"), 2))
         .hasMessage(
-            "a: sharding.zero: ZeRO stage 1 is not available in this version; write 'zero: 0'");
+            "a: precision: precision fp16 is not available in this version; write 'precision:"
+                + " bf16'");
   }
 }
