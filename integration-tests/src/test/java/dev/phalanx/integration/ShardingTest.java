@@ -13,14 +13,12 @@ import java.util.Optional;
 import java.util.stream.Stream;
 import org.assertj.core.data.Offset;
 import org.assertj.core.data.Percentage;
-import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
-import org.junit.jupiter.params.provider.ValueSource;
 
 /** ZeRO's stages change where things lie, never the answer. */
 @Timeout(300)
@@ -65,19 +63,6 @@ final class ShardingTest {
     return "sharding: {zero: %d}\ncommunication: {bucket_mb: 0.05}\n".formatted(stage);
   }
 
-  @ParameterizedTest(name = "stage {0}")
-  @ValueSource(ints = {1, 2, 3})
-  void everyStageGivesTheReferenceCurveInProcesses(int stage) throws Exception {
-    Reference.Curve curve = Reference.Curve.CLIP_COSINE;
-    JsonNode report = train(Reference.plan(curve, STEPS, 2, sharding(stage)), 4);
-
-    assertCurve(
-        numbers(report, "loss"),
-        numbers(report, "grad_norm"),
-        curve.losses(),
-        curve.gradientNorms());
-  }
-
   static Stream<Arguments> hybrids() {
     return Stream.of(
         Arguments.of(1, 2, 4), Arguments.of(2, 2, 4), Arguments.of(3, 2, 4), Arguments.of(3, 1, 2));
@@ -95,11 +80,14 @@ final class ShardingTest {
     assertCurve(losses(run), norms(run), curve.losses(), curve.gradientNorms());
   }
 
-  @Test
-  void hybridShardsWorkBetweenProcesses() throws Exception {
-    Reference.Curve curve = Reference.Curve.CLIP;
-    JsonNode report =
-        train(Reference.plan(curve, STEPS, 1, "sharding: {zero: 3, shard_size: 2}\n"), 4);
+  /** Between processes values and gradients lie in memory that ranks of a host share. */
+  @ParameterizedTest(name = "stage {0} within {1} ranks")
+  @CsvSource({"1, -1", "3, 2"})
+  void processesGiveTheReferenceCurve(int stage, int shardSize) throws Exception {
+    Reference.Curve curve = Reference.Curve.CLIP_COSINE;
+    String sharding = "sharding: {zero: %d, shard_size: %d}\n".formatted(stage, shardSize);
+    String small = "communication: {bucket_mb: 0.05}\n"; // several of them at a time
+    JsonNode report = train(Reference.plan(curve, STEPS, 2, sharding + small), 4);
 
     assertCurve(
         numbers(report, "loss"),
@@ -186,11 +174,8 @@ final class ShardingTest {
   @ParameterizedTest(name = "stage {0} on {1} ranks")
   @CsvSource({"0, 2", "1, 2", "2, 2", "3, 2", "3, 4"})
   void memoryAndTrafficAreTheFormulas(int stage, int ranks) throws Exception {
-    String plan = Reference.plan(Reference.Curve.CLIP, 4, 8 / ranks, "");
-    String communication = "communication: {transport: tcp, algorithm: ring, bucket_mb: 0.05}\n";
-    String sharding = "sharding: {zero: %d}\n".formatted(stage);
-    JsonNode shorter = train(plan + communication + sharding, ranks);
-    JsonNode longer = train(plan + communication + sharding, ranks, "--set", "steps=14");
+    JsonNode shorter = reportOf(stage, ranks, 4);
+    JsonNode longer = reportOf(stage, ranks, 14);
     long whole = 4 * parameters();
     for (int rank = 0; rank < ranks; rank++) {
       JsonNode held = longer.path("ranks").path(rank);
@@ -210,6 +195,22 @@ final class ShardingTest {
           .as("bytes sent by rank %d in a step", rank)
           .isBetween(perStep, perStep + MOST_OTHER_BYTES);
     }
+  }
+
+  private JsonNode reportOf(int stage, int ranks, int steps) throws Exception {
+    String more =
+        """
+        communication: {algorithm: ring, bucket_mb: 0.05}
+        sharding: {zero: %d}
+        log: {report: report.json}
+        """
+            .formatted(stage);
+    InProcessJob.run(
+        Reference.plan(Reference.Curve.CLIP, steps, 8 / ranks, more),
+        ranks,
+        folder,
+        Optional.empty());
+    return new ObjectMapper().readTree(folder.resolve("report.json").toFile());
   }
 
   /** Loss, votes for a stop, norm; and parts of a bucket that are not equal in stage 0. */
@@ -254,16 +255,11 @@ final class ShardingTest {
     assertThat(outcome.error()).contains(message);
   }
 
-  private JsonNode train(String plan, int ranks, String... options) throws Exception {
+  private JsonNode train(String plan, int ranks) throws Exception {
     Files.writeString(folder.resolve("plan.yaml"), plan + "log: {report: report.json}\n");
     Command.Outcome outcome =
         Command.in(folder)
-            .run(
-                Stream.concat(
-                        Stream.of(
-                            "train", "plan.yaml", "--quiet", "--workers", Integer.toString(ranks)),
-                        Stream.of(options))
-                    .toArray(String[]::new));
+            .run("train", "plan.yaml", "--quiet", "--workers", Integer.toString(ranks));
     assertThat(outcome.status()).as(outcome.error()).isZero();
     return new ObjectMapper().readTree(folder.resolve("report.json").toFile());
   }

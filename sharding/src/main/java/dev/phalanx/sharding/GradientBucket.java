@@ -13,28 +13,24 @@ import java.util.List;
  */
 record GradientBucket(int index, Tensor gradients, List<Parameter> parameters) {
 
+  /** The first bucket is no larger, so that the network has work early. */
+  private static final long FIRST_BUCKET_BYTES = 1L << 20;
+
   /**
-   * Cuts flat gradients into buckets.
+   * Cuts parameters into buckets of about so many bytes of gradients.
    *
-   * <p>A bucket ends with the parameter that brings it to {@code capacityBytes}. The first one ends
-   * earlier, so that the network has work as soon as the backward pass has left the last layers (Li
-   * et al., 2020, "PyTorch Distributed", 4.2).
+   * @param parameters in the order of flat memory
    */
-  static List<GradientBucket> cut(
-      FlatParameters flat, long capacityBytes, long firstCapacityBytes) {
-    List<GradientBucket> buckets = new ArrayList<>();
-    long start = 0;
-    for (List<Parameter> parameters : cut(flat.parameters(), capacityBytes, firstCapacityBytes)) {
-      long count = FlatParameters.elementCount(parameters);
-      buckets.add(
-          new GradientBucket(buckets.size(), flat.gradients().slice(0, start, count), parameters));
-      start += count;
-    }
-    return buckets;
+  static List<List<Parameter>> cut(List<Parameter> parameters, long bucketBytes) {
+    return cut(parameters, bucketBytes, Math.min(bucketBytes, FIRST_BUCKET_BYTES));
   }
 
   /**
-   * The parameters of each bucket.
+   * Cuts parameters into buckets.
+   *
+   * <p>A bucket ends with the parameter that brings it to {@code capacityBytes} of gradients. The
+   * first one ends earlier, so that the network has work as soon as the backward pass has left the
+   * last layers (Li et al., 2020, "PyTorch Distributed", 4.2).
    *
    * @param parameters in the order of flat memory
    */

@@ -105,8 +105,7 @@ public final class ModelMemory implements UpdatedValues {
                 ? layers(parameterGroups)
                 : GradientBucket.cut(
                     reversed(parameterGroups.stream().flatMap(List::stream).toList()),
-                    setup.bucketBytes(),
-                    Math.min(setup.bucketBytes(), OverlappedReducer.FIRST_BUCKET_BYTES)),
+                    setup.bucketBytes()),
             setup.groups().shards());
     Optional<DeviceCollectives> shardGroup = setup.shardCollectives();
     this.values =

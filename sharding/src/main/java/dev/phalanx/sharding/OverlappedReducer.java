@@ -1,7 +1,5 @@
 package dev.phalanx.sharding;
 
-import dev.phalanx.collectives.Communicator;
-import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.autograd.GradientListener;
 import dev.phalanx.tensor.autograd.Parameter;
 import java.util.ArrayDeque;
@@ -21,15 +19,12 @@ import java.util.Map;
  *
  * <p>Used by the thread that trains.
  */
-public final class OverlappedReducer implements GradientListener {
+final class OverlappedReducer implements GradientListener {
   /** How a bucket is reduced: an all-reduce, or a reduce-scatter that leaves each rank its part. */
   @FunctionalInterface
   interface Reduction {
     DeviceCollectives.Pending start(GradientBucket bucket);
   }
-
-  /** The first bucket is no larger, so that the network has work early. */
-  static final long FIRST_BUCKET_BYTES = 1L << 20;
 
   private final Reduction reduction;
   private final List<GradientBucket> buckets;
@@ -37,33 +32,13 @@ public final class OverlappedReducer implements GradientListener {
   private final int[] missing;
   private final boolean overlap;
   private final Deque<DeviceCollectives.Pending> underWay = new ArrayDeque<>();
-  private int nextBucket;
   private final Waiting waiting;
-
-  /**
-   * Sums by all-reduce.
-   *
-   * @param host an arena on the CPU; it owns copies of gradients where these are on a device that
-   *     the communicator cannot read
-   * @param bucketBytes about how much one operation reduces
-   * @param overlap false: nothing is handed over before {@link #finish}, to measure what overlap
-   *     gains
-   */
-  public OverlappedReducer(
-      Arena host,
-      Communicator communicator,
-      FlatParameters flat,
-      long bucketBytes,
-      boolean overlap) {
-    this(
-        GradientBucket.cut(flat, bucketBytes, Math.min(bucketBytes, FIRST_BUCKET_BYTES)),
-        overlap,
-        allReduce(new DeviceCollectives(host, communicator)),
-        new Waiting());
-  }
+  private int nextBucket;
 
   /**
    * @param buckets in the order in which they are reduced
+   * @param overlap false: nothing is handed over before {@link #finish}, to measure what overlap
+   *     gains
    */
   OverlappedReducer(
       List<GradientBucket> buckets, boolean overlap, Reduction reduction, Waiting waiting) {
@@ -76,15 +51,6 @@ public final class OverlappedReducer implements GradientListener {
       bucket.parameters().forEach(parameter -> bucketOf.put(parameter, bucket));
     }
     reset();
-  }
-
-  private static Reduction allReduce(DeviceCollectives collectives) {
-    return bucket -> collectives.allReduce(bucket.gradients());
-  }
-
-  /** Bytes of each bucket, in the order in which they are reduced. */
-  public List<Long> bucketBytes() {
-    return buckets.stream().map(bucket -> bucket.gradients().byteSize()).toList();
   }
 
   @Override
@@ -104,7 +70,7 @@ public final class OverlappedReducer implements GradientListener {
    *
    * @throws dev.phalanx.collectives.CollectiveException where a rank is lost or disagrees
    */
-  public void finish() throws InterruptedException {
+  void finish() throws InterruptedException {
     while (nextBucket < buckets.size()) {
       launch();
     }
@@ -112,14 +78,6 @@ public final class OverlappedReducer implements GradientListener {
       waiting.await(underWay.remove());
     }
     reset();
-  }
-
-  /**
-   * Time that the training thread has waited for sums since the start: what the overlap did not
-   * hide.
-   */
-  public long exposedNanos() {
-    return waiting.nanos();
   }
 
   private void launch() {

@@ -1,5 +1,6 @@
 package dev.phalanx.sharding;
 
+import dev.phalanx.collectives.Communicator;
 import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Device;
@@ -52,6 +53,31 @@ final class FlatModel implements AutoCloseable {
 
   FlatParameters flat() {
     return flat;
+  }
+
+  /** The gradients in buckets of about so many bytes. */
+  List<GradientBucket> buckets(long bucketBytes) {
+    return buckets(GradientBucket.cut(flat.parameters(), bucketBytes));
+  }
+
+  List<GradientBucket> buckets(List<List<Parameter>> cut) {
+    List<GradientBucket> buckets = new ArrayList<>();
+    for (List<Parameter> inBucket : cut) {
+      long start = flat.offset(inBucket.get(0));
+      Tensor gradients = flat.gradients().slice(0, start, FlatParameters.elementCount(inBucket));
+      buckets.add(new GradientBucket(buckets.size(), gradients, inBucket));
+    }
+    return buckets;
+  }
+
+  /** Sums by all-reduce. */
+  OverlappedReducer reducer(Communicator communicator, long bucketBytes, boolean overlap) {
+    DeviceCollectives collectives = new DeviceCollectives(arena, communicator);
+    return new OverlappedReducer(
+        buckets(bucketBytes),
+        overlap,
+        bucket -> collectives.allReduce(bucket.gradients()),
+        new Waiting());
   }
 
   static void write(Tensor tensor, IntToDoubleFunction value) {

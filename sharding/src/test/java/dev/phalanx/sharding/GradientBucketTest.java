@@ -26,7 +26,8 @@ final class GradientBucketTest {
       @ForAll @LongRange(min = 1, max = 10_000) long firstCapacity) {
     try (FlatModel model = new FlatModel(DType.FLOAT32, shapes)) {
       FlatParameters flat = model.flat();
-      List<GradientBucket> buckets = GradientBucket.cut(flat, capacity, firstCapacity);
+      List<GradientBucket> buckets =
+          model.buckets(GradientBucket.cut(model.flat().parameters(), capacity, firstCapacity));
 
       long end = 0;
       for (int i = 0; i < buckets.size(); i++) {
@@ -49,7 +50,8 @@ final class GradientBucketTest {
       @ForAll @LongRange(min = 1, max = 10_000) long capacity,
       @ForAll @LongRange(min = 1, max = 10_000) long firstCapacity) {
     try (FlatModel model = new FlatModel(DType.FLOAT32, shapes)) {
-      List<GradientBucket> buckets = GradientBucket.cut(model.flat(), capacity, firstCapacity);
+      List<GradientBucket> buckets =
+          model.buckets(GradientBucket.cut(model.flat().parameters(), capacity, firstCapacity));
 
       for (GradientBucket bucket : buckets) {
         long limit = bucket.index() == 0 ? firstCapacity : capacity;
@@ -69,7 +71,8 @@ final class GradientBucketTest {
   @Example
   void aParameterLargerThanABucketIsNotCut() {
     try (FlatModel model = FlatModel.of(Shape.of(2), Shape.of(1000), Shape.of(2), Shape.of(2))) {
-      List<GradientBucket> buckets = GradientBucket.cut(model.flat(), 32, 8);
+      List<GradientBucket> buckets =
+          model.buckets(GradientBucket.cut(model.flat().parameters(), 32, 8));
 
       assertThat(buckets)
           .extracting(bucket -> bucket.gradients().elementCount())
@@ -81,7 +84,7 @@ final class GradientBucketTest {
   void theFirstBucketEndsEarlierSoThatTheNetworkHasWorkSoon() {
     try (FlatModel model =
         FlatModel.of(Shape.of(4), Shape.of(4), Shape.of(4), Shape.of(4), Shape.of(4))) {
-      assertThat(GradientBucket.cut(model.flat(), 64, 16))
+      assertThat(model.buckets(GradientBucket.cut(model.flat().parameters(), 64, 16)))
           .extracting(bucket -> bucket.gradients().byteSize())
           .containsExactly(16L, 64L);
     }
