@@ -36,9 +36,10 @@ PY
 }
 
 peer() { # MODEL RANKS PRECISION MODE STEPS
-  "$PYTHON" -m torch.distributed.run --nproc-per-node "$2" --master-port $((20000 + RANDOM % 12000)) \
+  # A peer that fails while it ends has told its figures.
+  { "$PYTHON" -m torch.distributed.run --nproc-per-node "$2" --master-port $((20000 + RANDOM % 12000)) \
     "$HERE/peers/train_gpt_torch.py" --model "$1" --mode "$4" --threads 1 --dtype "$3" --steps "$5" --warmup "$WARMUP" --max-seconds 60 \
-    2>/dev/null | "$PYTHON" -c '
+    2>/dev/null || true; } | "$PYTHON" -c '
 import json, sys
 d = json.loads([line for line in sys.stdin if line.startswith("{")][-1])
 print(json.dumps({"who": d["mode"], "model": d["model"], "ranks": d["world"], "precision": d["dtype"],
