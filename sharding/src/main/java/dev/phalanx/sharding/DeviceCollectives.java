@@ -6,6 +6,7 @@ import dev.phalanx.collectives.Work;
 import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.Engine;
 import dev.phalanx.tensor.Tensor;
+import java.util.List;
 
 /**
  * Collectives on tensors of any device. Where the communicator cannot read a device's memory,
@@ -48,10 +49,6 @@ final class DeviceCollectives {
     this.communicator = communicator;
   }
 
-  Communicator communicator() {
-    return communicator;
-  }
-
   /** Sums over all ranks, in place. */
   Pending allReduce(Tensor tensor) {
     if (communicator.size() == 1) {
@@ -63,6 +60,24 @@ final class DeviceCollectives {
     }
     Tensor copy = copy(tensor);
     return new Copied(communicator.allReduce(copy, ReduceOperation.SUM), copy, copy, tensor);
+  }
+
+  /** Sums each of several tensors over all ranks, in place. */
+  Pending allReduce(List<Tensor> tensors) {
+    List<Pending> sums = tensors.stream().map(this::allReduce).toList();
+    return new Pending() {
+      @Override
+      public void await() throws InterruptedException {
+        for (Pending sum : sums) {
+          sum.await();
+        }
+      }
+
+      @Override
+      public boolean isDone() {
+        return sums.stream().allMatch(Pending::isDone);
+      }
+    };
   }
 
   /**

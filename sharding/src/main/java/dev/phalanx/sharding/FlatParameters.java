@@ -25,7 +25,7 @@ import java.util.function.ToLongFunction;
  *              |  bucket 0  |    bucket 1     |      bucket 2       |
  * </pre>
  *
- * <p>The arena that is given owns the memory, but for gradients that were allocated elsewhere.
+ * <p>The arena that is given owns the memory.
  */
 public final class FlatParameters implements UpdatedValues {
   /** A run of neighbours in flat memory that weight decay treats alike. */
@@ -49,14 +49,6 @@ public final class FlatParameters implements UpdatedValues {
    * @param computeType FLOAT32 or BFLOAT16
    */
   public FlatParameters(Arena arena, List<Parameter> parameters, DType computeType) {
-    this(arena, parameters, computeType, arena.allocate(DType.FLOAT32, elementCount(parameters)));
-  }
-
-  /**
-   * @param gradients [{@link #elementCount(List)}] FLOAT32 on the arena's device
-   */
-  public FlatParameters(
-      Arena arena, List<Parameter> parameters, DType computeType, Tensor gradients) {
     this.engine = arena.engine();
     long offset = 0;
     for (int i = parameters.size() - 1; i >= 0; i--) {
@@ -68,7 +60,7 @@ public final class FlatParameters implements UpdatedValues {
     this.elementCount = offset;
     this.master = arena.allocate(DType.FLOAT32, offset);
     this.values = computeType == DType.FLOAT32 ? master : arena.allocate(computeType, offset);
-    this.gradients = gradients;
+    this.gradients = arena.allocate(DType.FLOAT32, offset);
     offsets.forEach(
         (parameter, start) ->
             parameter.bind(slice(values, parameter), slice(gradients, parameter)));
@@ -191,10 +183,5 @@ public final class FlatParameters implements UpdatedValues {
     if (values != master) {
       engine.copy(master, values);
     }
-  }
-
-  /** Forgets all gradients: the next ones replace them. */
-  public void clearGradients() {
-    offsets.keySet().forEach(Parameter::clearGradient);
   }
 }

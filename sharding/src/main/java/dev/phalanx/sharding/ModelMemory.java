@@ -171,11 +171,6 @@ public final class ModelMemory implements UpdatedValues {
 
   // ------------------------------------------------------------------------------- what is held
 
-  /** The parameters in the order of flat memory. */
-  public List<Parameter> parameters() {
-    return layout.parameters();
-  }
-
   /** The number of elements of all parameters, whoever holds them. */
   public long elementCount() {
     return layout.elementCount();

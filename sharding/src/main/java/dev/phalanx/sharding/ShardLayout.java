@@ -117,9 +117,9 @@ final class ShardLayout {
   }
 
   /** One rank's part of a bucket, padding among it. */
-  Tensor partOfWhole(Tensor bucketOrFlat, Bucket bucket, long bucketStart, int rank) {
+  Tensor partOfWhole(Tensor whole, Bucket bucket, int rank) {
     long count = bucket.paddedCount() / shards;
-    return bucketOrFlat.slice(0, bucketStart + rank * count, count);
+    return whole.slice(0, rank * count, count);
   }
 
   /** A bucket's part in memory that holds the parts of one rank alone. */

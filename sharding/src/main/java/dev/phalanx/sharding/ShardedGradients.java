@@ -148,11 +148,7 @@ final class ShardedGradients implements GradientSums, GradientListener {
       settle(done);
     }
     if (replicas.isPresent()) {
-      List<DeviceCollectives.Pending> sums =
-          parts.stream().map(part -> replicas.get().allReduce(part)).toList();
-      for (DeviceCollectives.Pending sum : sums) {
-        waiting.await(sum);
-      }
+      waiting.await(replicas.get().allReduce(parts));
     }
   }
 

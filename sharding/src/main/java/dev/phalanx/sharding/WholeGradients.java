@@ -21,7 +21,6 @@ final class WholeGradients implements GradientSums {
 
   private final ShardLayout layout;
   private final Tensor flat; // [padded elements] FLOAT32
-  private final List<Tensor> wholes = new ArrayList<>();
   private final List<Tensor> parts = new ArrayList<>();
   private final Map<Parameter, Tensor> views = new IdentityHashMap<>();
   private final Optional<DeviceCollectives> shardGroup;
@@ -39,8 +38,7 @@ final class WholeGradients implements GradientSums {
     List<GradientBucket> buckets = new ArrayList<>();
     for (ShardLayout.Bucket bucket : layout.buckets()) {
       Tensor whole = layout.whole(flat, bucket);
-      wholes.add(whole);
-      parts.add(layout.partOfWhole(whole, bucket, 0, setup.groups().shardRank()));
+      parts.add(layout.partOfWhole(whole, bucket, setup.groups().shardRank()));
       bucket
           .parameters()
           .forEach(parameter -> views.put(parameter, layout.slice(whole, parameter)));
@@ -84,11 +82,7 @@ final class WholeGradients implements GradientSums {
   public void finish() throws InterruptedException {
     reducer.finish();
     if (shardGroup.isPresent() && replicas.isPresent()) {
-      List<DeviceCollectives.Pending> sums =
-          parts.stream().map(part -> replicas.get().allReduce(part)).toList();
-      for (DeviceCollectives.Pending sum : sums) {
-        waiting.await(sum);
-      }
+      waiting.await(replicas.get().allReduce(parts));
     }
   }
 

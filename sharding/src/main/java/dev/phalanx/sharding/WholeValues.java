@@ -38,7 +38,7 @@ final class WholeValues implements ParameterValues {
     for (ShardLayout.Bucket bucket : layout.buckets()) {
       Tensor whole = layout.whole(flat, bucket);
       wholes.add(whole);
-      parts.add(layout.partOfWhole(whole, bucket, 0, setup.groups().shardRank()));
+      parts.add(layout.partOfWhole(whole, bucket, setup.groups().shardRank()));
       bucket
           .parameters()
           .forEach(parameter -> views.put(parameter, layout.slice(whole, parameter)));
