@@ -42,7 +42,7 @@ final class AcceleratorTest {
       optimizer: {kind: %s, lr: 3.0e-3, clip_grad_norm: 1.0}
       steps: 6
       threads: 1
-      communication: {bucket_mb: 0.02}
+      communication: {bucket_mb: 0.02, compression: {%s}}
       sharding: {%s}
       checkpoint: {dir: %s, every: 3, async: %s}
       evaluation: {every: 2, batches: 2, fraction: 0.1}
@@ -56,16 +56,18 @@ final class AcceleratorTest {
         folder.resolve("text.txt"), "Call me Ishmael. Some years ago, never mind. ".repeat(200));
   }
 
-  @ParameterizedTest(name = "{0} {1} {3} on {4} ranks, async {5}, {6}")
+  @ParameterizedTest(name = "{0} {1} {3} on {4} ranks, async {5}, {6}, {7}")
   @CsvSource({
-    "fp32, gpt2, 0.1, adamw, 1, true, 'zero: 0'",
-    "fp32, gpt2, 0.1, adamw, 2, false, 'zero: 0'",
-    "bf16, llama, 0, adamw, 2, true, 'zero: 0, offload: cpu'",
-    "fp32, llama, 0, sgd, 4, true, 'zero: 0'",
-    "fp32, gpt2, 0.1, adamw, 2, true, 'zero: 1, offload: cpu'",
-    "bf16, gpt2, 0.1, adamw, 2, false, 'zero: 2'",
-    "bf16, llama, 0, adamw, 4, true, 'zero: 3, shard_size: 2, offload: cpu'",
-    "fp32, llama, 0, adamw, 2, true, 'zero: 3'"
+    "fp32, gpt2, 0.1, adamw, 1, true, 'zero: 0', 'kind: none'",
+    "fp32, gpt2, 0.1, adamw, 2, false, 'zero: 0', 'kind: none'",
+    "bf16, llama, 0, adamw, 2, true, 'zero: 0, offload: cpu', 'kind: none'",
+    "fp32, llama, 0, sgd, 4, true, 'zero: 0', 'kind: none'",
+    "fp32, gpt2, 0.1, adamw, 2, true, 'zero: 1, offload: cpu', 'kind: none'",
+    "bf16, gpt2, 0.1, adamw, 2, false, 'zero: 2', 'kind: none'",
+    "bf16, llama, 0, adamw, 4, true, 'zero: 3, shard_size: 2, offload: cpu', 'kind: none'",
+    "fp32, llama, 0, adamw, 2, true, 'zero: 3', 'kind: none'",
+    "fp32, gpt2, 0, adamw, 2, false, 'zero: 0', 'kind: onebit, warmup_steps: 2'",
+    "bf16, llama, 0, adamw, 4, true, 'zero: 2, shard_size: 2', 'kind: powersgd, warmup_steps: 1'"
   })
   void givesWhatTheCpuGives(
       String precision,
@@ -74,12 +76,14 @@ final class AcceleratorTest {
       String optimizer,
       int ranks,
       boolean isAsynchronous,
-      String sharding)
+      String sharding,
+      String compression)
       throws Exception {
-    String onCpu =
-        PLAN.formatted(precision, family, dropout, optimizer, sharding, "cpu", isAsynchronous);
-    String onDevice =
-        PLAN.formatted(precision, family, dropout, optimizer, sharding, "cuda", isAsynchronous);
+    String plan =
+        PLAN.formatted(
+            precision, family, dropout, optimizer, compression, sharding, "%s", isAsynchronous);
+    String onCpu = plan.formatted("cpu");
+    String onDevice = plan.formatted("cuda");
     InProcessJob.Run expected = InProcessJob.run(onCpu, ranks, folder, Optional.empty());
 
     InProcessJob.Run found =

@@ -28,6 +28,7 @@ public final class AdamWOptimizer implements FlatOptimizer {
   private final double beta2;
   private final double epsilon;
   private final double weightDecay;
+  private final long varianceSteps;
   private final Tensor firstMoments;
   private final Tensor secondMoments;
 
@@ -41,12 +42,30 @@ public final class AdamWOptimizer implements FlatOptimizer {
       double beta2,
       double epsilon,
       double weightDecay) {
+    this(arena, updated, beta1, beta2, epsilon, weightDecay, Long.MAX_VALUE);
+  }
+
+  /**
+   * 1-bit Adam's update (Tang et al., 2021).
+   *
+   * @param arena owns the moments
+   * @param varianceSteps after so many steps gradients are first moments and second moments stay
+   */
+  public AdamWOptimizer(
+      Arena arena,
+      UpdatedValues updated,
+      double beta1,
+      double beta2,
+      double epsilon,
+      double weightDecay,
+      long varianceSteps) {
     this.engine = arena.engine();
     this.updated = updated;
     this.beta1 = beta1;
     this.beta2 = beta2;
     this.epsilon = epsilon;
     this.weightDecay = weightDecay;
+    this.varianceSteps = varianceSteps;
     this.firstMoments = arena.zeros(DType.FLOAT32, updated.stateElementCount());
     this.secondMoments = arena.zeros(DType.FLOAT32, updated.stateElementCount());
     this.parts =
@@ -73,7 +92,8 @@ public final class AdamWOptimizer implements FlatOptimizer {
               epsilon,
               part.isDecayed() ? weightDecay : 0,
               gradientScale,
-              step);
+              step,
+              varianceSteps);
       engine.adamW(
           update, part.master(), part.gradients(), part.firstMoments(), part.secondMoments());
     }

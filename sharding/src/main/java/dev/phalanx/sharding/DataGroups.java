@@ -37,6 +37,11 @@ public record DataGroups(Optional<Communicator> shard, Optional<Communicator> re
     return new DataGroups(Optional.of(shard), Optional.of(replicas));
   }
 
+  /** The one group of all ranks; empty where there are two, as hybrid sharding has. */
+  Optional<Communicator> all() {
+    return shard.isPresent() && replicas.isPresent() ? Optional.empty() : shard.or(() -> replicas);
+  }
+
   /** Ranks that share one copy. */
   public int shards() {
     return shard.map(Communicator::size).orElse(1);

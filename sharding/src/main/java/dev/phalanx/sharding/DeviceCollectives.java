@@ -6,7 +6,6 @@ import dev.phalanx.collectives.Work;
 import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.Engine;
 import dev.phalanx.tensor.Tensor;
-import java.util.List;
 
 /**
  * Collectives on tensors of any device. Where the communicator cannot read a device's memory,
@@ -23,7 +22,7 @@ final class DeviceCollectives {
     boolean isDone();
   }
 
-  private static final Pending DONE =
+  static final Pending DONE =
       new Pending() {
         @Override
         public void await() {
@@ -60,24 +59,6 @@ final class DeviceCollectives {
     }
     Tensor copy = copy(tensor);
     return new Copied(communicator.allReduce(copy, ReduceOperation.SUM), copy, copy, tensor);
-  }
-
-  /** Sums each of several tensors over all ranks, in place. */
-  Pending allReduce(List<Tensor> tensors) {
-    List<Pending> sums = tensors.stream().map(this::allReduce).toList();
-    return new Pending() {
-      @Override
-      public void await() throws InterruptedException {
-        for (Pending sum : sums) {
-          sum.await();
-        }
-      }
-
-      @Override
-      public boolean isDone() {
-        return sums.stream().allMatch(Pending::isDone);
-      }
-    };
   }
 
   /**

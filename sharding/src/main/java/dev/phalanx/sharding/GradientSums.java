@@ -3,6 +3,7 @@ package dev.phalanx.sharding;
 import dev.phalanx.tensor.Tensor;
 import dev.phalanx.tensor.autograd.GradientListener;
 import dev.phalanx.tensor.autograd.Parameter;
+import java.util.Optional;
 
 /** Where gradients lie, and how they are summed over the ranks. */
 interface GradientSums {
@@ -12,8 +13,12 @@ interface GradientSums {
   /** This rank's part of a bucket's sum, padding among it; complete after {@link #finish}. */
   Tensor part(ShardLayout.Bucket bucket);
 
-  /** Forgets the last step's sums. */
-  void clear();
+  /**
+   * Forgets the last step's sums.
+   *
+   * @param step from 1
+   */
+  void beginStep(long step);
 
   /**
    * @param isLast whether the step has no more micro-batches
@@ -25,4 +30,7 @@ interface GradientSums {
 
   /** Bytes that are held until the update. */
   long bytes();
+
+  /** The sums that are compressed where the plan says so; empty where there is one rank. */
+  Optional<BucketSums> compressible();
 }

@@ -1,6 +1,8 @@
 package dev.phalanx.sharding;
 
 import dev.phalanx.collectives.Communicator;
+import dev.phalanx.sharding.compression.Compression;
+import dev.phalanx.sharding.compression.CompressionStatistics;
 import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Device;
@@ -23,6 +25,7 @@ import org.jspecify.annotations.Nullable;
  * master values, and how they stay together. Every rank makes the same calls in the same order.
  *
  * <pre>
+ *   beginStep
  *   beginForward - loss - beginBackward - backward - endBackward   for each micro-batch
  *   finishGradients - an optimizer's step, which ends with refreshValues
  *
@@ -50,6 +53,9 @@ public final class ModelMemory implements UpdatedValues {
    * @param computeType FLOAT32 or BFLOAT16
    * @param bucketBytes about how many bytes of gradients are reduced together
    * @param overlap whether gradients are reduced while backward goes on
+   * @param compression of the sums of gradients. In stages 2 and 3 that is between copies only, as
+   *     hybrid sharding has them: residuals of whole gradients would take the memory that sharding
+   *     saves
    */
   public record Setup(
       int stage,
@@ -59,17 +65,21 @@ public final class ModelMemory implements UpdatedValues {
       Arena host,
       DType computeType,
       long bucketBytes,
-      boolean overlap) {
+      boolean overlap,
+      Optional<Compression> compression) {
+    public Setup {
+      if (compression.isPresent() && stage >= 2 && groups.replicas().isEmpty()) {
+        throw new IllegalArgumentException(
+            "Stage " + stage + " sums no gradients that could be compressed");
+      }
+    }
+
     boolean isOffloaded() {
       return !arena.device().equals(stateArena.device());
     }
 
     Optional<DeviceCollectives> shardCollectives() {
       return groups.shard().map(group -> new DeviceCollectives(host, group));
-    }
-
-    Optional<DeviceCollectives> replicaCollectives() {
-      return groups.replicas().map(group -> new DeviceCollectives(host, group));
     }
   }
 
@@ -367,9 +377,13 @@ public final class ModelMemory implements UpdatedValues {
 
   // ------------------------------------------------------------------------------ a step's walk
 
-  /** Forgets all gradients: the next ones replace them. */
-  public void clearGradients() {
-    gradients.clear();
+  /**
+   * A step begins: all gradients are forgotten, and the next ones replace them.
+   *
+   * @param step from 1
+   */
+  public void beginStep(long step) {
+    gradients.beginStep(step);
   }
 
   /** A micro-batch's forward pass begins. */
@@ -396,6 +410,8 @@ public final class ModelMemory implements UpdatedValues {
    * Waits until the sums of all gradients are there.
    *
    * @throws dev.phalanx.collectives.CollectiveException where a rank is lost or disagrees
+   * @throws NotFiniteGradientException where this rank's gradients cannot be compressed; the
+   *     backward pass throws it too
    */
   public void finishGradients() throws InterruptedException {
     gradients.finish();
@@ -439,6 +455,49 @@ public final class ModelMemory implements UpdatedValues {
   public boolean isForwardCollective() {
     return values.isGatheredInPass();
   }
+
+  // -------------------------------------------------------------------------------- compression
+
+  /** How sums of gradients are compressed; empty where they are not, or nobody is there to sum. */
+  public Optional<Compression> compression() {
+    return gradients.compressible().flatMap(BucketSums::compression);
+  }
+
+  /**
+   * What a checkpoint must hold so that compression goes on with the same bits: this rank's own, by
+   * name. Memory that is in use, to be read and written between steps.
+   */
+  public Map<String, Tensor> compressionState() {
+    return gradients.compressible().map(BucketSums::state).orElse(Map.of());
+  }
+
+  /**
+   * What {@link #compressionState} leaves out because all ranks of the same {@link #compressedPart}
+   * have the same.
+   */
+  public Map<String, Tensor> commonCompressionState() {
+    return gradients.compressible().map(BucketSums::commonState).orElse(Map.of());
+  }
+
+  /**
+   * How many parts of the model are compressed each on its own: the shards of hybrid sharding, else
+   * 1. The first ranks hold them in order.
+   */
+  public int compressedParts() {
+    return setup.groups().all().isPresent() ? 1 : setup.groups().shards();
+  }
+
+  /** Which of them this rank's sums are. */
+  public int compressedPart() {
+    return setup.groups().all().isPresent() ? 0 : shardRank();
+  }
+
+  /** What compression has saved and cost; empty where nothing is compressed. */
+  public Optional<CompressionStatistics> compressionStatistics() {
+    return gradients.compressible().flatMap(BucketSums::statistics);
+  }
+
+  // ------------------------------------------------------------------------------------- timing
 
   /** Time that the training thread has waited for other ranks since the start. */
   public long exposedNanos() {

@@ -1,5 +1,6 @@
 package dev.phalanx.sharding;
 
+import dev.phalanx.tensor.Shape;
 import dev.phalanx.tensor.Tensor;
 import dev.phalanx.tensor.autograd.Parameter;
 import java.util.ArrayList;
@@ -155,6 +156,43 @@ final class ShardLayout {
       }
     }
     return pieces;
+  }
+
+  /**
+   * The shapes of what a rank holds of each bucket: whole parameters as they are; of a matrix that
+   * is cut its whole rows as a matrix, and the ends of the other rows as vectors.
+   */
+  List<List<Shape>> partShapes(int rank) {
+    List<List<Shape>> shapes = new ArrayList<>();
+    buckets.forEach(bucket -> shapes.add(new ArrayList<>()));
+    for (Piece piece : pieces(rank)) {
+      List<Shape> ofBucket = shapes.get(piece.bucket().index());
+      Shape whole = piece.parameter().shape();
+      if (piece.count() == whole.elementCount()) {
+        ofBucket.add(whole);
+      } else if (whole.rank() < 2) {
+        ofBucket.add(Shape.of(piece.count()));
+      } else {
+        addRows(piece, whole.elementCount() / whole.size(0), ofBucket);
+      }
+    }
+    return shapes;
+  }
+
+  private static void addRows(Piece piece, long columns, List<Shape> shapes) {
+    long toNextRow = Math.floorMod(-piece.parameterOffset(), columns);
+    long head = Math.min(toNextRow, piece.count());
+    long rows = (piece.count() - head) / columns;
+    long tail = piece.count() - head - rows * columns;
+    if (head > 0) {
+      shapes.add(Shape.of(head));
+    }
+    if (rows > 0) {
+      shapes.add(Shape.of(rows, columns));
+    }
+    if (tail > 0) {
+      shapes.add(Shape.of(tail));
+    }
   }
 
   /**

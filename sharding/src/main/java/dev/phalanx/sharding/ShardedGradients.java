@@ -43,7 +43,7 @@ final class ShardedGradients implements GradientSums, GradientListener {
   private final Arena arena;
   private final ShardLayout layout;
   private final DeviceCollectives shardGroup;
-  private final Optional<DeviceCollectives> replicas;
+  private final Optional<BucketSums> replicas;
   private final boolean overlap;
   private final Waiting waiting;
   private final Tensor flatParts; // [elements of this rank's parts] FLOAT32
@@ -60,7 +60,13 @@ final class ShardedGradients implements GradientSums, GradientListener {
     this.engine = arena.engine();
     this.layout = layout;
     this.shardGroup = shardGroup;
-    this.replicas = setup.replicaCollectives();
+    this.replicas =
+        setup
+            .groups()
+            .replicas()
+            .map(
+                group ->
+                    new BucketSums(setup, group, layout.partShapes(setup.groups().shardRank())));
     this.overlap = setup.overlap();
     this.waiting = waiting;
     this.flatParts = arena.allocate(DType.FLOAT32, layout.partCount());
@@ -88,8 +94,9 @@ final class ShardedGradients implements GradientSums, GradientListener {
   }
 
   @Override
-  public void clear() {
+  public void beginStep(long step) {
     layout.parameters().forEach(Parameter::clearGradient);
+    replicas.ifPresent(sums -> sums.beginStep(step));
     for (int bucket = 0; bucket < hasSum.length; bucket++) {
       hasSum[bucket] = false;
     }
@@ -155,5 +162,10 @@ final class ShardedGradients implements GradientSums, GradientListener {
   @Override
   public long bytes() {
     return flatParts.byteSize();
+  }
+
+  @Override
+  public Optional<BucketSums> compressible() {
+    return replicas;
   }
 }

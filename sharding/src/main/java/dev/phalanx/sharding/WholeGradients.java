@@ -1,6 +1,7 @@
 package dev.phalanx.sharding;
 
 import dev.phalanx.tensor.DType;
+import dev.phalanx.tensor.Shape;
 import dev.phalanx.tensor.Tensor;
 import dev.phalanx.tensor.autograd.GradientListener;
 import dev.phalanx.tensor.autograd.Parameter;
@@ -14,7 +15,17 @@ import java.util.Optional;
  * Gradients that every rank holds whole. They are reduced once a step, while the last micro-batch's
  * backward pass goes on: by all-reduce where every rank updates everything, else by a
  * reduce-scatter that leaves each rank the sum of what it updates (ZeRO's stage 1: Rajbhandari et
- * al., 2020, 5.1).
+ * al., 2020, 5.1). Compressed sums are whole on every rank.
+ *
+ * <pre>
+ *                          in the backward pass        after it
+ *   stage 0                all-reduce *
+ *   stage 1                reduce-scatter
+ *   stage 1, compressed    all-reduce *
+ *   stage 1, hybrid        reduce-scatter              all-reduce * of parts between copies
+ *
+ *   * compressed where asked for
+ * </pre>
  */
 final class WholeGradients implements GradientSums {
   private static final GradientListener NOBODY = parameter -> {};
@@ -23,8 +34,8 @@ final class WholeGradients implements GradientSums {
   private final Tensor flat; // [padded elements] FLOAT32
   private final List<Tensor> parts = new ArrayList<>();
   private final Map<Parameter, Tensor> views = new IdentityHashMap<>();
-  private final Optional<DeviceCollectives> shardGroup;
-  private final Optional<DeviceCollectives> replicas;
+  private final Optional<DeviceCollectives> scattering; // where sums are left in parts
+  private final Optional<BucketSums> sums; // of buckets, or of parts once they are scattered
   private final OverlappedReducer reducer;
   private final Waiting waiting;
 
@@ -32,8 +43,13 @@ final class WholeGradients implements GradientSums {
       throws InterruptedException {
     this.layout = layout;
     this.waiting = waiting;
-    this.shardGroup = setup.shardCollectives();
-    this.replicas = setup.replicaCollectives();
+    boolean isScattered =
+        setup.groups().shard().isPresent()
+            && (setup.compression().isEmpty() || setup.groups().replicas().isPresent());
+    this.scattering = isScattered ? setup.shardCollectives() : Optional.empty();
+    this.sums =
+        (isScattered ? setup.groups().replicas() : setup.groups().all())
+            .map(group -> new BucketSums(setup, group, shapes(setup, isScattered)));
     this.flat = setup.groups().allocate(setup.arena(), DType.FLOAT32, layout.paddedCount());
     List<GradientBucket> buckets = new ArrayList<>();
     for (ShardLayout.Bucket bucket : layout.buckets()) {
@@ -47,11 +63,18 @@ final class WholeGradients implements GradientSums {
     this.reducer = new OverlappedReducer(buckets, setup.overlap(), this::reduce, waiting);
   }
 
+  private List<List<Shape>> shapes(ModelMemory.Setup setup, boolean isScattered) {
+    return isScattered
+        ? layout.partShapes(setup.groups().shardRank())
+        : layout.buckets().stream()
+            .map(bucket -> bucket.parameters().stream().map(Parameter::shape).toList())
+            .toList();
+  }
+
   private DeviceCollectives.Pending reduce(GradientBucket bucket) {
-    Tensor part = parts.get(bucket.index());
-    return shardGroup.isPresent()
-        ? shardGroup.get().reduceScatter(bucket.gradients(), part)
-        : replicas.orElseThrow().allReduce(bucket.gradients());
+    return scattering.isPresent()
+        ? scattering.get().reduceScatter(bucket.gradients(), parts.get(bucket.index()))
+        : sums.orElseThrow().allReduce(bucket.index(), bucket.gradients());
   }
 
   @Override
@@ -69,8 +92,9 @@ final class WholeGradients implements GradientSums {
   }
 
   @Override
-  public void clear() {
+  public void beginStep(long step) {
     layout.parameters().forEach(Parameter::clearGradient);
+    sums.ifPresent(all -> all.beginStep(step));
   }
 
   @Override
@@ -81,9 +105,14 @@ final class WholeGradients implements GradientSums {
   @Override
   public void finish() throws InterruptedException {
     reducer.finish();
-    if (shardGroup.isPresent() && replicas.isPresent()) {
-      waiting.await(replicas.get().allReduce(parts));
+    if (scattering.isPresent() && sums.isPresent()) {
+      waiting.await(sums.get().allReduce(parts));
     }
+  }
+
+  @Override
+  public Optional<BucketSums> compressible() {
+    return sums;
   }
 
   @Override

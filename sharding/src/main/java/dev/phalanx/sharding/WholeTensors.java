@@ -8,10 +8,9 @@ import java.util.Map;
 /**
  * A tensor for each parameter of a model, in the parameter's shape: for a checkpoint.
  *
- * @param owned what was made for it alone and is freed with it
+ * @param owned what was made for it alone, to be closed when it is written
  */
-public record WholeTensors(Map<Parameter, Tensor> tensors, List<Tensor> owned)
-    implements AutoCloseable {
+public record WholeTensors(Map<Parameter, Tensor> tensors, List<Tensor> owned) {
   /**
    * @throws IllegalArgumentException where it is no parameter of the model
    */
@@ -21,10 +20,5 @@ public record WholeTensors(Map<Parameter, Tensor> tensors, List<Tensor> owned)
       throw new IllegalArgumentException("Parameter " + parameter + " is not one of this model");
     }
     return tensor;
-  }
-
-  @Override
-  public void close() {
-    owned.forEach(Tensor::close);
   }
 }

@@ -49,7 +49,8 @@ final class Checkpointing implements AutoCloseable {
   private final @Nullable CheckpointSaver saver;
   private final Arena host;
   private final Device device;
-  private final List<WholeTensors> gathered = new ArrayList<>(); // being copied or written
+  private final List<Tensor> gathered = new ArrayList<>(); // being copied or written
+  private final CompressionCheckpoint compression;
   private Optional<Path> restored = Optional.empty();
 
   private Checkpointing(
@@ -58,7 +59,8 @@ final class Checkpointing implements AutoCloseable {
       Arenas arenas,
       TrainingState state,
       DataIdentity data,
-      JobListener listener) {
+      JobListener listener)
+      throws InterruptedException {
     this.config = config;
     this.context = context;
     this.engine = arenas.engine();
@@ -68,6 +70,7 @@ final class Checkpointing implements AutoCloseable {
     this.state = state;
     this.data = data;
     this.listener = listener;
+    this.compression = new CompressionCheckpoint(context.world(), host, state.memory());
     JobConfig.Checkpoint settings = config.checkpoint().orElse(null);
     if (settings == null || context.rank() != 0) {
       this.store = null;
@@ -90,7 +93,8 @@ final class Checkpointing implements AutoCloseable {
       Arenas arenas,
       TrainingState state,
       DataIdentity data,
-      JobListener listener) {
+      JobListener listener)
+      throws InterruptedException {
     return new Checkpointing(config, context, arenas, state, data, listener);
   }
 
@@ -212,7 +216,52 @@ final class Checkpointing implements AutoCloseable {
             .loadState(kind.getValue(), source(checkpoint.optimizer(), kind.getKey() + "."));
       }
       state.memory().load(source(checkpoint.model(), ""));
+      restoreCompression(checkpoint);
       return checkpoint.manifest().step();
+    }
+  }
+
+  /** Residuals of another plan or of other ranks are lost, once. */
+  private void restoreCompression(SavedCheckpoint checkpoint) throws IOException {
+    JobConfig.Compression here = config.communication().compression();
+    JobConfig.Compression there = SavedModels.plan(checkpoint).communication().compression();
+    boolean isSameKind = here.getClass() == there.getClass();
+    if (here instanceof JobConfig.Compression.OneBit oneBit) {
+      requireWarmUp(checkpoint, oneBit, isSameKind);
+    }
+    CompressionCheckpoint.Restored restored =
+        isSameKind
+            ? compression.restore(checkpoint.optimizer())
+            : new CompressionCheckpoint.Restored(!compression.isNeeded(), !compression.isNeeded());
+    if (context.rank() == 0 && !restored.residuals()) {
+      LOGGER.warn(
+          "The residuals of gradient compression in {} are not those of this plan and {} ranks:"
+              + " what they held is lost, once",
+          checkpoint.directory(),
+          context.worldSize());
+    }
+    if (context.rank() == 0 && !restored.common()) {
+      LOGGER.warn(
+          "What gradient compression in {} had learned is not that of this plan: it starts anew",
+          checkpoint.directory());
+    }
+  }
+
+  /** The variance that 1-bit Adam keeps is that of its own warm-up. */
+  private void requireWarmUp(
+      SavedCheckpoint checkpoint, JobConfig.Compression.OneBit here, boolean isSameKind) {
+    long done = checkpoint.manifest().step();
+    if (!isSameKind && done >= here.warmupSteps()) {
+      throw new BadCheckpointException(
+          "The checkpoint "
+              + checkpoint.directory()
+              + " is of step "
+              + done
+              + " without compression onebit, whose warm-up of "
+              + here.warmupSteps()
+              + " steps would be over. Write communication.compression.warmup_steps: "
+              + (done + 100)
+              + ", or another kind of compression.");
     }
   }
 
@@ -331,6 +380,7 @@ final class Checkpointing implements AutoCloseable {
       optimizer.addAll(
           gather(kind.getKey() + ".", state.memory().wholeState(kind.getValue(), host)));
     }
+    optimizer.addAll(compression.gather(gathered));
     CheckpointSaver saving = saver;
     if (saving != null) {
       engine.synchronize(device);
@@ -377,7 +427,7 @@ final class Checkpointing implements AutoCloseable {
     if (whole.isEmpty()) {
       return List.of();
     }
-    gathered.add(whole.get());
+    gathered.addAll(whole.get().owned());
     return state.model().parameters().stream()
         .map(
             parameter ->
@@ -386,7 +436,7 @@ final class Checkpointing implements AutoCloseable {
   }
 
   private void releaseGathered() {
-    gathered.forEach(WholeTensors::close);
+    gathered.forEach(Tensor::close);
     gathered.clear();
   }
 

@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.phalanx.parallelism.mesh.Axis;
 import dev.phalanx.parallelism.mesh.DeviceMesh;
+import dev.phalanx.sharding.compression.CompressionStatistics;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -125,6 +126,15 @@ public final class Report {
     node.put("compute_ms", rank.computeMillis())
         .put("exposed_communication_ms", rank.exposedCommunicationMillis())
         .put("idle_ms", rank.idleMillis());
+    CompressionStatistics compression = rank.compression();
+    if (compression != null) {
+      node.putObject("compression")
+          .put("ratio", compression.ratio())
+          .put("uncompressed_bytes", compression.uncompressedBytes())
+          .put("sent_bytes", compression.sentBytes())
+          .put("codec_ms", compression.codecNanos() / 1e6)
+          .put("residual_norm", compression.residualNorm());
+    }
   }
 
   private static void write(Path file, ObjectNode root) throws IOException {

@@ -3,6 +3,7 @@ package dev.phalanx.trainer;
 import dev.phalanx.collectives.Communicator;
 import dev.phalanx.collectives.ReduceOperation;
 import dev.phalanx.collectives.Work;
+import dev.phalanx.sharding.NotFiniteGradientException;
 import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.CounterRandom;
 import dev.phalanx.tensor.DType;
@@ -36,6 +37,10 @@ final class StepRunner {
    * @param stopIsRequested by any rank, the same answer on all: they stop after the same step
    */
   record Outcome(double loss, double gradientNorm, double learningRate, boolean stopIsRequested) {}
+
+  private static final String ADVICE =
+      ", so training has stopped before the update. Lower optimizer.lr, set"
+          + " optimizer.clip_grad_norm, or go on from an earlier checkpoint with --resume.";
 
   private static final int LOSS = 0;
   private static final int STOP_VOTES = 1;
@@ -98,7 +103,23 @@ final class StepRunner {
    *     unchanged
    */
   Outcome run(long step, BooleanSupplier stopRequested) throws InterruptedException {
-    state.memory().clearGradients();
+    try {
+      sumGradients(step, stopRequested);
+    } catch (NotFiniteGradientException e) {
+      throw new NotFiniteException("In step " + (step + 1) + " " + e.getMessage() + ADVICE);
+    }
+
+    double loss = sums.get(LOSS) * lossScale();
+    double norm = gradientNorm();
+    requireFinite(step, loss, norm);
+    double learningRate = schedule.at(step);
+    state.optimizer().step(step + 1, learningRate, clipFactor(norm));
+    return new Outcome(loss, norm, learningRate, sums.get(STOP_VOTES) > 0);
+  }
+
+  /** And the loss, and the votes for a stop. */
+  private void sumGradients(long step, BooleanSupplier stopRequested) throws InterruptedException {
+    state.memory().beginStep(step + 1);
     engine.fill(lossSum, 0);
     for (long microBatch = 0; microBatch < partition.microBatches(); microBatch++) {
       runMicroBatch(step, microBatch);
@@ -108,13 +129,6 @@ final class StepRunner {
     Work sumsOfAllRanks = sums.allReduce(dataGroup, ReduceOperation.SUM);
     state.memory().finishGradients();
     sumsOfAllRanks.await();
-
-    double loss = sums.get(LOSS) * lossScale();
-    double norm = gradientNorm();
-    requireFinite(step, loss, norm);
-    double learningRate = schedule.at(step);
-    state.optimizer().step(step + 1, learningRate, clipFactor(norm));
-    return new Outcome(loss, norm, learningRate, sums.get(STOP_VOTES) > 0);
   }
 
   private void runMicroBatch(long step, long microBatch) {
@@ -165,14 +179,7 @@ final class StepRunner {
   private static void requireFinite(long step, double loss, double norm) {
     if (!Double.isFinite(loss) || !Double.isFinite(norm)) {
       throw new NotFiniteException(
-          "Step "
-              + (step + 1)
-              + " has loss "
-              + loss
-              + " and gradient norm "
-              + norm
-              + ", so training has stopped before the update. Lower optimizer.lr, set"
-              + " optimizer.clip_grad_norm, or go on from an earlier checkpoint with --resume.");
+          "Step " + (step + 1) + " has loss " + loss + " and gradient norm " + norm + ADVICE);
     }
   }
 }

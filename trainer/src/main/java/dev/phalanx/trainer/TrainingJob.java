@@ -310,7 +310,8 @@ public final class TrainingJob {
           traffic.messagesSent(),
           stepMillis - exposed,
           exposed,
-          totalMillis - stepMillis);
+          totalMillis - stepMillis,
+          state.memory().compressionStatistics().orElse(null));
     }
 
     /** Best effort: what failed first is what the caller must hear of. */

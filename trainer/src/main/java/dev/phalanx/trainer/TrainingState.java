@@ -44,7 +44,9 @@ final class TrainingState {
                 arenas.host(),
                 computeType(job.precision()),
                 job.communication().bucketBytes(),
-                job.communication().overlap()),
+                job.communication().overlap(),
+                GradientCompression.of(
+                    job.communication().compression(), job.optimizer().algorithm())),
             model.parameterGroups());
     if (setup.weights().isPresent()) {
       setup.weights().get().load(memory::load, arenas.engine());
@@ -66,7 +68,13 @@ final class TrainingState {
       Arena arena, ModelMemory memory, JobConfig.Optimizer settings) {
     if (settings.algorithm() instanceof JobConfig.Optimizer.AdamW adamW) {
       return new AdamWOptimizer(
-          arena, memory, adamW.beta1(), adamW.beta2(), adamW.epsilon(), settings.weightDecay());
+          arena,
+          memory,
+          adamW.beta1(),
+          adamW.beta2(),
+          adamW.epsilon(),
+          settings.weightDecay(),
+          GradientCompression.varianceSteps(memory.compression()));
     }
     if (settings.algorithm() instanceof JobConfig.Optimizer.Sgd sgd) {
       return new SgdOptimizer(

@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatCode;
 
 import dev.phalanx.launcher.ExitStatus;
 import dev.phalanx.launcher.Failure;
+import dev.phalanx.sharding.compression.CompressionStatistics;
 import dev.phalanx.trainer.JobResult;
 import dev.phalanx.trainer.JobSummary;
 import dev.phalanx.trainer.RankStatistics;
@@ -94,8 +95,20 @@ final class EventCodecTest {
         .as(
             (rank, bytes, messages, compute, idle) ->
                 new RankStatistics(
-                    rank, bytes, ~bytes, bytes / 2, bytes / 3, bytes / 5, messages, ~messages,
-                    compute, -compute, idle));
+                    rank,
+                    bytes,
+                    ~bytes,
+                    bytes / 2,
+                    bytes / 3,
+                    bytes / 5,
+                    messages,
+                    ~messages,
+                    compute,
+                    -compute,
+                    idle,
+                    rank % 2 == 0
+                        ? null
+                        : new CompressionStatistics(bytes, messages, ~bytes, idle)));
   }
 
   @Property

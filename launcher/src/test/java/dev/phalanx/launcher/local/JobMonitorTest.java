@@ -68,6 +68,6 @@ final class JobMonitorTest {
   }
 
   private static RankStatistics statistics(int rank) {
-    return new RankStatistics(rank, 1000L * rank, 1, 2, 3, 4, 5, 6, 7, 8, 9);
+    return new RankStatistics(rank, 1000L * rank, 1, 2, 3, 4, 5, 6, 7, 8, 9, null);
   }
 }

@@ -40,11 +40,20 @@ public interface CompressedReduction {
   void finish() throws InterruptedException;
 
   /**
-   * What a checkpoint must hold, by name: whoever copies it into the state of a new object of the
-   * same settings, shapes, rank and number of ranks goes on with the same bits. The tensors are
-   * this object's own memory, to be read and written between {@link #finish} and {@link #start}.
+   * What a checkpoint must hold of every rank, by name: whoever copies it and {@link #commonState}
+   * into a new object of the same settings, shapes, rank and number of ranks goes on with the same
+   * bits. The tensors are this object's own memory, to be read and written between {@link #finish}
+   * and {@link #start}.
    */
   Map<String, Tensor> state();
+
+  /**
+   * What is the same on every rank, by names that are not in {@link #state}. It fits any number of
+   * ranks.
+   */
+  default Map<String, Tensor> commonState() {
+    return Map.of();
+  }
 
   /** Since this object was made. Reads the residuals: not between start and finish. */
   CompressionStatistics statistics();

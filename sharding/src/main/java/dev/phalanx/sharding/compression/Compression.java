@@ -19,7 +19,6 @@ public sealed interface Compression {
 
   /**
    * Whether a step's gradients are compressed, not summed in full precision as a warm-up does.
-   * 1-bit Adam freezes its variance with the first step that is.
    *
    * @param step from 1
    */
@@ -27,8 +26,21 @@ public sealed interface Compression {
     return true;
   }
 
+  /**
+   * Whether steps hand on to each other what they left out, so that gradients must be finite and of
+   * one scale.
+   */
+  default boolean hasErrorFeedback() {
+    return true;
+  }
+
   /** FLOAT16, scaled so that the sum does not overflow. See {@link CastReduction}. */
   record Float16() implements Compression {
+    @Override
+    public boolean hasErrorFeedback() {
+      return false;
+    }
+
     @Override
     public CompressedReduction reduction(
         Arena arena, Communicator communicator, List<Shape> parameters) {
@@ -38,6 +50,11 @@ public sealed interface Compression {
 
   /** BFLOAT16. See {@link CastReduction}. */
   record Bfloat16() implements Compression {
+    @Override
+    public boolean hasErrorFeedback() {
+      return false;
+    }
+
     @Override
     public CompressedReduction reduction(
         Arena arena, Communicator communicator, List<Shape> parameters) {
@@ -116,10 +133,18 @@ public sealed interface Compression {
    * Signs and one scale. See {@link OneBitCodec}.
    *
    * @param warmupSteps in full precision
+   * @param momentum above 0: after the warm-up first moments are summed instead of gradients, as
+   *     1-bit Adam does; see {@link SummedFirstMoments}. 0: gradients
    */
-  record OneBit(long warmupSteps) implements Compression {
+  record OneBit(long warmupSteps, double momentum) implements Compression {
     public OneBit {
       require(warmupSteps >= 0, "A warm-up has no negative number of steps", warmupSteps);
+      require(momentum >= 0 && momentum < 1, "Momentum is from 0 to below 1", momentum);
+    }
+
+    /** Of gradients. */
+    public OneBit(long warmupSteps) {
+      this(warmupSteps, 0);
     }
 
     @Override
@@ -131,10 +156,14 @@ public sealed interface Compression {
     public CompressedReduction reduction(
         Arena arena, Communicator communicator, List<Shape> parameters) {
       long elements = elementCount(parameters);
-      return new FullPrecisionWarmUp(
-          this,
-          new UncompressedReduction(arena, communicator, elements),
-          new TwoWayReduction(arena, communicator, elements, new OneBitCodec()));
+      CompressedReduction reduction =
+          new FullPrecisionWarmUp(
+              this,
+              new UncompressedReduction(arena, communicator, elements),
+              new TwoWayReduction(arena, communicator, elements, new OneBitCodec()));
+      return momentum == 0
+          ? reduction
+          : new SummedFirstMoments(arena, communicator.size(), elements, this, reduction);
     }
   }
 

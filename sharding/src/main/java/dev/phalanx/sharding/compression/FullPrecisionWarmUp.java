@@ -38,6 +38,11 @@ final class FullPrecisionWarmUp implements CompressedReduction {
   }
 
   @Override
+  public Map<String, Tensor> commonState() {
+    return compressed.commonState();
+  }
+
+  @Override
   public CompressionStatistics statistics() {
     return uncompressed.statistics().plus(compressed.statistics());
   }

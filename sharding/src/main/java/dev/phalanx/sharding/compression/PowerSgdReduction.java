@@ -8,7 +8,6 @@ import dev.phalanx.tensor.Shape;
 import dev.phalanx.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 
@@ -253,9 +252,11 @@ final class PowerSgdReduction extends BucketReduction {
 
   @Override
   public Map<String, Tensor> state() {
-    Map<String, Tensor> state = new LinkedHashMap<>();
-    state.put("residual", residual);
-    state.put("factors", factors);
-    return state;
+    return Map.of("residual", residual);
+  }
+
+  @Override
+  public Map<String, Tensor> commonState() {
+    return Map.of("factors", factors);
   }
 }

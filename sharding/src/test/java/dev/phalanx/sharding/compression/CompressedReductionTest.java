@@ -18,6 +18,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -40,7 +41,8 @@ final class CompressedReductionTest {
         Stream.of(
             new Compression.Float16(),
             new Compression.Bfloat16(),
-            new Compression.TopK(0.05, 3, 0.9)));
+            new Compression.TopK(0.05, 3, 0.9),
+            new Compression.OneBit(2, 0.9)));
   }
 
   static Stream<Compression> codecsWithErrorFeedback() {
@@ -227,11 +229,8 @@ final class CompressedReductionTest {
             }
             CompressedReduction second =
                 compression.reduction(rank.arena(), rank.communicator(), Gradients.shapes(size));
-            assertThat(second.state().keySet()).isEqualTo(first.state().keySet());
-            first
-                .state()
-                .forEach(
-                    (name, tensor) -> rank.arena().engine().copy(tensor, Rank.state(second, name)));
+            copy(rank, first.state(), second.state());
+            copy(rank, first.commonState(), second.commonState());
             for (int step = 4; step <= 6; step++) {
               float[] gradients = Gradients.normal(size, rank.number(), step);
               assertThat(rank.reduce(second, step, gradients))
@@ -239,6 +238,34 @@ final class CompressedReductionTest {
             }
             return rank;
           });
+    }
+  }
+
+  private static void copy(Rank rank, Map<String, Tensor> from, Map<String, Tensor> to) {
+    assertThat(to.keySet()).isEqualTo(from.keySet());
+    from.forEach(
+        (name, tensor) ->
+            rank.arena().engine().copy(tensor, Objects.requireNonNull(to.get(name), name)));
+  }
+
+  /** So that one rank's is enough for a checkpoint. */
+  @ParameterizedTest
+  @MethodSource("codecs")
+  void whatIsCommonIsTheSameOnAllRanks(Compression compression) throws Exception {
+    int size = 1025;
+    List<List<float[]>> all =
+        Rank.runAll(
+            3,
+            rank -> {
+              CompressedReduction reduction =
+                  compression.reduction(rank.arena(), rank.communicator(), Gradients.shapes(size));
+              for (int step = 1; step <= 4; step++) {
+                rank.reduce(reduction, step, Gradients.normal(size, rank.number(), step));
+              }
+              return reduction.commonState().values().stream().map(Rank::read).toList();
+            });
+    for (List<float[]> ofRank : all) {
+      assertThat(ofRank).usingRecursiveComparison().isEqualTo(all.get(0));
     }
   }
 

@@ -54,6 +54,49 @@ public abstract class OptimizerConformance extends KernelConformance {
   }
 
   @ParameterizedTest
+  @CsvSource({"1.0, 0.1", "0.3, 0.0"})
+  void adamWLeavesAFrozenVarianceAlone(double gradientScale, double weightDecay) {
+    for (int size : new int[] {0, 1, 3, 17, 65, 200_003}) {
+      double[] p = normal(DType.FLOAT32, size);
+      double[] m = new double[size];
+      double[] v = new double[size];
+      Tensor parameters = tensor(DType.FLOAT32, p, size);
+      Tensor firstMoments = arena.zeros(DType.FLOAT32, size);
+      Tensor secondMoments = arena.zeros(DType.FLOAT32, size);
+      for (int step = 1; step <= 4; step++) {
+        double[] g = normal(DType.FLOAT32, size);
+        AdamW update = new AdamW(1e-2, 0.9, 0.95, 1e-8, weightDecay, gradientScale, step, 2);
+        Tensor gradients = tensor(DType.FLOAT32, g, size);
+        engine.adamW(update, parameters, gradients, firstMoments, secondMoments);
+        if (step <= 2) {
+          adamW(update, p, g, m, v);
+        } else {
+          frozenAdamW(update, p, g, m, v);
+        }
+        assertThat(values(gradients)).isEqualTo(g);
+        gradients.close();
+      }
+      assertClose(parameters, p, 1e-6);
+      assertClose(firstMoments, m, 1e-6);
+      assertClose(secondMoments, v, 1e-6);
+    }
+  }
+
+  private static void frozenAdamW(AdamW update, double[] p, double[] g, double[] m, double[] v) {
+    double correction1 = 1 - Math.pow(update.beta1(), update.step());
+    double correction2 = 1 - Math.pow(update.beta2(), update.varianceSteps());
+    for (int i = 0; i < p.length; i++) {
+      p[i] *= 1 - update.learningRate() * update.weightDecay();
+      m[i] = update.gradientScale() * g[i];
+      p[i] -=
+          update.learningRate()
+              / correction1
+              * m[i]
+              / (Math.sqrt(v[i]) / Math.sqrt(correction2) + update.epsilon());
+    }
+  }
+
+  @ParameterizedTest
   @CsvSource({
     "0.0, false, 0.0, 1.0",
     "0.0, false, 0.1, 0.5",

@@ -28,7 +28,7 @@ final class CompressionBinder {
             Optional.of(Kind.NONE),
             Map.of(
                 Kind.INT8, List.of("block"),
-                Kind.TOPK, List.of("density"),
+                Kind.TOPK, List.of("density", "warmup_steps", "momentum"),
                 Kind.THRESHOLD, List.of("threshold"),
                 Kind.ONEBIT, List.of("warmup_steps"),
                 Kind.POWERSGD, List.of("rank", "warmup_steps")));
@@ -39,7 +39,11 @@ final class CompressionBinder {
           case BF16 -> new Compression.Bf16();
           case INT8 ->
               new Compression.Int8(Math.toIntExact(section.count("block").from(1).orElse(1024L)));
-          case TOPK -> new Compression.TopK(section.real("density").above(0).below(1).orElse(0.01));
+          case TOPK ->
+              new Compression.TopK(
+                  section.real("density").above(0).below(1).orElse(0.01),
+                  section.count("warmup_steps").from(0).orElse(100L),
+                  section.real("momentum").from(0).below(1).orElse(0.0));
           case THRESHOLD ->
               new Compression.Threshold(section.real("threshold").above(0).orElse(1e-3));
           case ONEBIT -> new Compression.OneBit(section.count("warmup_steps").from(0).orElse(100L));
@@ -52,6 +56,7 @@ final class CompressionBinder {
     return compression;
   }
 
+  /** What the plan file calls it. */
   static Kind kindOf(Compression compression) {
     if (compression instanceof Compression.None) {
       return Kind.NONE;

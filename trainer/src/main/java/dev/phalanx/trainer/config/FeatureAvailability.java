@@ -1,6 +1,5 @@
 package dev.phalanx.trainer.config;
 
-import dev.phalanx.trainer.config.JobConfig.Compression;
 import dev.phalanx.trainer.config.JobConfig.DeviceKind;
 import dev.phalanx.trainer.config.JobConfig.EngineKind;
 import dev.phalanx.trainer.config.JobConfig.Optimizer;
@@ -89,12 +88,6 @@ final class FeatureAvailability {
         "communication.transport",
         "transport " + transport.label(),
         "auto");
-    Compression compression = communication.compression();
-    require(
-        compression instanceof Compression.None,
-        "communication.compression.kind",
-        "compression " + CompressionBinder.kindOf(compression).label(),
-        "none");
   }
 
   private void require(boolean isAvailable, String keyPath, String feature, String instead) {

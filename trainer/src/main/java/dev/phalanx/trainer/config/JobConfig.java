@@ -399,8 +399,14 @@ public record JobConfig(
     /** One scale for each block of elements. */
     record Int8(int block) implements Compression {}
 
-    /** The largest elements only; what is left out is added to the next step's gradient. */
-    record TopK(double density) implements Compression {}
+    /**
+     * The largest elements only; what is left out is added to the next step's gradient.
+     *
+     * @param density the part of the elements that a rank sends
+     * @param warmupSteps in which the density falls to that
+     * @param momentum of momentum correction, for SGD without momentum of its own; 0: none
+     */
+    record TopK(double density, long warmupSteps, double momentum) implements Compression {}
 
     /** Elements beyond a threshold only, as its value with their sign. */
     record Threshold(double threshold) implements Compression {}

@@ -1,6 +1,7 @@
 package dev.phalanx.trainer.config;
 
 import dev.phalanx.trainer.config.JobConfig.Batch;
+import dev.phalanx.trainer.config.JobConfig.Compression;
 import dev.phalanx.trainer.config.JobConfig.Data;
 import dev.phalanx.trainer.config.JobConfig.Family;
 import dev.phalanx.trainer.config.JobConfig.Init;
@@ -10,6 +11,7 @@ import dev.phalanx.trainer.config.JobConfig.Parallel;
 import dev.phalanx.trainer.config.JobConfig.RopeScaling;
 import dev.phalanx.trainer.config.JobConfig.Schedule;
 import dev.phalanx.trainer.config.JobConfig.ScheduleKind;
+import dev.phalanx.trainer.config.JobConfig.Sharding;
 import java.util.List;
 import java.util.stream.Collectors;
 import java.util.stream.LongStream;
@@ -73,9 +75,11 @@ public final class JobConfigValidator {
     checkEvaluation();
     checkSchedule();
     checkNesterov();
+    checkCompressedOptimizer();
     if (checkWorld()) {
       checkBatch();
       checkShards();
+      checkCompressedStage();
     }
   }
 
@@ -236,6 +240,53 @@ public final class JobConfigValidator {
           "nesterov needs momentum, which is 0",
           "write for example 'momentum: 0.9'");
     }
+  }
+
+  /** Codecs that take over a part of the optimizer. */
+  private void checkCompressedOptimizer() {
+    Optimizer.Rule algorithm = config.optimizer().algorithm();
+    if (config.communication().compression() instanceof Compression.OneBit oneBit) {
+      if (algorithm instanceof Optimizer.AdamW && oneBit.warmupSteps() == 0) {
+        report(
+            "communication.compression.warmup_steps",
+            "onebit with adamw keeps the variance that the warm-up has found, and warmup_steps is"
+                + " 0",
+            "write at least 1, a tenth of steps as a rule");
+      } else if (!(algorithm instanceof Optimizer.AdamW || algorithm instanceof Optimizer.Sgd)) {
+        report(
+            "communication.compression.kind",
+            "onebit is for optimizers adamw and sgd, found " + algorithm.kind(),
+            "write another kind, as in 'kind: powersgd'");
+      }
+    }
+    if (config.communication().compression() instanceof Compression.TopK topK
+        && topK.momentum() > 0
+        && !(algorithm instanceof Optimizer.Sgd sgd && sgd.momentum() == 0)) {
+      report(
+          "communication.compression.momentum",
+          "the momentum of topk takes the place of the optimizer's: it wants sgd with momentum 0",
+          "write 'momentum: 0', or under optimizer 'kind: sgd' and 'momentum: 0'");
+    }
+  }
+
+  /** Residuals need gradients that a rank holds whole, or parts of copies. */
+  private void checkCompressedStage() {
+    Compression compression = config.communication().compression();
+    Sharding sharding = config.sharding();
+    boolean hasCopies =
+        sharding.shardSize() > 0 && sharding.shardSize() < config.parallel().dataSize(worldSize);
+    if (compression instanceof Compression.None || sharding.zero() < 2 || hasCopies) {
+      return;
+    }
+    report(
+        "communication.compression.kind",
+        "compression "
+            + CompressionBinder.kindOf(compression).label()
+            + " keeps what it leaves out of whole gradients, which take the memory that zero "
+            + sharding.zero()
+            + " saves",
+        "write 'kind: none', 'zero: 1', or a shard_size below the data-parallel ranks: then what"
+            + " is sent between copies is compressed");
   }
 
   /** Whether the mesh fits the world, so that the size of the data axis is known. */

@@ -207,6 +207,8 @@ public final class JobConfigWriter {
       map.put("block", int8.block());
     } else if (compression instanceof Compression.TopK topK) {
       map.put("density", topK.density());
+      map.put("warmup_steps", topK.warmupSteps());
+      map.put("momentum", topK.momentum());
     } else if (compression instanceof Compression.Threshold threshold) {
       map.put("threshold", threshold.threshold());
     } else if (compression instanceof Compression.OneBit oneBit) {

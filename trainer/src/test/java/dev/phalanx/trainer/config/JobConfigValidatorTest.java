@@ -101,7 +101,6 @@ class JobConfigValidatorTest {
             + " 'transport: auto'",
         "checkpoint.dir=hdfs://host/runs | the store hdfs: is not available in this version; write"
             + " the path of",
-        "communication.compression.kind=powersgd | compression powersgd is not available",
       })
   void aPlanThatCannotRunIsRefused(String override, String expected) {
     assertThat(problemsInWorld(2, MINIMAL, override))

@@ -283,7 +283,7 @@ class JobConfigWriterTest {
           new Compression.Fp16(),
           new Compression.Bf16(),
           new Compression.Int8(count()),
-          new Compression.TopK(fraction()),
+          new Compression.TopK(fraction(), count(), fraction()),
           new Compression.Threshold(positive()),
           new Compression.OneBit(count()),
           new Compression.PowerSgd(count(), count()));

@@ -58,6 +58,10 @@ final class Optimizers {
     if (count == 0) {
       return;
     }
+    if (update.isVarianceFrozen()) {
+      frozenAdamW(update, parameters, gradients, firstMoments, secondMoments);
+      return;
+    }
     try (var learningRate = new IValue(update.learningRate());
         var beta1 = new IValue(update.beta1());
         var beta2 = new IValue(update.beta2());
@@ -105,6 +109,36 @@ final class Optimizers {
     } finally {
       for (GenericList list : lists) {
         list.clear();
+      }
+    }
+  }
+
+  private void frozenAdamW(
+      AdamW update,
+      Tensor parameters,
+      Tensor gradients,
+      Tensor firstMoments,
+      Tensor secondMoments) {
+    if (update.varianceSteps() < 1) {
+      throw new IllegalArgumentException(
+          "adamW needs second moments of at least one step, not of " + update.varianceSteps());
+    }
+    double firstCorrection = 1 - Math.pow(update.beta1(), update.step());
+    double secondCorrection = 1 - Math.pow(update.beta2(), update.varianceSteps());
+    long count = parameters.elementCount();
+    for (long start = 0; start < count; start += SGD_PIECE) {
+      long length = Math.min(SGD_PIECE, count - start);
+      var denominator = scaled.get(DType.FLOAT32, length);
+      try (var p = context.of(parameters).narrow(0, start, length);
+          var g = context.of(gradients).narrow(0, start, length);
+          var m = context.of(firstMoments).narrow(0, start, length);
+          var v = context.of(secondMoments).narrow(0, start, length)) {
+        torch.mul_out(m, g, context.scalar(update.gradientScale()));
+        torch.sqrt_out(denominator, v);
+        denominator.div_(context.scalar(Math.sqrt(secondCorrection)));
+        denominator.add_(context.scalar(update.epsilon()));
+        p.mul_(context.scalar(1 - update.learningRate() * update.weightDecay()));
+        p.addcdiv_(m, denominator, context.scalar(-update.learningRate() / firstCorrection));
       }
     }
   }

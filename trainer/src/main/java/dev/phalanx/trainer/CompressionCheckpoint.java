@@ -1,0 +1,166 @@
+package dev.phalanx.trainer;
+
+import dev.phalanx.checkpoint.safetensors.SafetensorsFile;
+import dev.phalanx.checkpoint.safetensors.SafetensorsWriter;
+import dev.phalanx.collectives.Communicator;
+import dev.phalanx.collectives.ReduceOperation;
+import dev.phalanx.sharding.ModelMemory;
+import dev.phalanx.tensor.Arena;
+import dev.phalanx.tensor.DType;
+import dev.phalanx.tensor.Device;
+import dev.phalanx.tensor.Engine;
+import dev.phalanx.tensor.Tensor;
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.List;
+
+/**
+ * What compression hands on from step to step, in a checkpoint: residuals, which differ from rank
+ * to rank, and what is the same on all ranks that hold the same part of the model.
+ *
+ * <pre>
+ *   compression.rank-R   [longest of all ranks] FLOAT32, one for each rank
+ *   compression.part-P   [longest of all parts] FLOAT32, one for each part
+ * </pre>
+ *
+ * <p>Rank 0 gathers all of it in host memory while it saves.
+ */
+final class CompressionCheckpoint {
+  private static final String OWN = "compression.rank-";
+  private static final String COMMON = "compression.part-";
+
+  /** What of a checkpoint fits this job. */
+  record Restored(boolean residuals, boolean common) {}
+
+  private final Communicator world;
+  private final Engine engine;
+  private final Arena host;
+  private final ModelMemory memory;
+  private final Collection<Tensor> own;
+  private final Collection<Tensor> common;
+  private final long ownCount; // the longest of all ranks
+  private final long commonCount;
+
+  /** All ranks make theirs together. */
+  CompressionCheckpoint(Communicator world, Arena host, ModelMemory memory)
+      throws InterruptedException {
+    this.world = world;
+    this.host = host;
+    this.engine = host.engine();
+    this.memory = memory;
+    this.own = memory.compressionState().values();
+    this.common = memory.commonCompressionState().values();
+    try (HostNumbers counts = new HostNumbers(host, 2)) {
+      counts.set(0, count(own));
+      counts.set(1, count(common));
+      counts.allReduce(world, ReduceOperation.MAXIMUM).await();
+      this.ownCount = (long) counts.get(0);
+      this.commonCount = (long) counts.get(1);
+    }
+  }
+
+  private static long count(Collection<Tensor> tensors) {
+    return tensors.stream().mapToLong(Tensor::elementCount).sum();
+  }
+
+  /** Whether there is anything to save. */
+  boolean isNeeded() {
+    return ownCount + commonCount > 0;
+  }
+
+  /**
+   * What rank 0 writes; nothing on the others. All ranks call.
+   *
+   * @param owned gets the memory of what is returned, which the caller closes when it is written
+   */
+  List<SafetensorsWriter.Entry> gather(List<Tensor> owned) throws InterruptedException {
+    List<SafetensorsWriter.Entry> entries = new ArrayList<>();
+    if (!isNeeded()) {
+      return entries;
+    }
+    long count = ownCount + commonCount;
+    try (Tensor sent = host.zeros(DType.FLOAT32, count)) {
+      copy(own, sent, 0);
+      copy(common, sent, ownCount);
+      engine.synchronize(Device.CPU);
+      Tensor all =
+          world.rank() == 0
+              ? host.allocate(DType.FLOAT32, Math.multiplyExact(count, world.size()))
+              : null;
+      world.gather(sent, all, 0).await();
+      if (all != null) {
+        owned.add(all);
+        addEntries(all, count, entries);
+      }
+    }
+    return entries;
+  }
+
+  private void addEntries(Tensor all, long count, List<SafetensorsWriter.Entry> entries) {
+    for (int rank = 0; ownCount > 0 && rank < world.size(); rank++) {
+      entries.add(new SafetensorsWriter.Entry(OWN + rank, all.slice(0, rank * count, ownCount)));
+    }
+    // The first ranks hold the parts of the first copy, in order.
+    for (int part = 0; commonCount > 0 && part < memory.compressedParts(); part++) {
+      entries.add(
+          new SafetensorsWriter.Entry(
+              COMMON + part, all.slice(0, part * count + ownCount, commonCount)));
+    }
+  }
+
+  private void copy(Collection<Tensor> tensors, Tensor flat, long start) {
+    long offset = start;
+    for (Tensor tensor : tensors) {
+      try (Tensor place = flat.slice(0, offset, tensor.elementCount());
+          Tensor elements = tensor.reshape(tensor.elementCount())) {
+        engine.copy(elements, place);
+      }
+      offset += tensor.elementCount();
+    }
+  }
+
+  /**
+   * Reads what fits. Residuals fit the same number of ranks, what is common fits the same number of
+   * parts.
+   *
+   * @param file of the optimizer's state
+   */
+  Restored restore(SafetensorsFile file) throws IOException {
+    return new Restored(
+        read(file, OWN, world.rank(), world.size(), ownCount, own),
+        read(file, COMMON, memory.compressedPart(), memory.compressedParts(), commonCount, common));
+  }
+
+  private boolean read(
+      SafetensorsFile file,
+      String prefix,
+      int index,
+      int size,
+      long count,
+      Collection<Tensor> destinations)
+      throws IOException {
+    if (count == 0) {
+      return true;
+    }
+    long saved = file.names().stream().filter(name -> name.startsWith(prefix)).count();
+    if (saved != size
+        || !file.names().contains(prefix + index)
+        || file.shape(prefix + index).elementCount() != count) {
+      return false;
+    }
+    try (Tensor flat = host.allocate(DType.FLOAT32, count)) {
+      file.read(prefix + index, flat, engine);
+      long offset = 0;
+      for (Tensor destination : destinations) {
+        try (Tensor place = flat.slice(0, offset, destination.elementCount());
+            Tensor elements = destination.reshape(destination.elementCount())) {
+          engine.copy(place, elements);
+        }
+        offset += destination.elementCount();
+      }
+      engine.synchronize(Device.CPU);
+    }
+    return true;
+  }
+}
