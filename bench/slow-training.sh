@@ -38,8 +38,8 @@ ours() { # MODEL RANKS RATE STEPS CODEC
   rm -f "$PHALANX_TOKEN_FILE"
   ./phalanx token "$PHALANX_TOKEN_FILE"
   "$HERE/lib/slow-network.sh" "$2" 1 "$3" ./phalanx train "bench/plans/$1.yaml" --external --quiet --set threads=1 \
-    --set "data={kind: text, path: ../../data/moby-dick.txt, tokenizer: bytes}" --set batch.micro=$((batch / $2)) \
-    --set steps="$4" --set "communication.compression=$(setting "$5")" --set log.report="$PWD/runs/bench/slow.json" >/dev/null
+    --set "data={kind: text, path: data/moby-dick.txt, tokenizer: bytes}" --set batch.micro=$((batch / $2)) \
+    --set steps="$4" --set "communication.compression=$(setting "$5")" --set log.report=runs/bench/slow.json >/dev/null
   "$PYTHON" - "$1" "$2" "$3" "$5" >>"$OUT" <<'PY'
 import json, sys
 report = json.load(open("runs/bench/slow.json"))
