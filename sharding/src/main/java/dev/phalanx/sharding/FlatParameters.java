@@ -93,7 +93,8 @@ public final class FlatParameters implements UpdatedValues {
     return gradients;
   }
 
-  /** The parameters in the order of flat memory. */
+  /** In the order of flat memory. */
+  @Override
   public List<Parameter> parameters() {
     return List.copyOf(offsets.keySet());
   }
@@ -171,6 +172,28 @@ public final class FlatParameters implements UpdatedValues {
                     segment.offset(),
                     segment.isDecayed()))
         .toList();
+  }
+
+  @Override
+  public List<Piece> pieces() {
+    List<Piece> pieces = new ArrayList<>();
+    offsets.forEach(
+        (parameter, offset) -> {
+          long count = parameter.shape().elementCount();
+          pieces.add(
+              new Piece(
+                  parameter,
+                  0,
+                  master.slice(0, offset, count),
+                  gradients.slice(0, offset, count),
+                  offset));
+        });
+    return pieces;
+  }
+
+  @Override
+  public void sumOverShards(Tensor numbers) {
+    // this rank has everything
   }
 
   @Override

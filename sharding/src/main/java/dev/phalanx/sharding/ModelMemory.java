@@ -226,6 +226,32 @@ public final class ModelMemory implements UpdatedValues {
   }
 
   @Override
+  public List<Piece> pieces() {
+    return pieces.stream()
+        .map(
+            piece ->
+                new Piece(
+                    piece.parameter(),
+                    piece.parameterOffset(),
+                    master(piece),
+                    gradientParts
+                        .get(piece.bucket().index())
+                        .slice(0, piece.partOffset(layout.shards()), piece.count()),
+                    piece.partsOffset()))
+        .toList();
+  }
+
+  @Override
+  public List<Parameter> parameters() {
+    return layout.parameters();
+  }
+
+  @Override
+  public void sumOverShards(Tensor numbers) {
+    setup.shardCollectives().ifPresent(group -> waiting.awaitInPass(group.allReduce(numbers)));
+  }
+
+  @Override
   public long stateElementCount() {
     return layout.partCount();
   }

@@ -1,6 +1,7 @@
 package dev.phalanx.sharding;
 
 import dev.phalanx.tensor.Tensor;
+import dev.phalanx.tensor.autograd.Parameter;
 import java.util.List;
 
 /** The part of a model that one rank's optimizer updates: all of it, or the rank's shard. */
@@ -19,8 +20,44 @@ public interface UpdatedValues {
     }
   }
 
+  /**
+   * What this rank updates of one parameter: all of it, or a run of its elements.
+   *
+   * @param parameterOffset the first element's number within the parameter
+   * @param master [n] FLOAT32: what is updated
+   * @param gradients [n] FLOAT32, reduced over the ranks
+   * @param stateOffset where the elements begin in each tensor of the optimizer's state
+   */
+  record Piece(
+      Parameter parameter,
+      long parameterOffset,
+      Tensor master,
+      Tensor gradients,
+      long stateOffset) {
+    /** The piece's part of a tensor of the optimizer's state. */
+    Tensor of(Tensor state) {
+      return state.slice(0, stateOffset, master.elementCount());
+    }
+  }
+
   /** Everything that is updated, in the order of memory. */
   List<Run> runs();
+
+  /** The same as {@link #runs}, cut where a parameter ends; at most one piece of a parameter. */
+  List<Piece> pieces();
+
+  /** All parameters of the model, whoever updates them, on every rank in the same order. */
+  List<Parameter> parameters();
+
+  /**
+   * Adds up numbers over the ranks that share one copy of what is updated, in place; every one of
+   * them calls it. Nothing happens where each rank updates everything.
+   *
+   * @param numbers on the CPU
+   * @throws InterruptedWaitException where the thread is interrupted meanwhile
+   * @throws dev.phalanx.collectives.CollectiveException where a rank is lost or disagrees
+   */
+  void sumOverShards(Tensor numbers);
 
   /** The length of each tensor of the optimizer's state: elements that are updated, and padding. */
   long stateElementCount();

@@ -6,7 +6,11 @@ import static org.assertj.core.api.Assertions.within;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Shape;
 import dev.phalanx.tensor.Tensor;
+import dev.phalanx.tensor.autograd.Parameter;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import java.util.Random;
 import net.jqwik.api.Arbitrary;
@@ -148,6 +152,98 @@ final class FlatOptimizerTest {
     double[] found = FlatModel.read(flat.values());
     for (int i = 0; i < expected.length; i++) {
       assertThat(found[i]).as("element %d", i).isCloseTo(expected[i].value, within(1e-5));
+    }
+  }
+
+  /** One parameter by LAMB, all of its elements together. */
+  private static final class LambReference {
+    private final boolean isDecayed;
+    private final double[] values;
+    private final double[] first;
+    private final double[] second;
+
+    LambReference(boolean isDecayed, double[] values) {
+      this.isDecayed = isDecayed;
+      this.values = values;
+      this.first = new double[values.length];
+      this.second = new double[values.length];
+    }
+
+    void step(long step, double[] gradients) {
+      double[] update = new double[values.length];
+      for (int i = 0; i < values.length; i++) {
+        double gradient = SCALE * gradients[i];
+        first[i] = 0.9 * first[i] + 0.1 * gradient;
+        second[i] = 0.95 * second[i] + 0.05 * gradient * gradient;
+        double firstHat = first[i] / (1 - Math.pow(0.9, step));
+        double secondHat = second[i] / (1 - Math.pow(0.95, step));
+        update[i] = firstHat / (Math.sqrt(secondHat) + 1e-8) + (isDecayed ? DECAY * values[i] : 0);
+      }
+      double norm = norm(values);
+      double updateNorm = norm(update);
+      double ratio = norm > 0 && updateNorm > 0 ? norm / updateNorm : 1;
+      for (int i = 0; i < values.length; i++) {
+        values[i] -= LEARNING_RATE * ratio * update[i];
+      }
+    }
+
+    private static double norm(double[] numbers) {
+      return Math.sqrt(Arrays.stream(numbers).map(number -> number * number).sum());
+    }
+  }
+
+  /** The second parameter begins as noughts, as biases do: its ratio is then 1. */
+  @Property(tries = 40)
+  void lambFollowsItsDefinition(@ForAll("models") List<Shape> shapes, @ForAll long seed) {
+    Random random = new Random(seed);
+    try (FlatModel model = new FlatModel(DType.FLOAT32, shapes)) {
+      FlatParameters flat = model.flat();
+      FlatModel.write(flat.master(), i -> random.nextGaussian());
+      if (shapes.size() > 1) {
+        FlatModel.write(flat.slice(flat.master(), model.parameters().get(1)), i -> 0);
+      }
+      Map<Parameter, LambReference> expected = new LinkedHashMap<>();
+      for (Parameter parameter : model.parameters()) {
+        expected.put(
+            parameter,
+            new LambReference(
+                parameter.shape().rank() >= 2,
+                FlatModel.read(flat.slice(flat.master(), parameter))));
+      }
+      LambOptimizer optimizer =
+          new LambOptimizer(model.arena(), model.arena(), flat, 0.9, 0.95, 1e-8, DECAY);
+
+      for (long step = 1; step <= STEPS; step++) {
+        FlatModel.write(flat.gradients(), i -> random.nextGaussian());
+        for (Map.Entry<Parameter, LambReference> one : expected.entrySet()) {
+          one.getValue().step(step, FlatModel.read(flat.slice(flat.gradients(), one.getKey())));
+        }
+        optimizer.step(step, LEARNING_RATE, SCALE);
+      }
+
+      expected.forEach(
+          (parameter, reference) ->
+              assertThat(FlatModel.read(flat.slice(flat.values(), parameter)))
+                  .as("parameter %s", parameter)
+                  .containsExactly(reference.values, within(1e-5)));
+    }
+  }
+
+  @Example
+  void lambTakesALargeParameterByChunks() {
+    Shape large = Shape.of(3, 100_000);
+    try (FlatModel model = FlatModel.of(large)) {
+      FlatParameters flat = model.flat();
+      Random random = new Random(7);
+      FlatModel.write(flat.master(), i -> random.nextGaussian());
+      FlatModel.write(flat.gradients(), i -> random.nextGaussian());
+      LambReference expected = new LambReference(true, FlatModel.read(flat.master()));
+      expected.step(1, FlatModel.read(flat.gradients()));
+
+      new LambOptimizer(model.arena(), model.arena(), flat, 0.9, 0.95, 1e-8, DECAY)
+          .step(1, LEARNING_RATE, SCALE);
+
+      assertThat(FlatModel.read(flat.master())).containsExactly(expected.values, within(1e-5));
     }
   }
 

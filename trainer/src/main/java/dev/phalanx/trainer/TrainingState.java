@@ -3,6 +3,7 @@ package dev.phalanx.trainer;
 import dev.phalanx.sharding.AdamWOptimizer;
 import dev.phalanx.sharding.DataGroups;
 import dev.phalanx.sharding.FlatOptimizer;
+import dev.phalanx.sharding.LambOptimizer;
 import dev.phalanx.sharding.ModelMemory;
 import dev.phalanx.sharding.SgdOptimizer;
 import dev.phalanx.tensor.Arena;
@@ -57,7 +58,7 @@ final class TrainingState {
           parameter -> setup.initialization().seed(numbers.getOrDefault(parameter, 0)));
     }
     model.prepare(arenas.state());
-    this.optimizer = optimizer(stateArena, memory, job.optimizer());
+    this.optimizer = optimizer(stateArena, arenas.host(), memory, job.optimizer());
   }
 
   static DType computeType(JobConfig.Precision precision) {
@@ -65,7 +66,7 @@ final class TrainingState {
   }
 
   private static FlatOptimizer optimizer(
-      Arena arena, ModelMemory memory, JobConfig.Optimizer settings) {
+      Arena arena, Arena host, ModelMemory memory, JobConfig.Optimizer settings) {
     if (settings.algorithm() instanceof JobConfig.Optimizer.AdamW adamW) {
       return new AdamWOptimizer(
           arena,
@@ -79,6 +80,10 @@ final class TrainingState {
     if (settings.algorithm() instanceof JobConfig.Optimizer.Sgd sgd) {
       return new SgdOptimizer(
           arena, memory, sgd.momentum(), sgd.nesterov(), settings.weightDecay());
+    }
+    if (settings.algorithm() instanceof JobConfig.Optimizer.Lamb lamb) {
+      return new LambOptimizer(
+          arena, host, memory, lamb.beta1(), lamb.beta2(), lamb.epsilon(), settings.weightDecay());
     }
     throw new IllegalArgumentException(
         "optimizer.kind is not available in this version: " + settings.algorithm());

@@ -2,7 +2,6 @@ package dev.phalanx.trainer.config;
 
 import dev.phalanx.trainer.config.JobConfig.DeviceKind;
 import dev.phalanx.trainer.config.JobConfig.EngineKind;
-import dev.phalanx.trainer.config.JobConfig.Optimizer;
 import dev.phalanx.trainer.config.JobConfig.Precision;
 import dev.phalanx.trainer.config.JobConfig.Recompute;
 import dev.phalanx.trainer.config.JobConfig.Transport;
@@ -57,11 +56,6 @@ final class FeatureAvailability {
         "model.recompute",
         "recompute " + recompute.label(),
         "full");
-    require(
-        !(config.optimizer().algorithm() instanceof Optimizer.Lamb),
-        "optimizer.kind",
-        "optimizer lamb",
-        "adamw");
   }
 
   private void checkParallelism(JobConfig.Parallel parallel) {

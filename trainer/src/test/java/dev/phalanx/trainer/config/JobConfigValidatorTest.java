@@ -85,8 +85,6 @@ class JobConfigValidatorTest {
         "device=cuda                     | device cuda is not available in this version",
         "precision=fp16                  | precision fp16 is not available in this version; write"
             + " 'precision: bf16'",
-        "optimizer.kind=lamb             | optimizer lamb is not available in this version; write"
-            + " 'kind: adamw'",
         "model.recompute=selective       | recompute selective is not available in this version;"
             + " write 'recompute: full'",
         "parallel.expert=2               | expert parallelism is not available in this version;"
