@@ -96,7 +96,7 @@ public interface Engine extends AutoCloseable {
   void sum(Tensor x, Tensor out);
 
   /**
-   * The sum over rows: x [n, d] into out [d]. {@code out} may be FLOAT32 under a BFLOAT16 {@code
+   * The sum over rows: x [n, d] into out [d]. {@code out} may be FLOAT32 under a narrower {@code
    * x}.
    */
   void sumRows(Tensor x, Tensor out, boolean accumulate);
@@ -118,7 +118,7 @@ public interface Engine extends AutoCloseable {
    *
    * @param a [m, k], or [k, m] where {@code transposeA}
    * @param b [k, n], or [n, k] where {@code transposeB}
-   * @param out [m, n]; FLOAT32 is welcome under BFLOAT16 factors (gradients of weights)
+   * @param out [m, n]; FLOAT32 is welcome under narrower factors (gradients of weights)
    */
   void matmul(
       Tensor a,
@@ -206,8 +206,8 @@ public interface Engine extends AutoCloseable {
    * Gradients of {@link #layerNorm}.
    *
    * @param dx [n, d], replaced or added to as {@code accumulateInput} says
-   * @param dWeight [d], dBias [d]: may be FLOAT32 under BFLOAT16; as {@code accumulateParameters}
-   *     says
+   * @param dWeight [d], dBias [d]: may be FLOAT32 under a narrower {@code x}; as {@code
+   *     accumulateParameters} says
    */
   void layerNormBackward(
       Tensor dy,
@@ -252,7 +252,7 @@ public interface Engine extends AutoCloseable {
 
   /**
    * Adds rows by number: {@code table[ids[i]] += rows[i]}, in the order of i where numbers repeat.
-   * {@code table} may be FLOAT32 under BFLOAT16 rows. The rest of the table stays as it is.
+   * {@code table} may be FLOAT32 under narrower rows. The rest of the table stays as it is.
    */
   void scatterAddRows(Tensor rows, Tensor ids, Tensor table);
 

@@ -70,7 +70,7 @@ public final class Parameter {
    * Gives the parameter its memory, which the caller keeps alive and owns.
    *
    * @param value of the parameter's shape, in the type of the computation
-   * @param gradient of the parameter's shape; its type may be FLOAT32 under a BFLOAT16 value
+   * @param gradient of the parameter's shape; its type may be FLOAT32 under a narrower value
    */
   public void bind(Tensor value, Tensor gradient) {
     if (!value.shape().equals(shape) || !gradient.shape().equals(shape)) {

@@ -13,18 +13,34 @@ import org.junit.jupiter.params.provider.EnumSource;
 /** Attention forward and backward, causal or not, with grouped heads, on views. */
 public abstract class AttentionConformance extends KernelConformance {
   /**
-   * BFLOAT16 kernels round the softmax's weights, and in the backward the scores' gradients, to
-   * BFLOAT16 before they multiply: two roundings more than the result's own.
+   * Kernels of half the width may round the softmax's weights, and in the backward the scores'
+   * gradients, before they multiply: two roundings more than the result's own.
    */
   private static double attentionTolerance(DType dtype) {
-    return dtype == DType.BFLOAT16 ? 3 * 0x1p-8 : 1e-5;
+    return switch (dtype) {
+      case BFLOAT16 -> 3 * 0x1p-8;
+      case FLOAT16 -> 3 * 0x1p-11;
+      default -> 1e-5;
+    };
   }
 
   @ParameterizedTest
   @CsvSource({
-    "FLOAT32, false, 1", "FLOAT32, true, 1", "FLOAT32, false, 2", "FLOAT32, true, 2",
-    "FLOAT32, true, 4", "BFLOAT16, false, 1", "BFLOAT16, true, 1", "BFLOAT16, false, 2",
-    "BFLOAT16, true, 2", "BFLOAT16, true, 4"
+    "FLOAT32, false, 1",
+    "FLOAT32, true, 1",
+    "FLOAT32, false, 2",
+    "FLOAT32, true, 2",
+    "FLOAT32, true, 4",
+    "BFLOAT16, false, 1",
+    "BFLOAT16, true, 1",
+    "BFLOAT16, false, 2",
+    "BFLOAT16, true, 2",
+    "BFLOAT16, true, 4",
+    "FLOAT16, false, 1",
+    "FLOAT16, true, 1",
+    "FLOAT16, false, 2",
+    "FLOAT16, true, 2",
+    "FLOAT16, true, 4"
   })
   void attentionAndItsGradients(DType dtype, boolean causal, int ratio) {
     for (int positions : new int[] {1, 3, 7, 17, 33, 65, 200}) {
@@ -37,7 +53,7 @@ public abstract class AttentionConformance extends KernelConformance {
   }
 
   @ParameterizedTest
-  @EnumSource(names = {"FLOAT32", "BFLOAT16"})
+  @EnumSource(names = {"FLOAT32", "BFLOAT16", "FLOAT16"})
   void withoutAMaskThereMayBeMoreKeysThanQueries(DType dtype) {
     check(dtype, false, new Heads(1, 7, 65, 2, 1, 16), false);
     check(dtype, false, new Heads(1, 65, 7, 2, 2, 16), false);
@@ -110,7 +126,7 @@ public abstract class AttentionConformance extends KernelConformance {
   }
 
   @ParameterizedTest
-  @EnumSource(names = {"FLOAT32", "BFLOAT16"})
+  @EnumSource(names = {"FLOAT32", "BFLOAT16", "FLOAT16"})
   void largeScoresDoNotOverflow(DType dtype) {
     Heads sizes = new Heads(1, 5, 5, 1, 1, 4);
     double[] q = ReferenceKernels.map(normal(dtype, 20), v -> Numbers.rounded(dtype, 100 * v));
@@ -124,7 +140,7 @@ public abstract class AttentionConformance extends KernelConformance {
   }
 
   @ParameterizedTest
-  @EnumSource(names = {"FLOAT32", "BFLOAT16"})
+  @EnumSource(names = {"FLOAT32", "BFLOAT16", "FLOAT16"})
   void emptyBatchesAndSequences(DType dtype) {
     for (long[] shape : new long[][] {{0, 3, 2, 4}, {2, 0, 2, 4}}) {
       Tensor x = arena.allocate(dtype, shape);

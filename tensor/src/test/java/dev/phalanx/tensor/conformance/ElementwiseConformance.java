@@ -16,7 +16,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 /** Arithmetic, activations and dropout: what works on each element by itself. */
 public abstract class ElementwiseConformance extends KernelConformance {
   @ParameterizedTest
-  @EnumSource(names = {"FLOAT32", "BFLOAT16"})
+  @EnumSource(names = {"FLOAT32", "BFLOAT16", "FLOAT16"})
   void addAndMultiplyMayWriteOverAnInput(DType dtype) {
     for (long size : ODD_SIZES) {
       double[] a = normal(dtype, 3 * size);
@@ -38,7 +38,7 @@ public abstract class ElementwiseConformance extends KernelConformance {
   }
 
   @ParameterizedTest
-  @EnumSource(names = {"FLOAT32", "BFLOAT16"})
+  @EnumSource(names = {"FLOAT32", "BFLOAT16", "FLOAT16"})
   void addTakesARow(DType dtype) {
     double[] a = normal(dtype, 2 * 3 * 17);
     double[] row = normal(dtype, 17);
@@ -50,7 +50,15 @@ public abstract class ElementwiseConformance extends KernelConformance {
   }
 
   @ParameterizedTest
-  @CsvSource({"FLOAT32, FLOAT32", "FLOAT32, BFLOAT16", "BFLOAT16, FLOAT32", "BFLOAT16, BFLOAT16"})
+  @CsvSource({
+    "FLOAT32, FLOAT32",
+    "FLOAT32, BFLOAT16",
+    "BFLOAT16, FLOAT32",
+    "BFLOAT16, BFLOAT16",
+    "FLOAT32, FLOAT16",
+    "FLOAT16, FLOAT32",
+    "FLOAT16, FLOAT16"
+  })
   void addScaledMixesTypesAndTakesViews(DType from, DType to) {
     for (double alpha : new double[] {1, -0.25}) {
       double[] x = normal(from, 7 * 33);
@@ -67,7 +75,7 @@ public abstract class ElementwiseConformance extends KernelConformance {
   }
 
   @ParameterizedTest
-  @EnumSource(names = {"FLOAT32", "BFLOAT16"})
+  @EnumSource(names = {"FLOAT32", "BFLOAT16", "FLOAT16"})
   void scaleMultiplies(DType dtype) {
     double[] x = normal(dtype, 65);
     Tensor scaled = tensor(dtype, x, 65);
@@ -76,7 +84,7 @@ public abstract class ElementwiseConformance extends KernelConformance {
   }
 
   @ParameterizedTest
-  @EnumSource(names = {"FLOAT32", "BFLOAT16"})
+  @EnumSource(names = {"FLOAT32", "BFLOAT16", "FLOAT16"})
   void activationsAndTheirGradients(DType dtype) {
     checkActivation(
         dtype,
@@ -121,7 +129,7 @@ public abstract class ElementwiseConformance extends KernelConformance {
   }
 
   @ParameterizedTest
-  @EnumSource(names = {"FLOAT32", "BFLOAT16"})
+  @EnumSource(names = {"FLOAT32", "BFLOAT16", "FLOAT16"})
   void swiGluTakesTheHalvesOfAPackedTensor(DType dtype) {
     for (long rows : ODD_SIZES) {
       int width = 33;
@@ -155,7 +163,7 @@ public abstract class ElementwiseConformance extends KernelConformance {
   }
 
   @ParameterizedTest
-  @EnumSource(names = {"FLOAT32", "BFLOAT16"})
+  @EnumSource(names = {"FLOAT32", "BFLOAT16", "FLOAT16"})
   void dropoutIsTheCounterRandomOfEachElement(DType dtype) {
     int count = 1000;
     double[] x = normal(dtype, count);
@@ -191,7 +199,7 @@ public abstract class ElementwiseConformance extends KernelConformance {
   }
 
   @ParameterizedTest
-  @EnumSource(names = {"FLOAT32", "BFLOAT16"})
+  @EnumSource(names = {"FLOAT32", "BFLOAT16", "FLOAT16"})
   void emptyTensorsAreWelcome(DType dtype) {
     Tensor empty = arena.allocate(dtype, 0, 3);
     Tensor out = arena.allocate(dtype, 0, 3);

@@ -13,7 +13,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 /** Softmax and cross-entropy. */
 public abstract class LossConformance extends KernelConformance {
   @ParameterizedTest
-  @EnumSource(names = {"FLOAT32", "BFLOAT16"})
+  @EnumSource(names = {"FLOAT32", "BFLOAT16", "FLOAT16"})
   void softmaxAlsoInPlace(DType dtype) {
     for (long columns : ODD_SIZES) {
       double[] x = ReferenceKernels.map(normal(dtype, 5 * columns), v -> 4 * v);
@@ -29,7 +29,7 @@ public abstract class LossConformance extends KernelConformance {
   }
 
   @ParameterizedTest
-  @EnumSource(names = {"FLOAT32", "BFLOAT16"})
+  @EnumSource(names = {"FLOAT32", "BFLOAT16", "FLOAT16"})
   void crossEntropyInPlaceForwardAndBackward(DType dtype) {
     for (int[] sizes :
         new int[][] {{1, 1}, {3, 7}, {17, 33}, {65, 257}, {300, 1000}, {3, 70_000}}) {

@@ -19,7 +19,13 @@ import org.junit.jupiter.params.provider.EnumSource;
 /** {@code matmul}, {@code batchedMatmul} and {@code linear}. */
 public abstract class MatrixProductConformance extends KernelConformance {
   @ParameterizedTest
-  @CsvSource({"FLOAT32, FLOAT32", "BFLOAT16, BFLOAT16", "BFLOAT16, FLOAT32"})
+  @CsvSource({
+    "FLOAT32, FLOAT32",
+    "BFLOAT16, BFLOAT16",
+    "BFLOAT16, FLOAT32",
+    "FLOAT16, FLOAT16",
+    "FLOAT16, FLOAT32"
+  })
   void matmulTransposesScalesAndAccumulates(DType factors, DType result) {
     for (int[] sizes : someSizes()) {
       for (int flags = 0; flags < 8; flags++) {
@@ -64,7 +70,7 @@ public abstract class MatrixProductConformance extends KernelConformance {
   }
 
   @ParameterizedTest
-  @EnumSource(names = {"FLOAT32", "BFLOAT16"})
+  @EnumSource(names = {"FLOAT32", "BFLOAT16", "FLOAT16"})
   void batchedMatmulIsMatmulOfEachEntry(DType dtype) {
     for (int batch : new int[] {1, 3}) {
       for (int[] sizes : new int[][] {{1, 1, 1}, {7, 17, 3}, {33, 65, 17}}) {
@@ -125,7 +131,13 @@ public abstract class MatrixProductConformance extends KernelConformance {
     "BFLOAT16, false, other",
     "BFLOAT16, true, other",
     "BFLOAT16, false, same",
-    "BFLOAT16, true, same"
+    "BFLOAT16, true, same",
+    "FLOAT16, false, none",
+    "FLOAT16, true, none",
+    "FLOAT16, false, other",
+    "FLOAT16, true, other",
+    "FLOAT16, false, same",
+    "FLOAT16, true, same"
   })
   void linearAddsBiasAndResidual(DType dtype, boolean hasBias, String residual) {
     for (int[] sizes : someSizes()) {
@@ -166,7 +178,7 @@ public abstract class MatrixProductConformance extends KernelConformance {
   }
 
   @ParameterizedTest
-  @EnumSource(names = {"FLOAT32", "BFLOAT16"})
+  @EnumSource(names = {"FLOAT32", "BFLOAT16", "FLOAT16"})
   void emptyFactorsGiveZerosAndEmptyResultsNothing(DType dtype) {
     Tensor out = output(dtype, 2, 3);
     engine.matmul(

@@ -138,7 +138,7 @@ public abstract class MemoryConformance extends KernelConformance {
   }
 
   @ParameterizedTest
-  @EnumSource(names = {"FLOAT32", "BFLOAT16", "INT64", "UINT8"})
+  @EnumSource(names = {"FLOAT32", "BFLOAT16", "FLOAT16", "INT64", "UINT8"})
   void copyAndFillReachStridedViewsAlone(DType dtype) {
     Tensor source = arena.allocate(dtype, 3, 4);
     double[] numbers = new double[12];

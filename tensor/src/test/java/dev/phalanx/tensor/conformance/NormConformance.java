@@ -16,8 +16,16 @@ public abstract class NormConformance extends KernelConformance {
 
   @ParameterizedTest
   @CsvSource({
-    "FLOAT32, FLOAT32, true", "FLOAT32, FLOAT32, false", "BFLOAT16, BFLOAT16, true",
-    "BFLOAT16, BFLOAT16, false", "BFLOAT16, FLOAT32, true", "BFLOAT16, FLOAT32, false"
+    "FLOAT32, FLOAT32, true",
+    "FLOAT32, FLOAT32, false",
+    "BFLOAT16, BFLOAT16, true",
+    "BFLOAT16, BFLOAT16, false",
+    "BFLOAT16, FLOAT32, true",
+    "BFLOAT16, FLOAT32, false",
+    "FLOAT16, FLOAT16, true",
+    "FLOAT16, FLOAT16, false",
+    "FLOAT16, FLOAT32, true",
+    "FLOAT16, FLOAT32, false"
   })
   void bothNormsForwardAndBackward(DType dtype, DType gradients, boolean centered) {
     for (int[] sizes : new int[][] {{1, 3}, {3, 1}, {7, 17}, {33, 65}, {300, 256}, {65, 7}}) {
@@ -83,7 +91,7 @@ public abstract class NormConformance extends KernelConformance {
   }
 
   @ParameterizedTest
-  @EnumSource(names = {"FLOAT32", "BFLOAT16"})
+  @EnumSource(names = {"FLOAT32", "BFLOAT16", "FLOAT16"})
   void noRowsGiveZeroGradients(DType dtype) {
     Tensor x = arena.allocate(dtype, 0, 3);
     Tensor statistics = arena.allocate(DType.FLOAT32, 0);

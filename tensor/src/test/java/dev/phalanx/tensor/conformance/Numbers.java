@@ -51,7 +51,7 @@ final class Numbers {
         case INT32 -> bytes.putInt((int) value);
         case INT64 -> bytes.putLong((long) value);
         case UINT8 -> bytes.put((byte) value);
-        case FLOAT16 -> throw new IllegalArgumentException("FLOAT16 is not written");
+        case FLOAT16 -> bytes.putShort(float16Bits(value));
       }
     }
   }
@@ -68,7 +68,7 @@ final class Numbers {
             case INT32 -> bytes.getInt();
             case INT64 -> bytes.getLong();
             case UINT8 -> bytes.get() & 0xff;
-            case FLOAT16 -> throw new IllegalArgumentException("FLOAT16 is not read");
+            case FLOAT16 -> float16(bytes.getShort());
           };
     }
     return values;
@@ -79,8 +79,32 @@ final class Numbers {
     return switch (dtype) {
       case FLOAT32 -> (float) value;
       case BFLOAT16 -> Float.intBitsToFloat(bfloat16Bits((float) value) << 16);
+      case FLOAT16 -> float16(float16Bits(value));
       default -> value;
     };
+  }
+
+  /** Ten bits of mantissa; below 2^-14 steps of 2^-24. */
+  private static short float16Bits(double value) {
+    int sign = Double.doubleToRawLongBits(value) < 0 ? 0x8000 : 0;
+    if (Double.isNaN(value)) {
+      return 0x7e00;
+    }
+    int exponent = Math.max(-14, Math.getExponent(value));
+    long steps = (long) Math.rint(Math.scalb(Math.abs(value), 10 - exponent)); // half to even
+    long bits = exponent > 15 ? 0x7c00 : steps + ((exponent + 14L) << 10);
+    return (short) (sign | Math.min(bits, 0x7c00));
+  }
+
+  private static double float16(short bits) {
+    int exponent = bits >> 10 & 0x1f;
+    int mantissa = bits & 0x3ff;
+    double magnitude =
+        exponent == 0x1f
+            ? (mantissa == 0 ? Double.POSITIVE_INFINITY : Double.NaN)
+            : Math.scalb(
+                (double) (exponent == 0 ? mantissa : mantissa + 0x400), Math.max(1, exponent) - 25);
+    return bits < 0 ? -magnitude : magnitude;
   }
 
   private static short bfloat16Bits(float value) {

@@ -14,7 +14,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 /** Rows by number and rotary position embedding. */
 public abstract class PositionConformance extends KernelConformance {
   @ParameterizedTest
-  @EnumSource(names = {"FLOAT32", "BFLOAT16"})
+  @EnumSource(names = {"FLOAT32", "BFLOAT16", "FLOAT16"})
   void gatherRowsReplacesOrAdds(DType dtype) {
     for (long width : ODD_SIZES) {
       double[] table = normal(dtype, 11 * width);
@@ -32,7 +32,13 @@ public abstract class PositionConformance extends KernelConformance {
   }
 
   @ParameterizedTest
-  @CsvSource({"FLOAT32, FLOAT32", "BFLOAT16, FLOAT32", "BFLOAT16, BFLOAT16"})
+  @CsvSource({
+    "FLOAT32, FLOAT32",
+    "BFLOAT16, FLOAT32",
+    "BFLOAT16, BFLOAT16",
+    "FLOAT16, FLOAT32",
+    "FLOAT16, FLOAT16"
+  })
   void scatterAddRowsAddsWhereNumbersRepeat(DType dtype, DType tableType) {
     for (long width : ODD_SIZES) {
       double[] table = normal(tableType, 11 * width);
@@ -75,7 +81,7 @@ public abstract class PositionConformance extends KernelConformance {
   }
 
   @ParameterizedTest
-  @EnumSource(names = {"FLOAT32", "BFLOAT16"})
+  @EnumSource(names = {"FLOAT32", "BFLOAT16", "FLOAT16"})
   void noRowsAreWelcome(DType dtype) {
     Tensor table = arena.zeros(dtype, 5, 2);
     engine.gatherRows(table, ids(), arena.allocate(dtype, 0, 2), false);
@@ -84,7 +90,7 @@ public abstract class PositionConformance extends KernelConformance {
   }
 
   @ParameterizedTest
-  @EnumSource(names = {"FLOAT32", "BFLOAT16"})
+  @EnumSource(names = {"FLOAT32", "BFLOAT16", "FLOAT16"})
   void rotaryTurnsHeadsAndBack(DType dtype) {
     for (int[] sizes : new int[][] {{1, 1, 1, 2}, {2, 5, 3, 6}, {1, 33, 2, 34}, {2, 65, 4, 16}}) {
       checkRotary(dtype, sizes[0], sizes[1], sizes[2], sizes[3]);

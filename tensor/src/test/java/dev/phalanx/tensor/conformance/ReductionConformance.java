@@ -14,7 +14,14 @@ import org.junit.jupiter.params.provider.EnumSource;
 /** {@code sum}, {@code sumRows}, {@code squaredNorm} and {@code allFinite}. */
 public abstract class ReductionConformance extends KernelConformance {
   @ParameterizedTest
-  @CsvSource({"FLOAT32, FLOAT32", "FLOAT32, FLOAT64", "BFLOAT16, FLOAT32", "BFLOAT16, FLOAT64"})
+  @CsvSource({
+    "FLOAT32, FLOAT32",
+    "FLOAT32, FLOAT64",
+    "BFLOAT16, FLOAT32",
+    "BFLOAT16, FLOAT64",
+    "FLOAT16, FLOAT32",
+    "FLOAT16, FLOAT64"
+  })
   void sumAndSquaredNorm(DType dtype, DType result) {
     for (long size : new long[] {0, 1, 3, 7, 17, 33, 65, 1025, 100_003}) {
       double[] x = normal(dtype, size);
@@ -42,7 +49,7 @@ public abstract class ReductionConformance extends KernelConformance {
 
   /** The promise that clipping and its parity between layouts rest on, at 10^8 elements. */
   @ParameterizedTest
-  @CsvSource({"FLOAT32, 0.1", "FLOAT32, 1.7e-3", "BFLOAT16, 0.3"})
+  @CsvSource({"FLOAT32, 0.1", "FLOAT32, 1.7e-3", "BFLOAT16, 0.3", "FLOAT16, 0.3"})
   void squaredNormStaysExactForManyElements(DType dtype, double value) {
     long count = 100_000_000;
     Tensor x = arena.allocate(dtype, count);
@@ -57,7 +64,13 @@ public abstract class ReductionConformance extends KernelConformance {
   }
 
   @ParameterizedTest
-  @CsvSource({"FLOAT32, FLOAT32", "BFLOAT16, BFLOAT16", "BFLOAT16, FLOAT32"})
+  @CsvSource({
+    "FLOAT32, FLOAT32",
+    "BFLOAT16, BFLOAT16",
+    "BFLOAT16, FLOAT32",
+    "FLOAT16, FLOAT16",
+    "FLOAT16, FLOAT32"
+  })
   void sumRowsReplacesOrAdds(DType dtype, DType result) {
     for (long rows : new long[] {1, 3, 17, 65, 1000}) {
       for (long columns : ODD_SIZES) {
@@ -78,7 +91,7 @@ public abstract class ReductionConformance extends KernelConformance {
   }
 
   @ParameterizedTest
-  @EnumSource(names = {"FLOAT32", "BFLOAT16"})
+  @EnumSource(names = {"FLOAT32", "BFLOAT16", "FLOAT16"})
   void noRowsSumToZero(DType dtype) {
     Tensor out = output(dtype, 3);
     engine.sumRows(arena.allocate(dtype, 0, 3), out, false);
@@ -87,15 +100,16 @@ public abstract class ReductionConformance extends KernelConformance {
   }
 
   @ParameterizedTest
-  @EnumSource(names = {"FLOAT32", "BFLOAT16"})
+  @EnumSource(names = {"FLOAT32", "BFLOAT16", "FLOAT16"})
   void allFiniteFindsOneBadElementAnywhere(DType dtype) {
     assertThat(engine.allFinite(arena.allocate(dtype, 0))).isTrue();
+    double large = dtype == DType.FLOAT16 ? 65504 : 3.0e38;
     for (double bad :
         new double[] {Double.NaN, Double.POSITIVE_INFINITY, Double.NEGATIVE_INFINITY}) {
       for (int size : new int[] {1, 7, 65, 1000}) {
         double[] x = normal(dtype, size);
-        x[0] = 3.0e38;
-        x[size / 2] = 3.0e38;
+        x[0] = large;
+        x[size / 2] = large;
         assertThat(engine.allFinite(tensor(dtype, x, size))).isTrue();
         for (int place : new int[] {0, size / 2, size - 1}) {
           double[] spoiled = x.clone();

@@ -36,12 +36,14 @@ final class Arguments {
     }
   }
 
-  /** {@code wide} has the type of {@code narrow}, or is FLOAT32 above BFLOAT16. */
+  /** {@code wide} has the type of {@code narrow}, or is FLOAT32 above one of half its width. */
   static void sameOrWider(String kernel, Tensor narrow, Tensor wide) {
     onCpu(kernel, wide);
-    boolean wider = narrow.dtype() == DType.BFLOAT16 && wide.dtype() == DType.FLOAT32;
+    boolean isHalf = narrow.dtype() == DType.BFLOAT16 || narrow.dtype() == DType.FLOAT16;
+    boolean wider = isHalf && wide.dtype() == DType.FLOAT32;
     if (wide.dtype() != narrow.dtype() && !wider) {
-      throw unfit(kernel, "a result of its factors' type, or FLOAT32 of BFLOAT16", narrow, wide);
+      throw unfit(
+          kernel, "a result of its factors' type, or FLOAT32 of BFLOAT16 or FLOAT16", narrow, wide);
     }
   }
 

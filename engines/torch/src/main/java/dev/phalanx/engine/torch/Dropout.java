@@ -12,10 +12,17 @@ import java.nio.ShortBuffer;
 final class Dropout {
   private static final int PIECE = 1 << 28;
 
-  private final Elementwise elementwise;
+  /** Elements that are widened to FLOAT32 at once; they stay in the first or second cache. */
+  private static final long WIDENED_PIECE = 32 * 1024;
 
-  Dropout(Elementwise elementwise) {
+  private final TorchContext context;
+  private final Elementwise elementwise;
+  private final Scratch widened;
+
+  Dropout(TorchContext context, Elementwise elementwise) {
+    this.context = context;
     this.elementwise = elementwise;
+    this.widened = context.scratch();
   }
 
   void dropout(Tensor x, double probability, long seed, long firstIndex, Tensor out) {
@@ -33,6 +40,10 @@ final class Dropout {
     // unit(seed, i) >= probability, with both sides times 2^53
     long threshold = (long) Math.ceil(probability * 0x1.0p53);
     float factor = (float) (1 / (1 - probability));
+    if (x.dtype() == DType.FLOAT16) {
+      halves(x, out, threshold, factor, seed, firstIndex);
+      return;
+    }
     int width = x.dtype().byteSize();
     for (long start = 0; start < x.elementCount(); start += PIECE) {
       int count = (int) Math.min(PIECE, x.elementCount() - start);
@@ -44,7 +55,25 @@ final class Dropout {
       } else if (x.dtype() == DType.BFLOAT16) {
         bfloats(from.asShortBuffer(), to.asShortBuffer(), count, threshold, factor, seed, first);
       } else {
-        throw Arguments.unfit("dropout", "FLOAT32 or BFLOAT16", x);
+        throw Arguments.unfit("dropout", "FLOAT32, BFLOAT16 or FLOAT16", x);
+      }
+    }
+  }
+
+  private void halves(
+      Tensor x, Tensor out, long threshold, float factor, long seed, long firstIndex) {
+    try (var from = context.of(x).view(-1);
+        var to = context.of(out).view(-1)) {
+      for (long start = 0; start < x.elementCount(); start += WIDENED_PIECE) {
+        long count = Math.min(WIDENED_PIECE, x.elementCount() - start);
+        var wide = widened.get(DType.FLOAT32, count);
+        try (var some = from.narrow(0, start, count);
+            var result = to.narrow(0, start, count)) {
+          wide.copy_(some);
+          FloatBuffer numbers = TorchContext.hostFloats(wide);
+          floats(numbers, numbers, (int) count, threshold, factor, seed, firstIndex + start);
+          result.copy_(wide);
+        }
       }
     }
   }

@@ -12,10 +12,12 @@ final class MatrixProducts {
 
   private final TorchContext context;
   private final Scratch narrow;
+  private final WidenedProducts widened;
 
   MatrixProducts(TorchContext context) {
     this.context = context;
     this.narrow = context.scratch();
+    this.widened = new WidenedProducts(context);
   }
 
   void matmul(
@@ -40,7 +42,9 @@ final class MatrixProducts {
     }
     var left = transposeA ? context.transposed(a) : context.of(a);
     var right = transposeB ? context.transposed(b) : context.of(b);
-    if (out.dtype() != a.dtype()) {
+    if (a.dtype() == DType.FLOAT16) {
+      widened.multiply(left, right, context.of(out), alpha, accumulate);
+    } else if (out.dtype() != a.dtype()) {
       widenedMatmul(left, right, out, alpha, accumulate);
     } else if (accumulate || alpha != 1) {
       var sum = context.of(out);
@@ -108,7 +112,15 @@ final class MatrixProducts {
     var left = transposeA ? context.transposed(a) : context.of(a);
     var right = transposeB ? context.transposed(b) : context.of(b);
     var product = context.of(out);
-    if (accumulate || alpha != 1) {
+    if (a.dtype() == DType.FLOAT16) {
+      for (long entry = 0; entry < out.size(0); entry++) {
+        try (var leftEntry = left.select(0, entry);
+            var rightEntry = right.select(0, entry);
+            var outEntry = product.select(0, entry)) {
+          widened.multiply(leftEntry, rightEntry, outEntry, alpha, accumulate);
+        }
+      }
+    } else if (accumulate || alpha != 1) {
       if (!accumulate) {
         product.zero_();
       }
@@ -144,7 +156,14 @@ final class MatrixProducts {
     }
     var product = context.of(out);
     var factor = context.transposed(weight);
-    if (residual != null) {
+    if (x.dtype() == DType.FLOAT16) {
+      widened.linear(
+          context.of(x),
+          factor,
+          bias == null ? null : context.of(bias),
+          residual == null ? null : context.of(residual),
+          product);
+    } else if (residual != null) {
       start(residual, bias, out);
       torch.addmm_out(product, product, context.of(x), factor);
     } else if (bias != null) {

@@ -47,7 +47,7 @@ final class TorchEngine implements Engine {
     this.reductions = new Reductions(context);
     this.matrixProducts = new MatrixProducts(context);
     this.activations = new Activations(context);
-    this.dropout = new Dropout(elementwise);
+    this.dropout = new Dropout(context, elementwise);
     this.layerNormalization = new LayerNormalization(context);
     this.rmsNormalization = new RmsNormalization(context);
     this.indexedRows = new Rows(context);
@@ -79,7 +79,7 @@ final class TorchEngine implements Engine {
 
   @Override
   public boolean supports(DType dtype) {
-    return dtype == DType.FLOAT32 || dtype == DType.BFLOAT16;
+    return dtype == DType.FLOAT32 || dtype == DType.BFLOAT16 || dtype == DType.FLOAT16;
   }
 
   @Override
