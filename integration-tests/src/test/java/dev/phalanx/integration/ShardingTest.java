@@ -7,6 +7,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import dev.phalanx.trainer.StepRecord;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
@@ -144,6 +145,24 @@ final class ShardingTest {
         Optional.empty());
   }
 
+  /** The second micro-batch finds what the first one has learned of the pass. */
+  @ParameterizedTest(name = "recompute {0}")
+  @CsvSource({"none", "full"})
+  void layersThatStayBetweenThePassesGiveTheSameBits(String recompute) throws Exception {
+    String more = "recompute: " + recompute;
+    List<double[]> losses = new ArrayList<>();
+    for (boolean reshards : new boolean[] {true, false}) {
+      String plan =
+          UNEVEN
+              .formatted("fp32", "adamw", "", 3)
+              .replace("zero: 3", "zero: 3, reshard_after_forward: " + reshards)
+              .replace("vocab: 101", "vocab: 101, " + more);
+      losses.add(losses(InProcessJob.run(plan, 2, folder, Optional.empty())));
+    }
+
+    assertThat(losses.get(1)).isEqualTo(losses.get(0));
+  }
+
   static Stream<Arguments> changesOfLayout() {
     return Stream.of(Arguments.of(0, 2, 3, 4), Arguments.of(3, 4, 1, 2), Arguments.of(2, 2, 0, 1));
   }
@@ -171,11 +190,11 @@ final class ShardingTest {
   }
 
   /** Values, gradients and Adam's two moments, fp32, by Rajbhandari et al. (2020), figure 1. */
-  @ParameterizedTest(name = "stage {0} on {1} ranks")
-  @CsvSource({"0, 2", "1, 2", "2, 2", "3, 2", "3, 4"})
-  void memoryAndTrafficAreTheFormulas(int stage, int ranks) throws Exception {
-    JsonNode shorter = reportOf(stage, ranks, 4);
-    JsonNode longer = reportOf(stage, ranks, 14);
+  @ParameterizedTest(name = "stage {0} on {1} ranks, resharding {2}")
+  @CsvSource({"0, 2, true", "1, 2, true", "2, 2, true", "3, 2, true", "3, 4, true", "3, 4, false"})
+  void memoryAndTrafficAreTheFormulas(int stage, int ranks, boolean reshards) throws Exception {
+    JsonNode shorter = reportOf(stage, ranks, reshards, 4);
+    JsonNode longer = reportOf(stage, ranks, reshards, 14);
     long whole = 4 * parameters();
     for (int rank = 0; rank < ranks; rank++) {
       JsonNode held = longer.path("ranks").path(rank);
@@ -189,7 +208,7 @@ final class ShardingTest {
           .isEqualTo(stage >= 1 ? 2 * padded / ranks : 2 * padded);
       long sentInTenSteps = bytesSent(longer, rank) - bytesSent(shorter, rank);
       // Stage 3 keeps the last layer from the forward to the backward pass.
-      long travelling = stage == 3 ? 3 * padded - lastLayerBytes(ranks) : 2 * padded;
+      long travelling = stage == 3 && reshards ? 3 * padded - lastLayerBytes(ranks) : 2 * padded;
       long perStep = (ranks - 1) * travelling / ranks;
       assertThat(sentInTenSteps / 10)
           .as("bytes sent by rank %d in a step", rank)
@@ -197,14 +216,14 @@ final class ShardingTest {
     }
   }
 
-  private JsonNode reportOf(int stage, int ranks, int steps) throws Exception {
+  private JsonNode reportOf(int stage, int ranks, boolean reshards, int steps) throws Exception {
     String more =
         """
         communication: {algorithm: ring, bucket_mb: 0.05}
-        sharding: {zero: %d}
+        sharding: {zero: %d, reshard_after_forward: %b}
         log: {report: report.json}
         """
-            .formatted(stage);
+            .formatted(stage, reshards);
     InProcessJob.run(
         Reference.plan(Reference.Curve.CLIP, steps, 8 / ranks, more),
         ranks,

@@ -53,6 +53,7 @@ public final class ModelMemory implements UpdatedValues {
    * @param computeType FLOAT32 or BFLOAT16
    * @param bucketBytes about how many bytes of gradients are reduced together
    * @param overlap whether gradients are reduced while backward goes on
+   * @param reshardAfterForward whether stage 3 gathers a layer anew for its backward pass
    * @param compression of the sums of gradients. In stages 2 and 3 that is between copies only, as
    *     hybrid sharding has them: residuals of whole gradients would take the memory that sharding
    *     saves
@@ -66,6 +67,7 @@ public final class ModelMemory implements UpdatedValues {
       DType computeType,
       long bucketBytes,
       boolean overlap,
+      boolean reshardAfterForward,
       Optional<Compression> compression) {
     public Setup {
       if (compression.isPresent() && stage >= 2 && groups.replicas().isEmpty()) {

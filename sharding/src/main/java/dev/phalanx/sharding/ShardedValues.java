@@ -14,7 +14,8 @@ import org.jspecify.annotations.Nullable;
  * Values of which every rank holds its parts, as ZeRO's stage 3 does (Rajbhandari et al., 2020,
  * 5.3; Zhao et al., 2023, "PyTorch FSDP"). A bucket, which is a layer here, is gathered when the
  * pass comes to it and released when the pass goes on to another one; the one that comes next is
- * gathered meanwhile.
+ * gathered meanwhile. Where layers are not to be resharded after the forward pass they stay until
+ * the backward pass has left them: a third less is sent, and a pass holds the whole model once.
  *
  * <p>Which one comes next was seen in the first pass of training: a pass does the same each time.
  * Where it does not, as in an evaluation, the guess is the forward pass's order, and a wrong guess
@@ -40,6 +41,7 @@ final class ShardedValues implements ParameterValues {
   private final Arena arena;
   private final DType dtype;
   private final Waiting waiting;
+  private final boolean reshardsAfterForward;
   private final Tensor flatParts; // [elements of this rank's parts], the computation's type
   private final List<Tensor> parts = new ArrayList<>();
   private final @Nullable Resident[] residents;
@@ -61,6 +63,7 @@ final class ShardedValues implements ParameterValues {
     this.arena = setup.arena();
     this.dtype = dtype;
     this.waiting = waiting;
+    this.reshardsAfterForward = setup.reshardAfterForward();
     this.flatParts = setup.groups().allocate(arena, dtype, layout.partCount());
     layout.buckets().forEach(bucket -> parts.add(layout.part(flatParts, bucket)));
     this.residents = new Resident[layout.buckets().size()];
@@ -81,7 +84,7 @@ final class ShardedValues implements ParameterValues {
     gathered(bucket); // before others: it is needed first
     int next = next(bucket);
     for (int other = 0; other < residents.length; other++) {
-      if (other != bucket && other != next) {
+      if (other != bucket && other != next && !isNeededAgain(other)) {
         release(other);
       }
     }
@@ -94,6 +97,13 @@ final class ShardedValues implements ParameterValues {
       waiting.awaitInPass(gather);
       gathered(bucket).gather = null;
     }
+  }
+
+  /** Whether a bucket is kept because the pass comes back to it, as far as that is known. */
+  private boolean isNeededAgain(int bucket) {
+    return !reshardsAfterForward
+        && isInPass
+        && (!isSeen || seen.subList(Math.min(position, seen.size()), seen.size()).contains(bucket));
   }
 
   /** What the pass will come to after this bucket. */

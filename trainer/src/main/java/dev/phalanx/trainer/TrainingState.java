@@ -46,6 +46,7 @@ final class TrainingState {
                 computeType(job.precision()),
                 job.communication().bucketBytes(),
                 job.communication().overlap(),
+                job.sharding().reshardAfterForward(),
                 GradientCompression.of(
                     job.communication().compression(), job.optimizer().algorithm())),
             model.parameterGroups());

@@ -337,7 +337,7 @@ public record JobConfig(
    * @param zero 0 nothing, 1 optimizer state, 2 also gradients, 3 also parameters
    * @param shardSize ranks that share one copy; -1: the whole data axis
    */
-  public record Sharding(int zero, int shardSize, Offload offload) {}
+  public record Sharding(int zero, int shardSize, Offload offload, boolean reshardAfterForward) {}
 
   public enum Offload implements Choice {
     NONE,
@@ -346,6 +346,8 @@ public record JobConfig(
 
   /**
    * How ranks exchange tensors.
+   * @param reshardAfterForward whether the other ranks' parts of parameters are released between a
+   *     layer's forward and its backward pass; stage 3 only
    *
    * @param bucketMb mebibytes of gradients that are reduced together
    * @param overlap whether gradients are reduced while backward goes on

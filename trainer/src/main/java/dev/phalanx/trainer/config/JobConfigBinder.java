@@ -195,7 +195,8 @@ final class JobConfigBinder {
         new Sharding(
             Math.toIntExact(section.count("zero").from(0).to(3).orElse(0L)),
             rest(section, "shard_size"),
-            section.choice("offload", Offload.class).orElse(Offload.NONE));
+            section.choice("offload", Offload.class).orElse(Offload.NONE),
+            section.flag("reshard_after_forward").orElse(true));
     section.end();
     return sharding;
   }

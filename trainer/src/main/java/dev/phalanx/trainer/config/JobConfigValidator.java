@@ -76,6 +76,7 @@ public final class JobConfigValidator {
     checkSchedule();
     checkNesterov();
     checkCompressedOptimizer();
+    checkResharding();
     if (checkWorld()) {
       checkBatch();
       checkShards();
@@ -336,6 +337,17 @@ public final class JobConfigValidator {
         + parallel.pipeline()
         + " × context "
         + parallel.context();
+  }
+
+  private void checkResharding() {
+    int stage = config.sharding().zero();
+    if (!config.sharding().reshardAfterForward() && stage != 3) {
+      report(
+          "sharding.reshard_after_forward",
+          "reshard_after_forward is false, but parameters are whole all the time while zero is "
+              + stage,
+          "write 'zero: 3' or leave reshard_after_forward out");
+    }
   }
 
   private void checkShards() {

@@ -55,7 +55,8 @@ public final class JobConfigWriter {
         mapOf(
             "zero", config.sharding().zero(),
             "shard_size", config.sharding().shardSize(),
-            "offload", config.sharding().offload().label()));
+            "offload", config.sharding().offload().label(),
+            "reshard_after_forward", config.sharding().reshardAfterForward()));
     map.put("communication", communication(config.communication()));
     config
         .checkpoint()

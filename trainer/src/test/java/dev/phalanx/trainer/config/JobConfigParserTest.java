@@ -138,7 +138,7 @@ class JobConfigParserTest {
                 false,
                 "1f1b",
                 1),
-            new Sharding(0, -1, Offload.NONE),
+            new Sharding(0, -1, Offload.NONE, true),
             new Communication(
                 Transport.AUTO, Algorithm.AUTO, 25, true, 60, 1, new Compression.None()),
             Optional.of(new Checkpoint("runs/gpt/checkpoints", 500, 3, true)),

@@ -83,8 +83,8 @@ class JobConfigValidatorTest {
         "engine=nd4j                     | engine nd4j is not available in this version; write"
             + " 'engine: auto'",
         "device=cuda                     | device cuda is not available in this version",
-        "precision=fp16                  | precision fp16 is not available in this version; write"
-            + " 'precision: bf16'",
+        "sharding={zero: 2, reshard_after_forward: false} | parameters are whole all the time while"
+            + " zero is 2; write 'zero: 3'",
         "model.recompute=selective       | recompute selective is not available in this version;"
             + " write 'recompute: full'",
         "parallel.expert=2               | expert parallelism is not available in this version;"

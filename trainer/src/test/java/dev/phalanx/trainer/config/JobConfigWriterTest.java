@@ -182,7 +182,11 @@ class JobConfigWriterTest {
           optimizer(),
           count(),
           parallel(),
-          new Sharding(random.nextInt(4), random.nextBoolean() ? -1 : 4, any(Offload.values())),
+          new Sharding(
+              random.nextInt(4),
+              random.nextBoolean() ? -1 : 4,
+              any(Offload.values()),
+              random.nextBoolean()),
           new Communication(
               any(Transport.values()),
               any(Algorithm.values()),

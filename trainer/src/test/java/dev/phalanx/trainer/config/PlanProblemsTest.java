@@ -36,7 +36,7 @@ class PlanProblemsTest {
     assertThat(problems(MINIMAL + "sharding: {colour: red}"))
         .containsExactly(
             "configs/a.yaml:15:12: sharding.colour: unknown key;"
-                + " the keys here are zero, shard_size, offload");
+                + " the keys here are zero, shard_size, offload, reshard_after_forward");
   }
 
   @Test
