@@ -46,7 +46,7 @@ public final class FlatParameters implements UpdatedValues {
    * Allocates the memory and binds every parameter to its slices.
    *
    * @param parameters in the order of first use, each once
-   * @param computeType FLOAT32 or BFLOAT16
+   * @param computeType FLOAT32, BFLOAT16 or FLOAT16
    */
   public FlatParameters(Arena arena, List<Parameter> parameters, DType computeType) {
     this.engine = arena.engine();

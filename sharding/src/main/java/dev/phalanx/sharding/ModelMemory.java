@@ -50,7 +50,7 @@ public final class ModelMemory implements UpdatedValues {
    *     gradients are then brought (Ren et al., 2021, "ZeRO-Offload")
    * @param host an arena on the CPU, for copies where the ranks' communicators cannot read the
    *     device
-   * @param computeType FLOAT32 or BFLOAT16
+   * @param computeType FLOAT32, BFLOAT16 or FLOAT16
    * @param bucketBytes about how many bytes of gradients are reduced together
    * @param overlap whether gradients are reduced while backward goes on
    * @param reshardAfterForward whether stage 3 gathers a layer anew for its backward pass

@@ -215,6 +215,9 @@ final class Checkpointing implements AutoCloseable {
             .memory()
             .loadState(kind.getValue(), source(checkpoint.optimizer(), kind.getKey() + "."));
       }
+      if (checkpoint.optimizer().names().contains(LossScaler.SAVED_AS)) {
+        checkpoint.optimizer().read(LossScaler.SAVED_AS, state.lossScaler().saved(), engine);
+      }
       state.memory().load(source(checkpoint.model(), ""));
       restoreCompression(checkpoint);
       return checkpoint.manifest().step();
@@ -381,6 +384,10 @@ final class Checkpointing implements AutoCloseable {
           gather(kind.getKey() + ".", state.memory().wholeState(kind.getValue(), host)));
     }
     optimizer.addAll(compression.gather(gathered));
+    if (state.lossScaler().isDynamic()) {
+      Tensor scaling = state.lossScaler().saved();
+      optimizer.add(new SafetensorsWriter.Entry(LossScaler.SAVED_AS, scaling));
+    }
     CheckpointSaver saving = saver;
     if (saving != null) {
       engine.synchronize(device);

@@ -82,15 +82,17 @@ public final class Report {
     root.put("result", result);
     ArrayNode stepNodes = root.putArray("steps");
     for (StepRecord step : steps) {
-      stepNodes
-          .addObject()
+      ObjectNode stepNode = stepNodes.addObject();
+      stepNode
           .put("step", step.step())
           .put("loss", step.loss())
-          .put("grad_norm", step.gradientNorm())
+          .put("grad_norm", step.isSkipped() ? null : (Double) step.gradientNorm())
           .put("lr", step.learningRate())
           .put("tokens", step.tokens())
           .put("step_ms", step.stepMillis())
           .put("tokens_per_second", step.tokensPerSecond());
+      step.lossScale()
+          .ifPresent(scale -> stepNode.put("loss_scale", scale).put("skipped", step.isSkipped()));
     }
     ArrayNode evaluationNodes = root.putArray("evaluations");
     for (Evaluation evaluation : evaluations) {

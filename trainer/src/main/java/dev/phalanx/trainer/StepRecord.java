@@ -1,14 +1,19 @@
 package dev.phalanx.trainer;
 
+import java.util.OptionalDouble;
+
 /**
  * One optimizer step, as the report lists it.
  *
  * @param step from 1
  * @param loss the mean over all tokens of the global batch
- * @param gradientNorm before clipping, over all parameters
+ * @param gradientNorm before clipping, over all parameters; not finite in a step that was skipped
  * @param learningRate used in this step
  * @param tokens of the global batch
  * @param stepMillis wall time of the step on this rank
+ * @param lossScale what the loss was multiplied with for the backward pass; fp16 only
+ * @param isSkipped whether the parameters stayed as they were, because gradients so scaled were not
+ *     finite
  */
 public record StepRecord(
     long step,
@@ -16,7 +21,20 @@ public record StepRecord(
     double gradientNorm,
     double learningRate,
     long tokens,
-    double stepMillis) {
+    double stepMillis,
+    OptionalDouble lossScale,
+    boolean isSkipped) {
+  /** A step without loss scaling. */
+  public StepRecord(
+      long step,
+      double loss,
+      double gradientNorm,
+      double learningRate,
+      long tokens,
+      double stepMillis) {
+    this(step, loss, gradientNorm, learningRate, tokens, stepMillis, OptionalDouble.empty(), false);
+  }
+
   public double tokensPerSecond() {
     return stepMillis <= 0 ? 0 : tokens / (stepMillis / 1000.0);
   }

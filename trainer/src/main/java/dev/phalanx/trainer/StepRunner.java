@@ -34,9 +34,17 @@ final class StepRunner {
   /**
    * What a step has found out.
    *
+   * @param lossScale of this step; fp16 only
+   * @param isSkipped whether the parameters are unchanged, the same answer on all ranks
    * @param stopIsRequested by any rank, the same answer on all: they stop after the same step
    */
-  record Outcome(double loss, double gradientNorm, double learningRate, boolean stopIsRequested) {}
+  record Outcome(
+      double loss,
+      double gradientNorm,
+      double learningRate,
+      OptionalDouble lossScale,
+      boolean isSkipped,
+      boolean stopIsRequested) {}
 
   private static final String ADVICE =
       ", so training has stopped before the update. Lower optimizer.lr, set"
@@ -94,7 +102,8 @@ final class StepRunner {
   }
 
   /**
-   * Runs one step and changes the parameters.
+   * Runs one step and changes the parameters, unless gradients are too large for fp16 because of
+   * the loss's scale, which is then lowered.
    *
    * @param step from 0
    * @param stopRequested whether this rank wants the job to stop, asked when the backward pass is
@@ -109,12 +118,23 @@ final class StepRunner {
       throw new NotFiniteException("In step " + (step + 1) + " " + e.getMessage() + ADVICE);
     }
 
-    double loss = sums.get(LOSS) * lossScale();
-    double norm = gradientNorm();
-    requireFinite(step, loss, norm);
+    double loss = sums.get(LOSS) * tokenWeight();
+    LossScaler scaler = state.lossScaler();
+    OptionalDouble lossScale = scaler.reported();
+    double scale = scaler.scale();
+    double norm = gradientNorm() / scale;
     double learningRate = schedule.at(step);
-    state.optimizer().step(step + 1, learningRate, clipFactor(norm));
-    return new Outcome(loss, norm, learningRate, sums.get(STOP_VOTES) > 0);
+    boolean isSkipped = scaler.isDynamic() && Double.isFinite(loss) && !Double.isFinite(norm);
+    if (isSkipped) {
+      scaler.skipped(step + 1);
+    } else {
+      requireFinite(step, loss, norm);
+      long update = step + 1 - scaler.skippedSteps();
+      state.optimizer().step(update, learningRate, clipFactor(norm) / scale);
+      scaler.succeeded();
+    }
+    boolean stopIsRequested = sums.get(STOP_VOTES) > 0;
+    return new Outcome(loss, norm, learningRate, lossScale, isSkipped, stopIsRequested);
   }
 
   /** And the loss, and the votes for a stop. */
@@ -142,7 +162,12 @@ final class StepRunner {
       Loss loss =
           state
               .model()
-              .loss(tape, batch, lossScale(), CounterRandom.at(dropoutSeed, step), firstSequence);
+              .loss(
+                  tape,
+                  batch,
+                  tokenWeight() * state.lossScaler().scale(),
+                  CounterRandom.at(dropoutSeed, step),
+                  firstSequence);
       engine.sum(loss.losses(), microBatchLoss);
       engine.addScaled(1, microBatchLoss, lossSum);
       tape.backward(loss, state.memory().beginBackward(isLast));
@@ -150,7 +175,8 @@ final class StepRunner {
     state.memory().endBackward();
   }
 
-  private double lossScale() {
+  /** What one token's loss counts in the mean. */
+  private double tokenWeight() {
     return 1.0 / ((double) partition.globalBatch() * samples.sequence());
   }
 

@@ -30,7 +30,12 @@ final class TensorBoard implements Closeable {
       return;
     }
     file.scalar("train/loss", step.step(), step.loss());
-    file.scalar("train/grad_norm", step.step(), step.gradientNorm());
+    if (!step.isSkipped()) {
+      file.scalar("train/grad_norm", step.step(), step.gradientNorm());
+    }
+    if (step.lossScale().isPresent()) {
+      file.scalar("train/loss_scale", step.step(), step.lossScale().getAsDouble());
+    }
     file.scalar("train/lr", step.step(), step.learningRate());
     file.scalar("train/tokens_per_second", step.step(), step.tokensPerSecond());
     if (step.step() % flushEvery == 0) {

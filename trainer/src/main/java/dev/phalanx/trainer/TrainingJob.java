@@ -252,7 +252,9 @@ public final class TrainingJob {
               outcome.gradientNorm(),
               outcome.learningRate(),
               tokensPerStep(state),
-              millis);
+              millis,
+              outcome.lossScale(),
+              outcome.isSkipped());
       report.add(record);
       tensorBoard.step(record);
       listener.stepFinished(record);

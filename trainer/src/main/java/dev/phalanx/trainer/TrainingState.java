@@ -8,6 +8,8 @@ import dev.phalanx.sharding.ModelMemory;
 import dev.phalanx.sharding.SgdOptimizer;
 import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.DType;
+import dev.phalanx.tensor.Engine;
+import dev.phalanx.tensor.EngineNotFoundException;
 import dev.phalanx.tensor.Tensor;
 import dev.phalanx.tensor.autograd.Parameter;
 import dev.phalanx.trainer.config.JobConfig;
@@ -24,6 +26,7 @@ final class TrainingState {
   private final Transformer model;
   private final ModelMemory memory;
   private final FlatOptimizer optimizer;
+  private final LossScaler lossScaler;
 
   /**
    * All ranks make theirs together.
@@ -32,6 +35,7 @@ final class TrainingState {
    */
   TrainingState(Arenas arenas, DataGroups groups, ModelSetup setup, JobConfig job)
       throws IOException, InterruptedException {
+    requireSupport(arenas.engine(), job.precision());
     this.model = setup.model();
     Arena stateArena =
         job.sharding().offload() == JobConfig.Offload.CPU ? arenas.host() : arenas.state();
@@ -60,10 +64,26 @@ final class TrainingState {
     }
     model.prepare(arenas.state());
     this.optimizer = optimizer(stateArena, arenas.host(), memory, job.optimizer());
+    this.lossScaler = LossScaler.of(job.lossScaling(), arenas.host());
+  }
+
+  private static void requireSupport(Engine engine, JobConfig.Precision precision) {
+    if (!engine.supports(computeType(precision))) {
+      throw new EngineNotFoundException(
+          "The plan wants 'precision: "
+              + precision.label()
+              + "', which "
+              + engine.description()
+              + " does not compute in. Write 'precision: fp32', or take another engine.");
+    }
   }
 
   static DType computeType(JobConfig.Precision precision) {
-    return precision == JobConfig.Precision.BF16 ? DType.BFLOAT16 : DType.FLOAT32;
+    return switch (precision) {
+      case FP32 -> DType.FLOAT32;
+      case BF16 -> DType.BFLOAT16;
+      case FP16 -> DType.FLOAT16;
+    };
   }
 
   private static FlatOptimizer optimizer(
@@ -100,6 +120,10 @@ final class TrainingState {
 
   FlatOptimizer optimizer() {
     return optimizer;
+  }
+
+  LossScaler lossScaler() {
+    return lossScaler;
   }
 
   /**

@@ -13,6 +13,7 @@ import dev.phalanx.trainer.RankStatistics;
 import dev.phalanx.trainer.StepRecord;
 import java.nio.file.Path;
 import java.util.Optional;
+import java.util.OptionalDouble;
 
 /**
  * Events as a sequence of JSON texts (RFC 7464): a record separator (0x1E), one line of JSON, a
@@ -137,6 +138,8 @@ public final class EventCodec {
         .put("lr", step.learningRate())
         .put("tokens", step.tokens())
         .put("step_ms", step.stepMillis());
+    step.lossScale()
+        .ifPresent(scale -> node.put("loss_scale", scale).put("skipped", step.isSkipped()));
   }
 
   private static StepRecord step(JsonNode node) {
@@ -146,7 +149,11 @@ public final class EventCodec {
         real(node, "grad_norm"),
         real(node, "lr"),
         node.path("tokens").longValue(),
-        real(node, "step_ms"));
+        real(node, "step_ms"),
+        node.has("loss_scale")
+            ? OptionalDouble.of(real(node, "loss_scale"))
+            : OptionalDouble.empty(),
+        node.path("skipped").booleanValue());
   }
 
   private static void write(ObjectNode node, JobResult result) {

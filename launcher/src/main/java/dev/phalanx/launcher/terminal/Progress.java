@@ -31,6 +31,7 @@ public final class Progress {
   private long drawnNanos;
   private double tokensPerSecond;
   private double evaluation = Double.NaN;
+  private long skippedSteps; // whose gradients were not finite in fp16
 
   /**
    * @param isQuiet whether nothing is to be shown
@@ -89,6 +90,7 @@ public final class Progress {
   }
 
   private void stepFinished(StepRecord step) {
+    skippedSteps += step.isSkipped() ? 1 : 0;
     long now = nanoTime.getAsLong();
     if (firstStepDone == 0) {
       firstStepDone = step.step();
@@ -121,6 +123,9 @@ public final class Progress {
     }
     if (!Double.isNaN(evaluation)) {
       text.append("  eval ").append(Quantities.loss(evaluation));
+    }
+    if (skippedSteps > 0) {
+      text.append("  skipped ").append(skippedSteps);
     }
     return text.toString();
   }

@@ -12,6 +12,7 @@ import dev.phalanx.trainer.RankStatistics;
 import dev.phalanx.trainer.StepRecord;
 import java.nio.file.Path;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import net.jqwik.api.Arbitraries;
 import net.jqwik.api.Arbitrary;
 import net.jqwik.api.Combinators;
@@ -64,7 +65,18 @@ final class EventCodecTest {
   }
 
   private static Arbitrary<StepRecord> steps() {
-    return Combinators.combine(WHOLE, REALS, REALS, REALS, WHOLE, REALS).as(StepRecord::new);
+    return Combinators.combine(WHOLE, REALS, REALS, REALS, WHOLE, REALS, REALS.optional())
+        .as(
+            (step, loss, norm, rate, tokens, millis, scale) ->
+                new StepRecord(
+                    step,
+                    loss,
+                    norm,
+                    rate,
+                    tokens,
+                    millis,
+                    scale.map(OptionalDouble::of).orElse(OptionalDouble.empty()),
+                    scale.isPresent() && step % 2 == 0));
   }
 
   private static Arbitrary<JobResult> results() {

@@ -7,6 +7,7 @@ import dev.phalanx.trainer.JobSummary;
 import dev.phalanx.trainer.StepRecord;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.OptionalDouble;
 import net.jqwik.api.Example;
 import net.jqwik.api.ForAll;
 import net.jqwik.api.Property;
@@ -32,6 +33,28 @@ final class ProgressTest {
 
   private static WorkerEvent step(long step, double loss, double millis) {
     return new WorkerEvent.StepFinished(0, new StepRecord(step, loss, 1, 1e-3, TOKENS, millis));
+  }
+
+  private static WorkerEvent skipped(long step) {
+    return new WorkerEvent.StepFinished(
+        0,
+        new StepRecord(
+            step, 2, Double.POSITIVE_INFINITY, 1e-3, TOKENS, 1000, OptionalDouble.of(65536), true));
+  }
+
+  @Example
+  void skippedStepsAreCounted() {
+    CapturedConsole captured = CapturedConsole.terminal(100);
+    Progress progress = progress(captured, false, 1);
+
+    progress.accept(started(1, 100));
+    progress.accept(step(1, 2.5, 60_000));
+    pass(Duration.ofSeconds(1));
+    progress.accept(skipped(2));
+    assertThat(captured.shown().get(1)).startsWith("step 2/100").endsWith("  skipped 1");
+    pass(Duration.ofSeconds(1));
+    progress.accept(step(3, 2.25, 1000));
+    assertThat(captured.shown().get(1)).startsWith("step 3/100").endsWith("  skipped 1");
   }
 
   private void pass(Duration time) {

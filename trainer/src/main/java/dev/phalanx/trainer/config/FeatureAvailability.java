@@ -2,7 +2,6 @@ package dev.phalanx.trainer.config;
 
 import dev.phalanx.trainer.config.JobConfig.DeviceKind;
 import dev.phalanx.trainer.config.JobConfig.EngineKind;
-import dev.phalanx.trainer.config.JobConfig.Precision;
 import dev.phalanx.trainer.config.JobConfig.Recompute;
 import dev.phalanx.trainer.config.JobConfig.Transport;
 import java.util.EnumSet;
@@ -49,7 +48,6 @@ final class FeatureAvailability {
   private void checkComputation(JobConfig config) {
     require(config.engine() != EngineKind.ND4J, "engine", "engine nd4j", "auto");
     require(config.device() != DeviceKind.CUDA, "device", "device cuda", "auto");
-    require(config.precision() != Precision.FP16, "precision", "precision fp16", "bf16");
     Recompute recompute = config.model().recompute();
     require(
         recompute != Recompute.SELECTIVE,

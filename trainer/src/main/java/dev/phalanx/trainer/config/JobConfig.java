@@ -15,6 +15,7 @@ import java.util.OptionalInt;
  * <p>{@link JobConfigParser} makes one from YAML, {@link JobConfigWriter} writes it back, {@link
  * JobConfigValidator} checks it against the number of ranks.
  *
+ * @param lossScaling there where the precision is fp16
  * @param seed of everything random for which the plan gives no seed of its own
  * @param steps optimizer steps of the whole job, at least 1
  * @param checkpoint empty: no checkpoints are written
@@ -27,6 +28,7 @@ public record JobConfig(
     EngineKind engine,
     DeviceKind device,
     Precision precision,
+    Optional<LossScaling> lossScaling,
     int threads,
     Model model,
     Data data,
@@ -51,6 +53,7 @@ public record JobConfig(
         engine,
         device,
         precision,
+        lossScaling,
         threads,
         changed,
         data,
@@ -105,6 +108,13 @@ public record JobConfig(
     BF16,
     FP16
   }
+
+  /**
+   * What the loss is multiplied with before the backward pass, so that small gradients are numbers
+   * in fp16: {@code initial} at first, halved where gradients are too large, doubled after so many
+   * steps without that.
+   */
+  public record LossScaling(double initial, long growthInterval) {}
 
   /**
    * The network. A size that is 0, or a choice that is empty, was left out and has no default in
@@ -336,6 +346,8 @@ public record JobConfig(
    *
    * @param zero 0 nothing, 1 optimizer state, 2 also gradients, 3 also parameters
    * @param shardSize ranks that share one copy; -1: the whole data axis
+   * @param reshardAfterForward whether the other ranks' parts of parameters are released between a
+   *     layer's forward and its backward pass; stage 3 only
    */
   public record Sharding(int zero, int shardSize, Offload offload, boolean reshardAfterForward) {}
 
@@ -346,8 +358,6 @@ public record JobConfig(
 
   /**
    * How ranks exchange tensors.
-   * @param reshardAfterForward whether the other ranks' parts of parameters are released between a
-   *     layer's forward and its backward pass; stage 3 only
    *
    * @param bucketMb mebibytes of gradients that are reduced together
    * @param overlap whether gradients are reduced while backward goes on

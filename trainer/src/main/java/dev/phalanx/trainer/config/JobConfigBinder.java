@@ -10,6 +10,7 @@ import dev.phalanx.trainer.config.JobConfig.DeviceKind;
 import dev.phalanx.trainer.config.JobConfig.EngineKind;
 import dev.phalanx.trainer.config.JobConfig.Evaluation;
 import dev.phalanx.trainer.config.JobConfig.Log;
+import dev.phalanx.trainer.config.JobConfig.LossScaling;
 import dev.phalanx.trainer.config.JobConfig.Model;
 import dev.phalanx.trainer.config.JobConfig.Offload;
 import dev.phalanx.trainer.config.JobConfig.Parallel;
@@ -45,7 +46,16 @@ final class JobConfigBinder {
     long seed = top.whole("seed").orElse(1234L);
     EngineKind engine = top.choice("engine", EngineKind.class).orElse(EngineKind.AUTO);
     DeviceKind device = top.choice("device", DeviceKind.class).orElse(DeviceKind.AUTO);
-    Precision precision = top.choice("precision", Precision.class).orElse(Precision.FP32);
+    Precision precision =
+        top.kind(
+            "precision",
+            Precision.class,
+            Optional.of(Precision.FP32),
+            Map.of(Precision.FP16, List.of("loss_scaling")));
+    Optional<LossScaling> lossScaling =
+        precision == Precision.FP16
+            ? Optional.of(lossScaling(top.section("loss_scaling")))
+            : Optional.empty();
     int threads = Math.toIntExact(top.count("threads").from(0).to(4096).orElse(0L));
     Section dataSection =
         top.requiredSection("data", "{kind: text, path: book.txt, tokenizer: bytes}");
@@ -73,6 +83,7 @@ final class JobConfigBinder {
             engine,
             device,
             precision,
+            lossScaling,
             threads,
             model,
             data,
@@ -93,6 +104,15 @@ final class JobConfigBinder {
     String file = source.substring(Math.max(source.lastIndexOf('/'), source.lastIndexOf('\\')) + 1);
     String stem = file.contains(".") ? file.substring(0, file.lastIndexOf('.')) : file;
     return stem.isBlank() ? "job" : stem;
+  }
+
+  private static LossScaling lossScaling(Section section) {
+    LossScaling scaling =
+        new LossScaling(
+            section.real("initial").above(0).below(0x1p60).orElse(65536.0),
+            section.count("growth_interval").from(1).orElse(2000L));
+    section.end();
+    return scaling;
   }
 
   private static Batch batch(Section section) {

@@ -43,6 +43,17 @@ public final class JobConfigWriter {
     map.put("engine", config.engine().label());
     map.put("device", config.device().label());
     map.put("precision", config.precision().label());
+    config
+        .lossScaling()
+        .ifPresent(
+            scaling ->
+                map.put(
+                    "loss_scaling",
+                    mapOf(
+                        "initial",
+                        scaling.initial(),
+                        "growth_interval",
+                        scaling.growthInterval())));
     map.put("threads", config.threads());
     map.put("model", model(config.model()));
     map.put("data", data(config.data()));

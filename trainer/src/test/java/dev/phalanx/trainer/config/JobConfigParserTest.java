@@ -17,6 +17,7 @@ import dev.phalanx.trainer.config.JobConfig.Evaluation;
 import dev.phalanx.trainer.config.JobConfig.Family;
 import dev.phalanx.trainer.config.JobConfig.Init;
 import dev.phalanx.trainer.config.JobConfig.Log;
+import dev.phalanx.trainer.config.JobConfig.LossScaling;
 import dev.phalanx.trainer.config.JobConfig.Model;
 import dev.phalanx.trainer.config.JobConfig.Offload;
 import dev.phalanx.trainer.config.JobConfig.Optimizer;
@@ -94,6 +95,15 @@ class JobConfigParserTest {
       """;
 
   @Test
+  void lossScalingBelongsToFp16() {
+    assertThat(parse(MINIMAL, "precision=fp16").lossScaling())
+        .contains(new LossScaling(65536, 2000));
+    assertThat(parse(MINIMAL, "precision=fp16", "loss_scaling.initial=1024").lossScaling())
+        .contains(new LossScaling(1024, 2000));
+    assertThat(parse(MINIMAL, "precision=bf16").lossScaling()).isEmpty();
+  }
+
+  @Test
   void everyKeyReachesItsRecord() {
     JobConfig expected =
         new JobConfig(
@@ -102,6 +112,7 @@ class JobConfigParserTest {
             EngineKind.AUTO,
             DeviceKind.AUTO,
             Precision.FP32,
+            Optional.empty(),
             0,
             new Model(
                 Family.GPT2,

@@ -162,12 +162,11 @@ class JobConfigValidatorTest {
     assertThatThrownBy(
             () ->
                 JobConfigValidator.validate(
-                    Plans.plan(MINIMAL, "precision=fp16", "model.heads=5", "batch.global=7"), 2))
+                    Plans.plan(MINIMAL, "engine=nd4j", "model.heads=5", "batch.global=7"), 2))
         .isInstanceOfSatisfying(
             ConfigurationException.class, e -> assertThat(e.problems()).hasSize(3));
-    assertThatThrownBy(() -> JobConfigValidator.validate(Plans.parse(MINIMAL, "precision=fp16"), 2))
+    assertThatThrownBy(() -> JobConfigValidator.validate(Plans.parse(MINIMAL, "engine=nd4j"), 2))
         .hasMessage(
-            "a: precision: precision fp16 is not available in this version; write 'precision:"
-                + " bf16'");
+            "a: engine: engine nd4j is not available in this version; write 'engine: auto'");
   }
 }

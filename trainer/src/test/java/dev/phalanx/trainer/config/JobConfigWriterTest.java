@@ -15,6 +15,7 @@ import dev.phalanx.trainer.config.JobConfig.Evaluation;
 import dev.phalanx.trainer.config.JobConfig.Family;
 import dev.phalanx.trainer.config.JobConfig.Init;
 import dev.phalanx.trainer.config.JobConfig.Log;
+import dev.phalanx.trainer.config.JobConfig.LossScaling;
 import dev.phalanx.trainer.config.JobConfig.Model;
 import dev.phalanx.trainer.config.JobConfig.Offload;
 import dev.phalanx.trainer.config.JobConfig.Optimizer;
@@ -169,12 +170,16 @@ class JobConfigWriterTest {
     }
 
     JobConfig config() {
+      Precision precision = any(Precision.values());
       return new JobConfig(
           text(),
           random.nextLong(),
           any(EngineKind.values()),
           any(DeviceKind.values()),
-          any(Precision.values()),
+          precision,
+          precision == Precision.FP16
+              ? Optional.of(new LossScaling(positive(), count()))
+              : Optional.empty(),
           random.nextInt(100),
           model(),
           data(),

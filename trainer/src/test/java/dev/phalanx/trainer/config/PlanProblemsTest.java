@@ -179,6 +179,10 @@ class PlanProblemsTest {
         .containsExactly(
             "configs/a.yaml:14:3: optimizer.momentum: not a key of kind adamw, but of kind sgd;"
                 + " leave it out or write 'kind: sgd'");
+    assertThat(problems(MINIMAL + "loss_scaling: {initial: 1}"))
+        .containsExactly(
+            "configs/a.yaml:15:1: loss_scaling: not a key of precision fp32, but of precision fp16;"
+                + " leave it out or write 'precision: fp16'");
     assertThat(problems(MINIMAL.replace("layers: 2", "layers: 2\n  rope_theta: 1")))
         .containsExactly(
             "configs/a.yaml:4:3: model.rope_theta: not a key of family gpt2, but of family llama;"
