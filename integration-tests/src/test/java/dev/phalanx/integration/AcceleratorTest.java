@@ -67,7 +67,10 @@ final class AcceleratorTest {
     "bf16, llama, 0, adamw, 4, true, 'zero: 3, shard_size: 2, offload: cpu', 'kind: none'",
     "fp32, llama, 0, adamw, 2, true, 'zero: 3', 'kind: none'",
     "fp32, gpt2, 0, adamw, 2, false, 'zero: 0', 'kind: onebit, warmup_steps: 2'",
-    "bf16, llama, 0, adamw, 4, true, 'zero: 2, shard_size: 2', 'kind: powersgd, warmup_steps: 1'"
+    "bf16, llama, 0, adamw, 4, true, 'zero: 2, shard_size: 2', 'kind: powersgd, warmup_steps: 1'",
+    "fp16, gpt2, 0.1, lamb, 4, true, 'zero: 3, shard_size: 2, offload: cpu', 'kind: none'",
+    "fp32, llama, 0, muon, 2, false, 'zero: 2', 'kind: none'",
+    "fp16, gpt2, 0.1, muon, 2, true, 'zero: 3, offload: cpu', 'kind: none'"
   })
   void givesWhatTheCpuGives(
       String precision,

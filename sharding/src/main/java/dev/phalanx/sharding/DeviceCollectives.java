@@ -1,11 +1,14 @@
 package dev.phalanx.sharding;
 
 import dev.phalanx.collectives.Communicator;
+import dev.phalanx.collectives.PointToPoint;
 import dev.phalanx.collectives.ReduceOperation;
 import dev.phalanx.collectives.Work;
 import dev.phalanx.tensor.Arena;
+import dev.phalanx.tensor.Device;
 import dev.phalanx.tensor.Engine;
 import dev.phalanx.tensor.Tensor;
+import java.util.List;
 
 /**
  * Collectives on tensors of any device. Where the communicator cannot read a device's memory,
@@ -103,6 +106,32 @@ final class DeviceCollectives {
     return new Copied(communicator.allGather(own, copy), copy, copy, whole);
   }
 
+  /** Sends and receives between some ranks, all tensors on one device. */
+  Pending exchange(List<PointToPoint> transfers) {
+    if (transfers.isEmpty()) {
+      return DONE;
+    }
+    Device device = transfers.get(0).tensor().device();
+    engine.synchronize(device);
+    if (communicator.reads(device)) {
+      return new Direct(communicator.exchange(transfers));
+    }
+    List<PointToPoint> onHost = transfers.stream().map(this::onHost).toList();
+    engine.synchronize(device);
+    return new CopiedExchange(communicator.exchange(onHost), transfers, onHost);
+  }
+
+  private PointToPoint onHost(PointToPoint transfer) {
+    if (transfer instanceof PointToPoint.Send send) {
+      Tensor copy = host.allocate(send.tensor().dtype(), send.tensor().shape());
+      engine.copy(send.tensor(), copy);
+      return new PointToPoint.Send(copy, send.peer(), send.tag());
+    }
+    Tensor received = transfer.tensor();
+    return new PointToPoint.Receive(
+        host.allocate(received.dtype(), received.shape()), transfer.peer(), transfer.tag());
+  }
+
   private Tensor ownPart(Tensor whole) {
     long count = whole.elementCount() / communicator.size();
     return whole.slice(0, communicator.rank() * count, count);
@@ -125,6 +154,36 @@ final class DeviceCollectives {
     @Override
     public void await() throws InterruptedException {
       work.await();
+    }
+
+    @Override
+    public boolean isDone() {
+      return work.isDone();
+    }
+  }
+
+  /** What was received is brought back to the device by whoever awaits it. */
+  private final class CopiedExchange implements Pending {
+    private final Work work;
+    private final List<PointToPoint> transfers;
+    private final List<PointToPoint> onHost;
+
+    CopiedExchange(Work work, List<PointToPoint> transfers, List<PointToPoint> onHost) {
+      this.work = work;
+      this.transfers = transfers;
+      this.onHost = onHost;
+    }
+
+    @Override
+    public void await() throws InterruptedException {
+      work.await();
+      for (int i = 0; i < transfers.size(); i++) {
+        if (transfers.get(i) instanceof PointToPoint.Receive receive) {
+          engine.copy(onHost.get(i).tensor(), receive.tensor());
+        }
+      }
+      engine.synchronize(transfers.get(0).tensor().device());
+      onHost.forEach(transfer -> transfer.tensor().close());
     }
 
     @Override

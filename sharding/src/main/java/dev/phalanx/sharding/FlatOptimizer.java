@@ -16,8 +16,8 @@ public interface FlatOptimizer {
   void step(long step, double learningRate, double gradientScale);
 
   /**
-   * The state, each tensor [{@link UpdatedValues#stateElementCount}] FLOAT32, by the name that
-   * checkpoints use.
+   * The state, each tensor [{@link UpdatedValues#stateElementCount}] FLOAT32 or one of {@link
+   * UpdatedValues#allocateState}, by the name that checkpoints use.
    */
   Map<String, Tensor> state();
 }

@@ -1,5 +1,6 @@
 package dev.phalanx.sharding;
 
+import dev.phalanx.collectives.PointToPoint;
 import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Engine;
@@ -10,6 +11,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Predicate;
 import java.util.function.ToLongFunction;
 
 /**
@@ -194,6 +196,32 @@ public final class FlatParameters implements UpdatedValues {
   @Override
   public void sumOverShards(Tensor numbers) {
     // this rank has everything
+  }
+
+  @Override
+  public List<List<Share>> sharesOfRanks() {
+    return List.of(
+        offsets.keySet().stream()
+            .map(parameter -> new Share(parameter, 0, parameter.shape().elementCount()))
+            .toList());
+  }
+
+  @Override
+  public int shardRank() {
+    return 0;
+  }
+
+  @Override
+  public void exchange(List<PointToPoint> transfers) {
+    if (!transfers.isEmpty()) {
+      throw new IllegalArgumentException("One rank that has everything has nobody to talk to");
+    }
+  }
+
+  @Override
+  public Tensor allocateState(Arena arena, Predicate<Parameter> isCovered) {
+    return arena.zeros(
+        DType.FLOAT32, elementCount(offsets.keySet().stream().filter(isCovered).toList()));
   }
 
   @Override

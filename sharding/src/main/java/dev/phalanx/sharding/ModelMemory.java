@@ -1,6 +1,7 @@
 package dev.phalanx.sharding;
 
 import dev.phalanx.collectives.Communicator;
+import dev.phalanx.collectives.PointToPoint;
 import dev.phalanx.sharding.compression.Compression;
 import dev.phalanx.sharding.compression.CompressionStatistics;
 import dev.phalanx.tensor.Arena;
@@ -17,7 +18,10 @@ import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Consumer;
+import java.util.function.Predicate;
 import java.util.function.ToLongFunction;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -85,6 +89,13 @@ public final class ModelMemory implements UpdatedValues {
     }
   }
 
+  /**
+   * A tensor of the optimizer's state for some parameters alone.
+   *
+   * @param offsets where this rank's piece of a parameter begins
+   */
+  private record PartialState(Predicate<Parameter> isCovered, Map<Parameter, Long> offsets) {}
+
   /** Groups of parameters below this are gathered together with their neighbours. */
   private static final long LEAST_GATHERED_BYTES = 64 << 10;
 
@@ -98,6 +109,7 @@ public final class ModelMemory implements UpdatedValues {
   private final List<Tensor> masterParts; // of each bucket
   private final List<Tensor> gradientParts; // of each bucket, where the update reads them
   private final Map<Tensor, List<Tensor>> stateParts = new IdentityHashMap<>();
+  private final Map<Tensor, PartialState> partialStates = new IdentityHashMap<>();
   private final Map<Tensor, WholeTensors> heldWhole = new IdentityHashMap<>();
   private final List<ShardLayout.Piece> pieces;
 
@@ -188,7 +200,8 @@ public final class ModelMemory implements UpdatedValues {
     return layout.elementCount();
   }
 
-  private int shardRank() {
+  @Override
+  public int shardRank() {
     return setup.groups().shardRank();
   }
 
@@ -251,6 +264,41 @@ public final class ModelMemory implements UpdatedValues {
   @Override
   public void sumOverShards(Tensor numbers) {
     setup.shardCollectives().ifPresent(group -> waiting.awaitInPass(group.allReduce(numbers)));
+  }
+
+  @Override
+  public List<List<Share>> sharesOfRanks() {
+    return IntStream.range(0, layout.shards())
+        .mapToObj(
+            rank ->
+                layout.pieces(rank).stream()
+                    .map(
+                        piece ->
+                            new Share(piece.parameter(), piece.parameterOffset(), piece.count()))
+                    .toList())
+        .toList();
+  }
+
+  @Override
+  public void exchange(List<PointToPoint> transfers) {
+    if (!transfers.isEmpty()) {
+      waiting.awaitInPass(setup.shardCollectives().orElseThrow().exchange(transfers));
+    }
+  }
+
+  @Override
+  public Tensor allocateState(Arena arena, Predicate<Parameter> isCovered) {
+    Map<Parameter, Long> offsets = new IdentityHashMap<>();
+    long count = 0;
+    for (ShardLayout.Piece piece : pieces) {
+      if (isCovered.test(piece.parameter())) {
+        offsets.put(piece.parameter(), count);
+        count += piece.count();
+      }
+    }
+    Tensor state = arena.zeros(DType.FLOAT32, count);
+    partialStates.put(state, new PartialState(isCovered, offsets));
+    return state;
   }
 
   @Override
@@ -320,14 +368,31 @@ public final class ModelMemory implements UpdatedValues {
   /**
    * Sets this rank's parts of a tensor of the optimizer's state.
    *
-   * @param state [{@link #stateElementCount}] FLOAT32
+   * @param state [{@link #stateElementCount}] FLOAT32, or one of {@link #allocateState}
    */
   public void loadState(Tensor state, ParameterSource source) throws IOException {
     for (ShardLayout.Piece piece : pieces) {
-      try (Tensor destination = state.slice(0, piece.partsOffset(), piece.count())) {
-        load(piece, destination, source);
+      if (covers(state, piece.parameter())) {
+        try (Tensor destination = state(state, piece)) {
+          load(piece, destination, source);
+        }
       }
     }
+  }
+
+  private boolean covers(Tensor state, Parameter parameter) {
+    PartialState partial = partialStates.get(state);
+    return partial == null || partial.isCovered().test(parameter);
+  }
+
+  /** A covered piece's slice of a tensor of the optimizer's state. */
+  private Tensor state(Tensor state, ShardLayout.Piece piece) {
+    PartialState partial = partialStates.get(state);
+    long offset =
+        partial == null
+            ? piece.partsOffset()
+            : partial.offsets().getOrDefault(piece.parameter(), 0L);
+    return state.slice(0, offset, piece.count());
   }
 
   private void load(ShardLayout.Piece piece, Tensor destination, ParameterSource source)
@@ -361,12 +426,60 @@ public final class ModelMemory implements UpdatedValues {
   }
 
   /**
-   * A whole tensor of the optimizer's state, as {@link #wholeMaster} gives the master values.
+   * A whole tensor of the optimizer's state, as {@link #wholeMaster} gives the master values, for
+   * the parameters that have such a state.
    *
-   * @param state [{@link #stateElementCount}] FLOAT32, one of those that live as long as this
+   * @param state [{@link #stateElementCount}] FLOAT32, or one of {@link #allocateState}; one of
+   *     those that live as long as this
    */
   public Optional<WholeTensors> wholeState(Tensor state, Arena host) throws InterruptedException {
-    return whole(partsOf(state), host);
+    PartialState partial = partialStates.get(state);
+    return partial == null ? whole(partsOf(state), host) : wholePartial(state, partial, host);
+  }
+
+  private Optional<WholeTensors> wholePartial(Tensor state, PartialState partial, Arena host)
+      throws InterruptedException {
+    Optional<Communicator> group = setup.groups().shard();
+    if (group.isEmpty()) {
+      return Optional.of(heldWhole.computeIfAbsent(state, this::heldPartial));
+    }
+    List<Tensor> gathered = new ArrayList<>();
+    for (ShardLayout.Bucket bucket : layout.buckets()) {
+      gather(group.get(), sent -> fillPart(state, bucket, sent), bucket, host)
+          .ifPresent(gathered::add);
+    }
+    if (gathered.isEmpty()) {
+      return Optional.empty();
+    }
+    WholeTensors all = whole(gathered, gathered);
+    all.tensors().keySet().removeIf(parameter -> !partial.isCovered().test(parameter));
+    return Optional.of(all);
+  }
+
+  /** Views, where this rank has everything. */
+  private WholeTensors heldPartial(Tensor state) {
+    Map<Parameter, Tensor> all = new IdentityHashMap<>();
+    for (ShardLayout.Piece piece : pieces) {
+      if (covers(state, piece.parameter())) {
+        long[] shape = piece.parameter().shape().toArray();
+        all.put(piece.parameter(), state(state, piece).reshape(shape));
+      }
+    }
+    return new WholeTensors(all, List.of());
+  }
+
+  /** A bucket's part of a state, with noughts where there is none. */
+  private void fillPart(Tensor state, ShardLayout.Bucket bucket, Tensor part) {
+    engine.fill(part, 0);
+    for (ShardLayout.Piece piece : pieces) {
+      if (piece.bucket() == bucket && covers(state, piece.parameter())) {
+        try (Tensor from = state(state, piece);
+            Tensor to = part.slice(0, piece.partOffset(layout.shards()), piece.count())) {
+          engine.copy(from, to);
+        }
+      }
+    }
+    engine.synchronize(state.device());
   }
 
   private Optional<WholeTensors> whole(List<Tensor> parts, Arena host) throws InterruptedException {
@@ -376,7 +489,8 @@ public final class ModelMemory implements UpdatedValues {
     }
     List<Tensor> gathered = new ArrayList<>();
     for (ShardLayout.Bucket bucket : layout.buckets()) {
-      gather(group.get(), parts.get(bucket.index()), bucket, host).ifPresent(gathered::add);
+      Tensor part = parts.get(bucket.index());
+      gather(group.get(), sent -> copyOut(part, sent), bucket, host).ifPresent(gathered::add);
     }
     return gathered.isEmpty() ? Optional.empty() : Optional.of(whole(gathered, gathered));
   }
@@ -391,12 +505,19 @@ public final class ModelMemory implements UpdatedValues {
     return new WholeTensors(all, owned);
   }
 
+  private void copyOut(Tensor part, Tensor sent) {
+    engine.copy(part, sent);
+    engine.synchronize(part.device());
+  }
+
+  /**
+   * @param part puts this rank's part into the tensor that is sent
+   */
   private Optional<Tensor> gather(
-      Communicator group, Tensor part, ShardLayout.Bucket bucket, Arena host)
+      Communicator group, Consumer<Tensor> part, ShardLayout.Bucket bucket, Arena host)
       throws InterruptedException {
-    try (Tensor sent = host.allocate(DType.FLOAT32, part.elementCount())) {
-      engine.copy(part, sent);
-      engine.synchronize(part.device());
+    try (Tensor sent = host.allocate(DType.FLOAT32, bucket.paddedCount() / layout.shards())) {
+      part.accept(sent);
       Tensor whole = group.rank() == 0 ? host.allocate(DType.FLOAT32, bucket.paddedCount()) : null;
       group.gather(sent, whole, 0).await();
       return Optional.ofNullable(whole);

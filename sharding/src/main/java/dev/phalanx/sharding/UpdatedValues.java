@@ -1,8 +1,11 @@
 package dev.phalanx.sharding;
 
+import dev.phalanx.collectives.PointToPoint;
+import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.Tensor;
 import dev.phalanx.tensor.autograd.Parameter;
 import java.util.List;
+import java.util.function.Predicate;
 
 /** The part of a model that one rank's optimizer updates: all of it, or the rank's shard. */
 public interface UpdatedValues {
@@ -40,6 +43,13 @@ public interface UpdatedValues {
     }
   }
 
+  /**
+   * What one rank updates of one parameter, without its memory.
+   *
+   * @param parameterOffset the first element's number within the parameter
+   */
+  record Share(Parameter parameter, long parameterOffset, long count) {}
+
   /** Everything that is updated, in the order of memory. */
   List<Run> runs();
 
@@ -58,6 +68,31 @@ public interface UpdatedValues {
    * @throws dev.phalanx.collectives.CollectiveException where a rank is lost or disagrees
    */
   void sumOverShards(Tensor numbers);
+
+  /**
+   * What each of the ranks that share one copy updates, by their numbers; on every rank the same.
+   */
+  List<List<Share>> sharesOfRanks();
+
+  /** This rank's number among those that share one copy. */
+  int shardRank();
+
+  /**
+   * Sends and receives between ranks that share one copy, and waits for it.
+   *
+   * @param transfers of contiguous tensors on one device
+   * @throws InterruptedWaitException where the thread is interrupted meanwhile
+   * @throws dev.phalanx.collectives.CollectiveException where a rank is lost or disagrees
+   */
+  void exchange(List<PointToPoint> transfers);
+
+  /**
+   * A tensor of the optimizer's state for some parameters alone, zeros: FLOAT32, their {@link
+   * #pieces} one after the other in that order. The others have no such state.
+   *
+   * @param arena owns it; it lives as long as this
+   */
+  Tensor allocateState(Arena arena, Predicate<Parameter> isCovered);
 
   /** The length of each tensor of the optimizer's state: elements that are updated, and padding. */
   long stateElementCount();

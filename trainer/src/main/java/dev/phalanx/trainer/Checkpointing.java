@@ -436,6 +436,7 @@ final class Checkpointing implements AutoCloseable {
     }
     gathered.addAll(whole.get().owned());
     return state.model().parameters().stream()
+        .filter(whole.get().tensors()::containsKey) // some states are of some parameters alone
         .map(
             parameter ->
                 new SafetensorsWriter.Entry(prefix + parameter.name(), whole.get().of(parameter)))

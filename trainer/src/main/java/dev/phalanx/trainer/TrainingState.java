@@ -5,6 +5,7 @@ import dev.phalanx.sharding.DataGroups;
 import dev.phalanx.sharding.FlatOptimizer;
 import dev.phalanx.sharding.LambOptimizer;
 import dev.phalanx.sharding.ModelMemory;
+import dev.phalanx.sharding.MuonOptimizer;
 import dev.phalanx.sharding.SgdOptimizer;
 import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.DType;
@@ -63,7 +64,7 @@ final class TrainingState {
           parameter -> setup.initialization().seed(numbers.getOrDefault(parameter, 0)));
     }
     model.prepare(arenas.state());
-    this.optimizer = optimizer(stateArena, arenas.host(), memory, job.optimizer());
+    this.optimizer = optimizer(stateArena, arenas.host(), model, memory, job.optimizer());
     this.lossScaler = LossScaler.of(job.lossScaling(), arenas.host());
   }
 
@@ -87,7 +88,11 @@ final class TrainingState {
   }
 
   private static FlatOptimizer optimizer(
-      Arena arena, Arena host, ModelMemory memory, JobConfig.Optimizer settings) {
+      Arena arena,
+      Arena host,
+      Transformer model,
+      ModelMemory memory,
+      JobConfig.Optimizer settings) {
     if (settings.algorithm() instanceof JobConfig.Optimizer.AdamW adamW) {
       return new AdamWOptimizer(
           arena,
@@ -105,6 +110,22 @@ final class TrainingState {
     if (settings.algorithm() instanceof JobConfig.Optimizer.Lamb lamb) {
       return new LambOptimizer(
           arena, host, memory, lamb.beta1(), lamb.beta2(), lamb.epsilon(), settings.weightDecay());
+    }
+    if (settings.algorithm() instanceof JobConfig.Optimizer.Muon muon) {
+      return new MuonOptimizer(
+          arena,
+          host,
+          memory,
+          model::hiddenMatrices,
+          new MuonOptimizer.Settings(
+              muon.momentum(),
+              muon.nesterov(),
+              muon.newtonSchulzSteps(),
+              settings.weightDecay(),
+              muon.adamWLearningRate() / settings.learningRate(),
+              muon.beta1(),
+              muon.beta2(),
+              muon.epsilon()));
     }
     throw new IllegalArgumentException(
         "optimizer.kind is not available in this version: " + settings.algorithm());

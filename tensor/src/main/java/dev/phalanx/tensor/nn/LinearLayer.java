@@ -42,6 +42,11 @@ public final class LinearLayer implements Layer {
     return Linear.apply(tape, x, weight, bias, residual);
   }
 
+  /** [out, in]. */
+  public Parameter weight() {
+    return weight;
+  }
+
   @Override
   public List<Parameter> parameters() {
     return bias == null ? List.of(weight) : List.of(weight, bias);

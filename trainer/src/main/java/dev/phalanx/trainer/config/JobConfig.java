@@ -263,6 +263,27 @@ public record JobConfig(
       }
     }
 
+    /**
+     * Jordan et al., 2024, for the matrices of hidden layers; AdamW for everything else.
+     *
+     * @param adamWLearningRate AdamW's peak rate; it follows the schedule as Muon's does
+     * @param beta1 AdamW's, as beta2 and epsilon
+     */
+    public record Muon(
+        double momentum,
+        boolean nesterov,
+        int newtonSchulzSteps,
+        double adamWLearningRate,
+        double beta1,
+        double beta2,
+        double epsilon)
+        implements Rule {
+      @Override
+      public String kind() {
+        return "muon";
+      }
+    }
+
     /** You et al., 2020. */
     public record Lamb(double beta1, double beta2, double epsilon) implements Rule {
       @Override

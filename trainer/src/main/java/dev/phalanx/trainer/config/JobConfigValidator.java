@@ -76,6 +76,7 @@ public final class JobConfigValidator {
     checkSchedule();
     checkNesterov();
     checkCompressedOptimizer();
+    checkCompressedPrecision();
     checkResharding();
     if (checkWorld()) {
       checkBatch();
@@ -267,6 +268,19 @@ public final class JobConfigValidator {
           "communication.compression.momentum",
           "the momentum of topk takes the place of the optimizer's: it wants sgd with momentum 0",
           "write 'momentum: 0', or under optimizer 'kind: sgd' and 'momentum: 0'");
+    }
+  }
+
+  private void checkCompressedPrecision() {
+    Compression compression = config.communication().compression();
+    if (config.lossScaling().isPresent() && !(compression instanceof Compression.None)) {
+      report(
+          "communication.compression.kind",
+          "with precision fp16 gradients are those of a scaled loss and at times not finite, which"
+              + " compression "
+              + CompressionBinder.kindOf(compression).label()
+              + " cannot carry over to the next scale",
+          "write 'kind: none' here or 'precision: bf16'");
     }
   }
 

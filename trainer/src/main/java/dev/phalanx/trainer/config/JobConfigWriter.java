@@ -185,6 +185,16 @@ public final class JobConfigWriter {
       return mapOf(
           "kind", lamb.kind(), "betas", List.of(lamb.beta1(), lamb.beta2()), "eps", lamb.epsilon());
     }
+    if (rule instanceof Optimizer.Muon muon) {
+      return mapOf(
+          "kind", muon.kind(),
+          "momentum", muon.momentum(),
+          "nesterov", muon.nesterov(),
+          "ns_steps", muon.newtonSchulzSteps(),
+          "adamw_lr", muon.adamWLearningRate(),
+          "betas", List.of(muon.beta1(), muon.beta2()),
+          "eps", muon.epsilon());
+    }
     Optimizer.Sgd sgd = (Optimizer.Sgd) rule;
     return mapOf("kind", "sgd", "momentum", sgd.momentum(), "nesterov", sgd.nesterov());
   }

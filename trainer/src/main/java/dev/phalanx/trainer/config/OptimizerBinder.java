@@ -15,7 +15,8 @@ final class OptimizerBinder {
   enum Kind implements Choice {
     ADAMW,
     SGD,
-    LAMB
+    LAMB,
+    MUON
   }
 
   static Optimizer bind(Section section, long steps) {
@@ -27,7 +28,9 @@ final class OptimizerBinder {
             Map.of(
                 Kind.ADAMW, List.of("betas", "eps"),
                 Kind.LAMB, List.of("betas", "eps"),
-                Kind.SGD, List.of("momentum", "nesterov")));
+                Kind.SGD, List.of("momentum", "nesterov"),
+                Kind.MUON,
+                    List.of("momentum", "nesterov", "ns_steps", "adamw_lr", "betas", "eps")));
     Optimizer optimizer =
         new Optimizer(
             rule(section, kind),
@@ -60,9 +63,20 @@ final class OptimizerBinder {
                 "a list of two numbers of at least 0 and below 1")
             .orElse(List.of(0.9, 0.95));
     double epsilon = section.real("eps").above(0).orElse(1e-8);
-    return kind == Kind.ADAMW
-        ? new Optimizer.AdamW(betas.get(0), betas.get(1), epsilon)
-        : new Optimizer.Lamb(betas.get(0), betas.get(1), epsilon);
+    return switch (kind) {
+      case ADAMW -> new Optimizer.AdamW(betas.get(0), betas.get(1), epsilon);
+      case LAMB -> new Optimizer.Lamb(betas.get(0), betas.get(1), epsilon);
+      case MUON ->
+          new Optimizer.Muon(
+              section.real("momentum").from(0).below(1).orElse(0.95),
+              section.flag("nesterov").orElse(true),
+              Math.toIntExact(section.count("ns_steps").from(1).to(100).orElse(5L)),
+              section.real("adamw_lr").above(0).orElse(3e-4),
+              betas.get(0),
+              betas.get(1),
+              epsilon);
+      case SGD -> throw new IllegalStateException("sgd has neither betas nor eps");
+    };
   }
 
   private static Schedule schedule(Section section, long steps) {

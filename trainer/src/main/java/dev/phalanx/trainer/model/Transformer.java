@@ -77,6 +77,19 @@ public final class Transformer implements Layer {
   }
 
   /**
+   * The rows of each matrix of a hidden layer that lies in a parameter: of queries, keys and
+   * values, of the two halves of a gated feed-forward layer, or all rows. Empty for what is no such
+   * matrix.
+   */
+  public List<Long> hiddenMatrices(Parameter parameter) {
+    return layers.stream()
+        .map(layer -> layer.matrices(parameter))
+        .filter(rows -> !rows.isEmpty())
+        .findFirst()
+        .orElse(List.of());
+  }
+
+  /**
    * Makes the constant tensors of the forward pass in an arena that lives as long as the model.
    * Called once, before the first pass.
    */

@@ -129,6 +129,21 @@ final class TransformerLayer implements Layer {
     return Add.apply(tape, dropped, residual);
   }
 
+  /** See {@link Transformer#hiddenMatrices}. */
+  List<Long> matrices(Parameter parameter) {
+    if (parameter == queryKeyValue.weight()) {
+      long keys = config.keyValueHeads() * config.headSize();
+      return List.of(config.heads() * config.headSize(), keys, keys);
+    }
+    if (parameter == feedForwardIn.weight() && config.family() == Family.LLAMA) {
+      return List.of(config.feedForward(), config.feedForward());
+    }
+    boolean isMatrix =
+        Stream.of(projection, feedForwardIn, feedForwardOut)
+            .anyMatch(layer -> parameter == layer.weight());
+    return isMatrix ? List.of(parameter.shape().size(0)) : List.of();
+  }
+
   @Override
   public List<Parameter> parameters() {
     return Stream.<Layer>of(

@@ -225,6 +225,8 @@ class JobConfigParserTest {
                 new Schedule(ScheduleKind.CONSTANT, 0, 50, 0)));
     assertThat(parse(MINIMAL, "optimizer={kind: lamb, lr: 1}").optimizer().algorithm())
         .isEqualTo(new Optimizer.Lamb(0.9, 0.95, 1e-8));
+    assertThat(parse(MINIMAL, "optimizer={kind: muon, lr: 0.02}").optimizer().algorithm())
+        .isEqualTo(new Optimizer.Muon(0.95, true, 5, 3e-4, 0.9, 0.95, 1e-8));
   }
 
   @Test

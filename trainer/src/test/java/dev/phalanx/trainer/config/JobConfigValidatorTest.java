@@ -158,6 +158,15 @@ class JobConfigValidatorTest {
   }
 
   @Test
+  void gradientsOfAScaledLossAreNotCompressed() {
+    assertThat(problemsInWorld(2, MINIMAL, "precision=fp16", "communication.compression.kind=int8"))
+        .singleElement()
+        .asString()
+        .contains("communication.compression.kind: with precision fp16 gradients are those of a")
+        .endsWith("write 'kind: none' here or 'precision: bf16'");
+  }
+
+  @Test
   void allMistakesAreThrownAtOnce() {
     assertThatThrownBy(
             () ->

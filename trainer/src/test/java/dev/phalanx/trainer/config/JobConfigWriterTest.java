@@ -262,6 +262,14 @@ class JobConfigWriterTest {
           any(
               new Optimizer.AdamW(fraction(), fraction(), positive()),
               new Optimizer.Lamb(fraction(), fraction(), positive()),
+              new Optimizer.Muon(
+                  fraction(),
+                  random.nextBoolean(),
+                  1 + random.nextInt(9),
+                  positive(),
+                  fraction(),
+                  fraction(),
+                  positive()),
               new Optimizer.Sgd(fraction(), random.nextBoolean()));
       return new Optimizer(
           rule,

@@ -177,8 +177,8 @@ class PlanProblemsTest {
                 + " but of kind topk; leave it out or write 'kind: topk'");
     assertThat(problems(MINIMAL.replace("lr: 3e-4", "lr: 3e-4\n  momentum: 0.9")))
         .containsExactly(
-            "configs/a.yaml:14:3: optimizer.momentum: not a key of kind adamw, but of kind sgd;"
-                + " leave it out or write 'kind: sgd'");
+            "configs/a.yaml:14:3: optimizer.momentum: not a key of kind adamw, but of kind sgd"
+                + " or muon; leave it out or write 'kind: sgd or muon'");
     assertThat(problems(MINIMAL + "loss_scaling: {initial: 1}"))
         .containsExactly(
             "configs/a.yaml:15:1: loss_scaling: not a key of precision fp32, but of precision fp16;"
