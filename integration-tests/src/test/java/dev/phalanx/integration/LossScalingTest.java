@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import dev.phalanx.trainer.StepRecord;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import org.assertj.core.data.Offset;
@@ -65,13 +66,13 @@ final class LossScalingTest {
 
   private static final String HUGE = "1.0e+9";
   private static final int STEPS = 26;
-  private static List<StepRecord> stepsOnOneRank = List.of();
+  private static final List<StepRecord> ON_ONE_RANK = new ArrayList<>(); // once there
 
   private List<StepRecord> onOneRank() throws Exception {
-    if (stepsOnOneRank.isEmpty()) {
-      stepsOnOneRank = steps(PLAN.formatted(HUGE, STEPS), 1);
+    if (ON_ONE_RANK.isEmpty()) {
+      ON_ONE_RANK.addAll(steps(PLAN.formatted(HUGE, STEPS), 1));
     }
-    return stepsOnOneRank;
+    return ON_ONE_RANK;
   }
 
   /** The first steps are skipped; then the scale is doubled until it is too large again. */

@@ -193,7 +193,7 @@ final class FlatOptimizerTest {
   }
 
   /** The second parameter begins as noughts, as biases do: its ratio is then 1. */
-  @Property(tries = 40)
+  @Property(tries = 12)
   void lambFollowsItsDefinition(@ForAll("models") List<Shape> shapes, @ForAll long seed) {
     Random random = new Random(seed);
     try (FlatModel model = new FlatModel(DType.FLOAT32, shapes)) {
