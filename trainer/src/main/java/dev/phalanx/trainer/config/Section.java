@@ -85,12 +85,13 @@ final class Section {
     Entry written = mapping.entries().get(name);
     isKindRight =
         written == null ? defaultKind.isPresent() : key.accept(written.value()).isPresent();
-    keysByKind.forEach(
-        (owner, keys) -> {
-          for (String each : keys) {
-            keysOfOtherKinds.merge(each, owner.label(), (left, right) -> left + " or " + right);
-          }
-        });
+    new TreeMap<>(keysByKind)
+        .forEach(
+            (owner, keys) -> { // in the kinds' order, so that messages are the same each time
+              for (String each : keys) {
+                keysOfOtherKinds.merge(each, owner.label(), (left, right) -> left + " or " + right);
+              }
+            });
     return chosen;
   }
 
