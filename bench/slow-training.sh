@@ -11,7 +11,7 @@ PYTHON="${1:?usage: bench/slow-training.sh PYTHON [ROUNDS] [CELLS]}"
 ROUNDS="${2:-1}"
 CELLS="${3:-S:2:100mbit:150 S:4:100mbit:150 S:2:1gbit:150 S:4:1gbit:150 M:2:100mbit:60 M:2:1gbit:60}"
 PEERS="${PEERS:-ddp ddp-fp16 ddp-powersgd}"
-OURS="${OURS:-none fp16 int8 topk onebit powersgd}"
+OURS="${OURS:-none zero1 fp16 int8 topk onebit powersgd}" # zero1: uncompressed, sharding.zero: 1
 HERE="$(cd "$(dirname "$0")" && pwd)"
 cd "$HERE/.."
 OUT="$HERE/results/slow-training.jsonl"
@@ -27,19 +27,21 @@ setting() { # CODEC
   case $1 in
     topk) echo "{kind: topk, density: 0.01, warmup_steps: 10}" ;;
     onebit) echo "{kind: onebit, warmup_steps: 15}" ;;
+    zero1) echo "{kind: none}" ;;
     powersgd) echo "{kind: powersgd, rank: 4, warmup_steps: 2}" ;;
     *) echo "{kind: $1}" ;;
   esac
 }
 
 ours() { # MODEL RANKS RATE STEPS CODEC
-  local batch=8
+  local batch=8 stage=0
   [ "$1" = M ] && batch=4
+  [ "$5" = zero1 ] && stage=1
   rm -f "$PHALANX_TOKEN_FILE"
   ./phalanx token "$PHALANX_TOKEN_FILE"
   "$HERE/lib/slow-network.sh" "$2" 1 "$3" ./phalanx train "bench/plans/$1.yaml" --external --quiet --set threads=1 \
     --set "data={kind: text, path: data/moby-dick.txt, tokenizer: bytes}" --set batch.micro=$((batch / $2)) \
-    --set steps="$4" --set "communication.compression=$(setting "$5")" --set log.report=runs/bench/slow.json >/dev/null
+    --set sharding.zero=$stage --set steps="$4" --set "communication.compression=$(setting "$5")" --set log.report=runs/bench/slow.json >/dev/null
   "$PYTHON" - "$1" "$2" "$3" "$5" >>"$OUT" <<'PY'
 import json, sys
 report = json.load(open("runs/bench/slow.json"))
