@@ -22,6 +22,7 @@ setting() {
 }
 
 for name in $NAMES; do
+  rm -rf runs/bench/compression-checkpoints
   ./phalanx train configs/quickstart.yaml --quiet --set steps="$STEPS" --set optimizer.schedule.decay_steps="$STEPS" \
     --set "communication.compression=$(setting "$name")" --set checkpoint.dir=runs/bench/compression-checkpoints \
     --set evaluation.batches=32 --set log.report=runs/bench/compression.json >/dev/null

@@ -127,7 +127,7 @@ public final class ModelMemory implements UpdatedValues {
         new ShardLayout(
             setup.stage() == 3
                 ? layers(parameterGroups)
-                : GradientBucket.cut(
+                : ShardLayout.cut(
                     reversed(parameterGroups.stream().flatMap(List::stream).toList()),
                     setup.bucketBytes()),
             setup.groups().shards());
@@ -177,7 +177,7 @@ public final class ModelMemory implements UpdatedValues {
   private static List<List<Parameter>> layers(List<List<Parameter>> groups) {
     List<List<Parameter>> layers = new ArrayList<>();
     for (List<Parameter> group : groups) {
-      boolean isSmall = FlatParameters.elementCount(group) * Float.BYTES < LEAST_GATHERED_BYTES;
+      boolean isSmall = ShardLayout.elementCount(group) * Float.BYTES < LEAST_GATHERED_BYTES;
       if (isSmall && !layers.isEmpty()) {
         layers.get(layers.size() - 1).addAll(group);
       } else {

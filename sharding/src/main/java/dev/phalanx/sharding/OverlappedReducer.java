@@ -23,12 +23,12 @@ final class OverlappedReducer implements GradientListener {
   /** How a bucket is reduced: an all-reduce, or a reduce-scatter that leaves each rank its part. */
   @FunctionalInterface
   interface Reduction {
-    DeviceCollectives.Pending start(GradientBucket bucket);
+    DeviceCollectives.Pending start(ShardLayout.Bucket bucket);
   }
 
   private final Reduction reduction;
-  private final List<GradientBucket> buckets;
-  private final Map<Parameter, GradientBucket> bucketOf = new IdentityHashMap<>();
+  private final List<ShardLayout.Bucket> buckets;
+  private final Map<Parameter, ShardLayout.Bucket> bucketOf = new IdentityHashMap<>();
   private final int[] missing;
   private final boolean overlap;
   private final Deque<DeviceCollectives.Pending> underWay = new ArrayDeque<>();
@@ -41,13 +41,13 @@ final class OverlappedReducer implements GradientListener {
    *     gains
    */
   OverlappedReducer(
-      List<GradientBucket> buckets, boolean overlap, Reduction reduction, Waiting waiting) {
+      List<ShardLayout.Bucket> buckets, boolean overlap, Reduction reduction, Waiting waiting) {
     this.waiting = waiting;
     this.buckets = List.copyOf(buckets);
     this.overlap = overlap;
     this.reduction = reduction;
     this.missing = new int[buckets.size()];
-    for (GradientBucket bucket : buckets) {
+    for (ShardLayout.Bucket bucket : buckets) {
       bucket.parameters().forEach(parameter -> bucketOf.put(parameter, bucket));
     }
     reset();
@@ -55,7 +55,7 @@ final class OverlappedReducer implements GradientListener {
 
   @Override
   public void gradientComplete(Parameter parameter) {
-    GradientBucket bucket = bucketOf.get(parameter);
+    ShardLayout.Bucket bucket = bucketOf.get(parameter);
     if (bucket == null) {
       throw new IllegalArgumentException("Parameter " + parameter + " is in no bucket");
     }
@@ -86,7 +86,7 @@ final class OverlappedReducer implements GradientListener {
 
   private void reset() {
     nextBucket = 0;
-    for (GradientBucket bucket : buckets) {
+    for (ShardLayout.Bucket bucket : buckets) {
       missing[bucket.index()] = bucket.parameters().size();
     }
   }

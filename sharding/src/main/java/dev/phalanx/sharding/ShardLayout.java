@@ -30,6 +30,8 @@ final class ShardLayout {
   /** Where a parameter begins in its bucket. */
   private record Place(Bucket bucket, long offset) {}
 
+  private static final long FIRST_BUCKET_BYTES = 1L << 20;
+
   private final int shards;
   private final List<Bucket> buckets = new ArrayList<>();
   private final List<Parameter> parameters = new ArrayList<>();
@@ -46,7 +48,7 @@ final class ShardLayout {
     long offset = 0;
     long elements = 0;
     for (List<Parameter> inBucket : bucketParameters) {
-      long count = FlatParameters.elementCount(inBucket);
+      long count = elementCount(inBucket);
       long padded = Math.multiplyExact((count + shards - 1) / shards, shards);
       Bucket bucket = new Bucket(buckets.size(), List.copyOf(inBucket), offset, count, padded);
       buckets.add(bucket);
@@ -63,6 +65,37 @@ final class ShardLayout {
     }
     this.elementCount = elements;
     this.paddedCount = offset;
+  }
+
+  /**
+   * Cuts parameters into buckets of about so many bytes of gradients.
+   *
+   * <p>A bucket ends with the parameter that brings it to {@code bucketBytes}. The first one ends
+   * earlier, so that the network has work as soon as the backward pass has left the last layers (Li
+   * et al., 2020, "PyTorch Distributed", 4.2).
+   *
+   * @param parameters in the order of flat memory
+   */
+  static List<List<Parameter>> cut(List<Parameter> parameters, long bucketBytes) {
+    List<List<Parameter>> cut = new ArrayList<>();
+    List<Parameter> open = new ArrayList<>();
+    for (Parameter parameter : parameters) {
+      open.add(parameter);
+      long capacity = cut.isEmpty() ? Math.min(bucketBytes, FIRST_BUCKET_BYTES) : bucketBytes;
+      if (elementCount(open) * Float.BYTES >= capacity) {
+        cut.add(List.copyOf(open));
+        open.clear();
+      }
+    }
+    if (!open.isEmpty()) {
+      cut.add(List.copyOf(open));
+    }
+    return cut;
+  }
+
+  /** Elements of these parameters together. */
+  static long elementCount(List<Parameter> parameters) {
+    return parameters.stream().mapToLong(parameter -> parameter.shape().elementCount()).sum();
   }
 
   int shards() {

@@ -32,6 +32,7 @@ final class WholeGradients implements GradientSums {
 
   private final ShardLayout layout;
   private final Tensor flat; // [padded elements] FLOAT32
+  private final List<Tensor> wholes = new ArrayList<>(); // of each bucket, padding among it
   private final List<Tensor> parts = new ArrayList<>();
   private final Map<Parameter, Tensor> views = new IdentityHashMap<>();
   private final Optional<DeviceCollectives> scattering; // where sums are left in parts
@@ -51,16 +52,15 @@ final class WholeGradients implements GradientSums {
         (isScattered ? setup.groups().replicas() : setup.groups().all())
             .map(group -> new BucketSums(setup, group, shapes(setup, isScattered)));
     this.flat = setup.groups().allocate(setup.arena(), DType.FLOAT32, layout.paddedCount());
-    List<GradientBucket> buckets = new ArrayList<>();
     for (ShardLayout.Bucket bucket : layout.buckets()) {
       Tensor whole = layout.whole(flat, bucket);
       parts.add(layout.partOfWhole(whole, bucket, setup.groups().shardRank()));
       bucket
           .parameters()
           .forEach(parameter -> views.put(parameter, layout.slice(whole, parameter)));
-      buckets.add(new GradientBucket(bucket.index(), whole, bucket.parameters()));
+      wholes.add(whole);
     }
-    this.reducer = new OverlappedReducer(buckets, setup.overlap(), this::reduce, waiting);
+    this.reducer = new OverlappedReducer(layout.buckets(), setup.overlap(), this::reduce, waiting);
   }
 
   private List<List<Shape>> shapes(ModelMemory.Setup setup, boolean isScattered) {
@@ -71,10 +71,11 @@ final class WholeGradients implements GradientSums {
             .toList();
   }
 
-  private DeviceCollectives.Pending reduce(GradientBucket bucket) {
+  private DeviceCollectives.Pending reduce(ShardLayout.Bucket bucket) {
+    Tensor whole = wholes.get(bucket.index());
     return scattering.isPresent()
-        ? scattering.get().reduceScatter(bucket.gradients(), parts.get(bucket.index()))
-        : sums.orElseThrow().allReduce(bucket.index(), bucket.gradients());
+        ? scattering.get().reduceScatter(whole, parts.get(bucket.index()))
+        : sums.orElseThrow().allReduce(bucket.index(), whole);
   }
 
   @Override

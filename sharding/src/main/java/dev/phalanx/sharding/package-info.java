@@ -1,9 +1,9 @@
 /**
- * The flat memory of a model: parameters, gradient buckets, their overlapped reduction, and
- * optimizers on flat memory.
+ * What a data-parallel rank holds of a model, ZeRO's stages, gradient buckets, their overlapped
+ * reduction, and optimizers on flat memory.
  *
  * <p>May use {@code tensor}, {@code collectives} and {@code parallelism.mesh}. Start with {@link
- * dev.phalanx.sharding.FlatParameters}, then {@link dev.phalanx.sharding.OverlappedReducer}.
+ * dev.phalanx.sharding.ModelMemory}, then {@link dev.phalanx.sharding.OverlappedReducer}.
  */
 @NullMarked
 package dev.phalanx.sharding;

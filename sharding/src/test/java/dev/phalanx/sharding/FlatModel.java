@@ -56,18 +56,8 @@ final class FlatModel implements AutoCloseable {
   }
 
   /** The gradients in buckets of about so many bytes. */
-  List<GradientBucket> buckets(long bucketBytes) {
-    return buckets(GradientBucket.cut(flat.parameters(), bucketBytes));
-  }
-
-  List<GradientBucket> buckets(List<List<Parameter>> cut) {
-    List<GradientBucket> buckets = new ArrayList<>();
-    for (List<Parameter> inBucket : cut) {
-      long start = flat.offset(inBucket.get(0));
-      Tensor gradients = flat.gradients().slice(0, start, FlatParameters.elementCount(inBucket));
-      buckets.add(new GradientBucket(buckets.size(), gradients, inBucket));
-    }
-    return buckets;
+  List<ShardLayout.Bucket> buckets(long bucketBytes) {
+    return new ShardLayout(ShardLayout.cut(flat.parameters(), bucketBytes), 1).buckets();
   }
 
   /** Sums by all-reduce. */
@@ -76,7 +66,7 @@ final class FlatModel implements AutoCloseable {
     return new OverlappedReducer(
         buckets(bucketBytes),
         overlap,
-        bucket -> collectives.allReduce(bucket.gradients()),
+        bucket -> collectives.allReduce(flat.gradients().slice(0, bucket.offset(), bucket.count())),
         new Waiting());
   }
 

@@ -183,25 +183,6 @@ final class OverlappedReducerTest {
   }
 
   @Example
-  void bucketSizesAddUpToTheGradients() {
-    try (FlatModel model = FlatModel.of(Shape.of(1), Shape.of(2), Shape.of(3))) {
-      assertThat(model.buckets(16))
-          .extracting(bucket -> bucket.gradients().byteSize())
-          .containsExactly(20L, 4L);
-    }
-  }
-
-  @Example
-  void theFirstOfLargeBucketsHoldsAboutAMebibyte() {
-    Shape half = Shape.of(1 << 17); // half a mebibyte
-    try (FlatModel model = FlatModel.of(half, half, half, half, half, half)) {
-      assertThat(model.buckets(2 << 20))
-          .extracting(bucket -> bucket.gradients().byteSize())
-          .containsExactly(1L << 20, 2L << 20);
-    }
-  }
-
-  @Example
   void aParameterOfAnotherModelIsRefused() {
     try (FlatModel model = FlatModel.of(Shape.of(1))) {
       OverlappedReducer reducer = model.reducer(RecordingCommunicator.alone(2), 1, true);

@@ -4,11 +4,13 @@ import dev.phalanx.checkpoint.BadCheckpointException;
 import dev.phalanx.checkpoint.CheckpointManifest;
 import dev.phalanx.checkpoint.LocalCheckpointStore;
 import dev.phalanx.checkpoint.SavedCheckpoint;
-import dev.phalanx.sharding.FlatParameters;
+import dev.phalanx.sharding.ParameterSource;
 import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Device;
 import dev.phalanx.tensor.Engine;
+import dev.phalanx.tensor.Tensor;
+import dev.phalanx.tensor.autograd.Parameter;
 import dev.phalanx.trainer.Devices;
 import dev.phalanx.trainer.SavedModels;
 import dev.phalanx.trainer.config.JobConfig.DeviceKind;
@@ -21,6 +23,7 @@ import dev.phalanx.trainer.tokenizer.Tokenizers;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Optional;
 
 /**
@@ -43,7 +46,30 @@ public final class GenerationModel implements AutoCloseable {
   }
 
   private interface Weights {
-    void load(FlatParameters flat) throws IOException;
+    void load(HuggingFaceDirectory.Target memory) throws IOException;
+  }
+
+  /** A value for each parameter, and no gradients. */
+  private record Values(Arena arena, List<Parameter> parameters) {
+    void load(ParameterSource source) throws IOException {
+      for (Parameter parameter : parameters) {
+        Tensor value = arena.allocate(DType.FLOAT32, parameter.shape());
+        parameter.bind(
+            new Parameter.Memory() {
+              @Override
+              public Tensor value() {
+                return value;
+              }
+
+              @Override
+              public Tensor gradient() {
+                throw new IllegalStateException("A model that only generates has no gradients");
+              }
+            });
+        source.read(parameter, value);
+      }
+      arena.engine().synchronize(arena.device());
+    }
   }
 
   /**
@@ -63,8 +89,8 @@ public final class GenerationModel implements AutoCloseable {
       return load(
           config,
           engine,
-          flat ->
-              flat.load(
+          memory ->
+              memory.load(
                   (parameter, destination) ->
                       checkpoint.model().read(parameter.name(), destination, engine)),
           manifest
@@ -101,7 +127,7 @@ public final class GenerationModel implements AutoCloseable {
     } else if (source.config().vocabulary() == GPT2_VOCABULARY) {
       tokenizer = Optional.of(Tokenizers.open("gpt2", directory));
     }
-    return load(source.config(), engine, flat -> source.load(flat::load, engine), tokenizer);
+    return load(source.config(), engine, memory -> source.load(memory, engine), tokenizer);
   }
 
   private static GenerationModel load(
@@ -110,7 +136,7 @@ public final class GenerationModel implements AutoCloseable {
     Arena arena = new Arena(engine, Devices.choose(engine, DeviceKind.AUTO, 0));
     try {
       Transformer model = new Transformer(config, new Initialization.Empty());
-      weights.load(new FlatParameters(arena, model.parameters(), DType.FLOAT32));
+      weights.load(new Values(arena, model.parameters())::load);
       model.prepare(arena);
       return new GenerationModel(arena, model, tokenizer);
     } catch (IOException | RuntimeException e) {

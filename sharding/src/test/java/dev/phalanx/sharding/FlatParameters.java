@@ -6,7 +6,6 @@ import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Engine;
 import dev.phalanx.tensor.Tensor;
 import dev.phalanx.tensor.autograd.Parameter;
-import java.io.IOException;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -15,23 +14,15 @@ import java.util.function.Predicate;
 import java.util.function.ToLongFunction;
 
 /**
- * All parameters of a model in three runs of memory without gaps: fp32 master values, values in the
- * type of the computation (the same memory where that is fp32) and fp32 gradients.
- *
- * <p>Parameters lie in the reverse of the order in which the forward pass reads them first, which
- * is about the order in which the backward pass completes their gradients: a run of memory is then
- * a bucket that can be reduced early.
- *
- * <pre>
- *   gradients  | lnf | h.1.out | h.1.fc | ... | h.0.ln1 | wpe | wte |
- *              |  bucket 0  |    bucket 1     |      bucket 2       |
- * </pre>
+ * The plainest memory that optimizers can update: all parameters of one rank in three runs of
+ * memory without gaps, the last used first. fp32 master values, values in the type of the
+ * computation (the same memory where that is fp32) and fp32 gradients.
  *
  * <p>The arena that is given owns the memory.
  */
-public final class FlatParameters implements UpdatedValues {
+final class FlatParameters implements UpdatedValues {
   /** A run of neighbours in flat memory that weight decay treats alike. */
-  public record Segment(long offset, long count, boolean isDecayed) {
+  private record Segment(long offset, long count, boolean isDecayed) {
     Tensor of(Tensor flat) {
       return flat.slice(0, offset, count);
     }
@@ -50,7 +41,7 @@ public final class FlatParameters implements UpdatedValues {
    * @param parameters in the order of first use, each once
    * @param computeType FLOAT32, BFLOAT16 or FLOAT16
    */
-  public FlatParameters(Arena arena, List<Parameter> parameters, DType computeType) {
+  FlatParameters(Arena arena, List<Parameter> parameters, DType computeType) {
     this.engine = arena.engine();
     long offset = 0;
     for (int i = parameters.size() - 1; i >= 0; i--) {
@@ -68,30 +59,25 @@ public final class FlatParameters implements UpdatedValues {
             parameter.bind(slice(values, parameter), slice(gradients, parameter)));
   }
 
-  /** The number of elements of these parameters together. */
-  public static long elementCount(List<Parameter> parameters) {
-    return parameters.stream().mapToLong(parameter -> parameter.shape().elementCount()).sum();
-  }
-
   /** The number of elements of all parameters, which is the length of the flat tensors. */
-  public long elementCount() {
+  long elementCount() {
     return elementCount;
   }
 
   /** [elementCount] FLOAT32: what the optimizer updates and a checkpoint holds. */
-  public Tensor master() {
+  Tensor master() {
     return master;
   }
 
   /**
    * [elementCount] in the type of the computation: {@link #master} itself where that is FLOAT32.
    */
-  public Tensor values() {
+  Tensor values() {
     return values;
   }
 
   /** [elementCount] FLOAT32. */
-  public Tensor gradients() {
+  Tensor gradients() {
     return gradients;
   }
 
@@ -102,7 +88,7 @@ public final class FlatParameters implements UpdatedValues {
   }
 
   /** Where a parameter begins in flat memory, in elements. */
-  public long offset(Parameter parameter) {
+  long offset(Parameter parameter) {
     Long offset = offsets.get(parameter);
     if (offset == null) {
       throw new IllegalArgumentException("Parameter " + parameter + " is not one of this model");
@@ -114,13 +100,13 @@ public final class FlatParameters implements UpdatedValues {
    * A parameter's slice of a flat tensor of {@link #elementCount} elements, in the parameter's
    * shape.
    */
-  public Tensor slice(Tensor flat, Parameter parameter) {
+  Tensor slice(Tensor flat, Parameter parameter) {
     return flat.slice(0, offset(parameter), parameter.shape().elementCount())
         .reshape(parameter.shape().toArray());
   }
 
   /** Flat memory as the longest runs that weight decay treats alike, in order. */
-  public List<Segment> segments() {
+  private List<Segment> segments() {
     List<Segment> segments = new ArrayList<>();
     offsets.forEach(
         (parameter, offset) -> {
@@ -141,7 +127,7 @@ public final class FlatParameters implements UpdatedValues {
    * Sets the master values by the parameters' initializers and refreshes the values of the
    * computation.
    */
-  public void initialize(ToLongFunction<Parameter> seed) {
+  void initialize(ToLongFunction<Parameter> seed) {
     offsets.forEach(
         (parameter, offset) -> {
           long count = parameter.shape().elementCount();
@@ -149,17 +135,6 @@ public final class FlatParameters implements UpdatedValues {
             ParameterFilling.fill(engine, parameter, seed.applyAsLong(parameter), 0, destination);
           }
         });
-    refreshValues();
-  }
-
-  /** Reads the master values and refreshes the values of the computation. */
-  public void load(ParameterSource source) throws IOException {
-    for (Parameter parameter : offsets.keySet()) {
-      try (Tensor destination = slice(master, parameter)) {
-        source.read(parameter, destination);
-      }
-    }
-    engine.synchronize(master.device());
     refreshValues();
   }
 
@@ -221,7 +196,8 @@ public final class FlatParameters implements UpdatedValues {
   @Override
   public Tensor allocateState(Arena arena, Predicate<Parameter> isCovered) {
     return arena.zeros(
-        DType.FLOAT32, elementCount(offsets.keySet().stream().filter(isCovered).toList()));
+        DType.FLOAT32,
+        ShardLayout.elementCount(offsets.keySet().stream().filter(isCovered).toList()));
   }
 
   @Override
