@@ -26,16 +26,20 @@ final class BenchCommandTest {
     "--transport=grpc --tls=auto, 2, float32, grpc",
     "--tls=auto, 2, int32, shm",
     "--transport=auto, 3, int64, shm",
-    "--transport=auto, 2, float16, shm",
-    "--transport=auto, 2, uint8, shm",
-    "--in-process, 4, float64, inprocess"
+    "--in-process, 4, float64, inprocess",
+    "--in-process, 2, float16, inprocess",
+    "--in-process, 3, uint8, inprocess"
   })
   void everyOperationIsTimedAndRight(String options, int ranks, String dtype, String transport)
       throws Exception {
     String command =
         "bench collectives --sizes 16,999K --samples 3 --warmup 1 --json --ranks %d --dtype %s %s"
             .formatted(ranks, dtype, options);
-    Command.Outcome outcome = Command.in(folder).run(command.split(" "));
+    // Not what it measures counts here: the compiler that is done soonest.
+    Command.Outcome outcome =
+        Command.in(folder)
+            .with("PHALANX_WORKER_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
+            .run(command.split(" "));
     assertThat(outcome.status()).as(outcome.error()).isZero();
     List<String> operations = new ArrayList<>();
     for (String line : outcome.output().lines().toList()) {
