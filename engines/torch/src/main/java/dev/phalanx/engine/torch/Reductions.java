@@ -19,7 +19,7 @@ final class Reductions {
    */
   private static final int SQUARES_PIECE = 1024;
 
-  /** Elements that are widened to FLOAT32 at once; they stay in the first or second cache. */
+  /** Elements that are widened to another type at once; they stay in the first or second cache. */
   private static final long WIDENED_PIECE = 32 * 1024;
 
   private static final long[] ALL = {0};
@@ -45,9 +45,11 @@ final class Reductions {
           case FLOAT32, BFLOAT16, FLOAT16 -> DType.FLOAT32;
           case INT32, INT64, UINT8 -> DType.INT64;
         };
+    // LibTorch widens a piece of integers as a whole before it adds them up.
+    long most = x.dtype().isFloatingPoint() ? SUM_PIECE : WIDENED_PIECE;
     double total = 0;
-    for (long start = 0; start < x.elementCount(); start += SUM_PIECE) {
-      long count = Math.min(SUM_PIECE, x.elementCount() - start);
+    for (long start = 0; start < x.elementCount(); start += most) {
+      long count = Math.min(most, x.elementCount() - start);
       try (var piece = piece(x, start, count)) {
         var partial = one.get(sumType);
         torch.sum_out(partial, piece, ALL, false, context.type(sumType));
