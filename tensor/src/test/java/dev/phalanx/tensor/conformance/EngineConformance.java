@@ -11,6 +11,14 @@ public abstract class EngineConformance {
   /** The engine to check. */
   protected abstract EngineProvider provider();
 
+  /**
+   * Elements of the tensors that are to have more than an {@code int} counts. An engine that only
+   * hands calls on to one that is checked may take fewer.
+   */
+  protected long manyElements() {
+    return LargeTensorConformance.COUNT;
+  }
+
   @Nested
   class Memory extends MemoryConformance {
     @Override
@@ -88,6 +96,11 @@ public abstract class EngineConformance {
     @Override
     protected EngineProvider provider() {
       return EngineConformance.this.provider();
+    }
+
+    @Override
+    protected long count() {
+      return manyElements();
     }
   }
 

@@ -13,4 +13,10 @@ class AcceleratorConformanceTest extends EngineConformance {
         options ->
             PretendedAccelerator.over(new TorchEngineProvider().open(options), Timing.AT_ONCE));
   }
+
+  /** LibTorch's kernels have gigabytes from {@link TorchEngineConformanceTest}. */
+  @Override
+  protected long manyElements() {
+    return 100_003;
+  }
 }
