@@ -175,22 +175,22 @@ final class WholeJobTest {
 
   /**
    * Nothing native is left to the garbage collector, so a leak of one small tensor in a step would
-   * show: a step makes hundreds. 200 checkpoints and 80 evaluations lie in between.
+   * show: a step makes hundreds. 100 checkpoints and 40 evaluations lie in between.
    */
   @Test
   void residentMemoryIsFlatOverThousandsOfSteps() throws Exception {
     try (Command.Started job = startEndless("32")) {
-      job.awaitErrorLine(line -> line.contains("step 2000/"));
+      job.awaitErrorLine(line -> line.contains("step 1000/"));
       List<ProcessHandle> workers = job.handle().children().toList();
       assertThat(workers).hasSize(2);
       List<Long> before = new ArrayList<>();
       for (ProcessHandle worker : workers) {
         before.add(residentKibibytes(worker));
       }
-      job.awaitErrorLine(line -> line.contains("step 6000/"));
+      job.awaitErrorLine(line -> line.contains("step 3000/"));
       for (int i = 0; i < workers.size(); i++) {
-        // What the JVM itself still compiles and profiles; 4000 steps times 1 KiB would be over it.
-        assertThat(residentKibibytes(workers.get(i)) - before.get(i)).isLessThan(4000);
+        // What the JVM itself still compiles and profiles; 2000 steps times 1 KiB would be over it.
+        assertThat(residentKibibytes(workers.get(i)) - before.get(i)).isLessThan(2000);
       }
     }
   }
