@@ -31,6 +31,7 @@ final class ShardLayout {
   private record Place(Bucket bucket, long offset) {}
 
   private static final long FIRST_BUCKET_BYTES = 1L << 20;
+  private static final int LEAST_BUCKETS = 10;
 
   private final int shards;
   private final List<Bucket> buckets = new ArrayList<>();
@@ -70,18 +71,22 @@ final class ShardLayout {
   /**
    * Cuts parameters into buckets of about so many bytes of gradients.
    *
-   * <p>A bucket ends with the parameter that brings it to {@code bucketBytes}. The first one ends
-   * earlier, so that the network has work as soon as the backward pass has left the last layers (Li
-   * et al., 2020, "PyTorch Distributed", 4.2).
+   * <p>A bucket ends with the parameter that brings it to {@code bucketBytes}, or to a tenth of all
+   * where that is less: what a small model has in one bucket could not be sent before the backward
+   * pass ends. The first one ends earlier still, so that the network has work as soon as the
+   * backward pass has left the last layers (Li et al., 2020, "PyTorch Distributed", 4.2). None is
+   * cut below a mebibyte for these reasons.
    *
    * @param parameters in the order of flat memory
    */
   static List<List<Parameter>> cut(List<Parameter> parameters, long bucketBytes) {
+    long part = elementCount(parameters) * Float.BYTES / LEAST_BUCKETS;
+    long most = Math.min(bucketBytes, Math.max(part, FIRST_BUCKET_BYTES));
     List<List<Parameter>> cut = new ArrayList<>();
     List<Parameter> open = new ArrayList<>();
     for (Parameter parameter : parameters) {
       open.add(parameter);
-      long capacity = cut.isEmpty() ? Math.min(bucketBytes, FIRST_BUCKET_BYTES) : bucketBytes;
+      long capacity = cut.isEmpty() ? Math.min(most, FIRST_BUCKET_BYTES) : most;
       if (elementCount(open) * Float.BYTES >= capacity) {
         cut.add(List.copyOf(open));
         open.clear();
