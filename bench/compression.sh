@@ -34,7 +34,8 @@ print(json.dumps({"name": sys.argv[1], "setting": sys.argv[2], "losses": [round(
 PY
 done
 
-python3 - "$OUT" <<'PY' | python3 bench/lib/plot.py bench/results/compression.svg "Quickstart, two ranks" steps "training loss, mean of 50 steps"
+exec 3>&1 # the table goes there, the curves into the pipe
+python3 - "$OUT" <<'PY' 2>&3 | python3 bench/lib/plot.py bench/results/compression.svg "Quickstart, two ranks" steps "training loss, mean of 50 steps"
 import json, sys
 runs = {}
 for line in open(sys.argv[1]):

@@ -154,13 +154,7 @@ final class CompressionTest {
     List<Double> whole = losses(train(plan(optimizer, STEPS, codec, sharding, "whole"), ranks));
     List<Double> parts = new ArrayList<>();
     parts.addAll(losses(train(plan(optimizer, HALF, codec, sharding, "parts"), ranks)));
-    parts.addAll(
-        losses(
-            InProcessJob.run(
-                plan(optimizer, STEPS, codec, sharding, "parts"),
-                ranks,
-                folder,
-                Optional.of(folder.resolve("parts")))));
+    parts.addAll(losses(resume(plan(optimizer, STEPS, codec, sharding, "parts"), ranks)));
 
     assertThat(parts).isEqualTo(whole);
     for (String file : List.of("model.safetensors", "optimizer.safetensors")) {
@@ -181,13 +175,7 @@ final class CompressionTest {
   void anotherPlanOrOtherRanksGoOnWithoutResiduals(int ranks, String codec) throws Exception {
     List<Double> whole = losses(train(plan(ADAMW, STEPS, "{kind: none}", "zero: 0", "whole"), 2));
     train(plan(ADAMW, HALF, "{kind: int8, block: 64}", "zero: 0", "parts"), 2);
-    List<Double> rest =
-        losses(
-            InProcessJob.run(
-                plan(ADAMW, STEPS, codec, "zero: 0", "parts"),
-                ranks,
-                folder,
-                Optional.of(folder.resolve("parts"))));
+    List<Double> rest = losses(resume(plan(ADAMW, STEPS, codec, "zero: 0", "parts"), ranks));
 
     assertThat(rest).hasSize(STEPS - HALF);
     double learned = whole.get(0) - whole.get(STEPS - 1);
@@ -200,8 +188,7 @@ final class CompressionTest {
     train(plan(ADAMW, HALF, "{kind: none}", "zero: 0", "parts"), 2);
     String late = plan(ADAMW, STEPS, "{kind: onebit, warmup_steps: 4}", "zero: 0", "parts");
 
-    assertThatThrownBy(
-            () -> InProcessJob.run(late, 2, folder, Optional.of(folder.resolve("parts"))))
+    assertThatThrownBy(() -> resume(late, 2))
         .isInstanceOf(ExecutionException.class)
         .cause()
         .isInstanceOf(BadCheckpointException.class)
@@ -267,6 +254,11 @@ final class CompressionTest {
   }
 
   // -------------------------------------------------------------------------------------- helpers
+
+  /** Goes on from the newest checkpoint in {@code parts}. */
+  private InProcessJob.Run resume(String plan, int ranks) throws Exception {
+    return InProcessJob.run(plan, ranks, folder, Optional.of(folder.resolve("parts")));
+  }
 
   private InProcessJob.Run train(String plan, int ranks) throws Exception {
     return InProcessJob.run(plan, ranks, folder, Optional.empty());

@@ -14,16 +14,9 @@ import java.util.Map;
  * {@link AdamW}.
  */
 public final class AdamWOptimizer implements FlatOptimizer {
-  private record Part(
-      boolean isDecayed,
-      Tensor master,
-      Tensor gradients,
-      Tensor firstMoments,
-      Tensor secondMoments) {}
-
   private final Engine engine;
   private final UpdatedValues updated;
-  private final List<Part> parts;
+  private final List<AdamWPart> parts;
   private final double beta1;
   private final double beta2;
   private final double epsilon;
@@ -72,7 +65,7 @@ public final class AdamWOptimizer implements FlatOptimizer {
         updated.runs().stream()
             .map(
                 run ->
-                    new Part(
+                    new AdamWPart(
                         run.isDecayed(),
                         run.master(),
                         run.gradients(),
@@ -83,20 +76,10 @@ public final class AdamWOptimizer implements FlatOptimizer {
 
   @Override
   public void step(long step, double learningRate, double gradientScale) {
-    for (Part part : parts) {
-      AdamW update =
-          new AdamW(
-              learningRate,
-              beta1,
-              beta2,
-              epsilon,
-              part.isDecayed() ? weightDecay : 0,
-              gradientScale,
-              step,
-              varianceSteps);
-      engine.adamW(
-          update, part.master(), part.gradients(), part.firstMoments(), part.secondMoments());
-    }
+    AdamW update =
+        new AdamW(
+            learningRate, beta1, beta2, epsilon, weightDecay, gradientScale, step, varianceSteps);
+    parts.forEach(part -> part.update(engine, update));
     updated.refreshValues();
   }
 

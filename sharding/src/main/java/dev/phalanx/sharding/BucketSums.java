@@ -30,7 +30,7 @@ final class BucketSums {
   private long step;
 
   /**
-   * A bucket's codec, and a view of its gradients without padding or a copy of them on the host.
+   * @param elementCount of the bucket, without padding
    */
   private record Codec(CompressedReduction reduction, long elementCount) {}
 
@@ -109,22 +109,18 @@ final class BucketSums {
   }
 
   private DeviceCollectives.Pending start(Codec codec, Tensor gradients) {
-    if (gradients.device().isCpu()) {
-      requireFinite(gradients);
-      codec.reduction().start(gradients, step);
-      return new Compressed(codec.reduction()::finish);
-    }
-    Tensor copy = host.allocate(DType.FLOAT32, codec.elementCount());
-    engine.copy(gradients, copy);
-    engine.synchronize(gradients.device());
-    requireFinite(copy);
-    codec.reduction().start(copy, step);
+    boolean isOnHost = gradients.device().isCpu();
+    Tensor onHost = isOnHost ? gradients : collectives.copy(gradients);
+    requireFinite(onHost);
+    codec.reduction().start(onHost, step);
     return new Compressed(
         () -> {
           codec.reduction().finish();
-          engine.copy(copy, gradients);
-          engine.synchronize(gradients.device());
-          copy.close();
+          if (!isOnHost) {
+            engine.copy(onHost, gradients);
+            engine.synchronize(gradients.device());
+            onHost.close();
+          }
         });
   }
 
@@ -148,7 +144,7 @@ final class BucketSums {
     return named(CompressedReduction::state);
   }
 
-  /** What checkpoints hold and is the same on all ranks, by name. */
+  /** What checkpoints hold and is the same on all ranks of the group, by name. */
   Map<String, Tensor> commonState() {
     return named(CompressedReduction::commonState);
   }

@@ -137,7 +137,8 @@ final class DeviceCollectives {
     return whole.slice(0, communicator.rank() * count, count);
   }
 
-  private Tensor copy(Tensor tensor) {
+  /** A tensor of the host with the same elements; whoever asks for it closes it. */
+  Tensor copy(Tensor tensor) {
     Tensor copy = host.allocate(tensor.dtype(), tensor.shape());
     engine.copy(tensor, copy);
     engine.synchronize(tensor.device());

@@ -103,6 +103,7 @@ public final class ModelMemory implements UpdatedValues {
   private final Setup setup;
   private final ShardLayout layout;
   private final Waiting waiting = new Waiting();
+  private final Optional<DeviceCollectives> shardGroup;
   private final ParameterValues values;
   private final GradientSums gradients;
   private final @Nullable Tensor masterMemory; // null: the values' own
@@ -131,7 +132,7 @@ public final class ModelMemory implements UpdatedValues {
                     reversed(parameterGroups.stream().flatMap(List::stream).toList()),
                     setup.bucketBytes()),
             setup.groups().shards());
-    Optional<DeviceCollectives> shardGroup = setup.shardCollectives();
+    this.shardGroup = setup.shardCollectives();
     this.values =
         setup.stage() == 3 && shardGroup.isPresent()
             ? new ShardedValues(setup, setup.computeType(), layout, shardGroup.get(), waiting)
@@ -263,7 +264,7 @@ public final class ModelMemory implements UpdatedValues {
 
   @Override
   public void sumOverShards(Tensor numbers) {
-    setup.shardCollectives().ifPresent(group -> waiting.awaitInPass(group.allReduce(numbers)));
+    shardGroup.ifPresent(group -> waiting.awaitInPass(group.allReduce(numbers)));
   }
 
   @Override
@@ -282,7 +283,7 @@ public final class ModelMemory implements UpdatedValues {
   @Override
   public void exchange(List<PointToPoint> transfers) {
     if (!transfers.isEmpty()) {
-      waiting.awaitInPass(setup.shardCollectives().orElseThrow().exchange(transfers));
+      waiting.awaitInPass(shardGroup.orElseThrow().exchange(transfers));
     }
   }
 

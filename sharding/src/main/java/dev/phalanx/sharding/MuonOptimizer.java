@@ -64,14 +64,6 @@ public final class MuonOptimizer implements FlatOptimizer {
   /** Elements of matrices that are on their way at once, over all ranks. */
   private static final long ELEMENTS_AT_ONCE = 16 << 20;
 
-  /** A parameter that AdamW updates, or this rank's piece of it. */
-  private record Other(
-      boolean isDecayed,
-      Tensor master,
-      Tensor gradients,
-      Tensor firstMoments,
-      Tensor secondMoments) {}
-
   /** Some neighbouring elements of hidden matrices. */
   private record Chunk(Tensor gradients, Tensor momenta, Tensor update) {}
 
@@ -127,7 +119,7 @@ public final class MuonOptimizer implements FlatOptimizer {
   private final Tensor firstMoments;
   private final Tensor secondMoments;
   private final Tensor scratch; // [MOST_AT_ONCE at most] FLOAT32
-  private final List<Other> others = new ArrayList<>();
+  private final List<AdamWPart> others = new ArrayList<>(); // what is no hidden matrix
   private final List<Chunk> chunks = new ArrayList<>();
   private final List<List<Own>> waves = new ArrayList<>();
 
@@ -167,7 +159,7 @@ public final class MuonOptimizer implements FlatOptimizer {
         hidden += count;
       } else {
         others.add(
-            new Other(
+            new AdamWPart(
                 piece.parameter().isDecayed(),
                 piece.master(),
                 piece.gradients(),
@@ -260,8 +252,7 @@ public final class MuonOptimizer implements FlatOptimizer {
     waves.add(wave);
   }
 
-  // ----------------------------------------------------------------------------------------- a
-  // step
+  // --------------------------------------------------------------------------------- one step
 
   @Override
   public void step(long step, double learningRate, double gradientScale) {
@@ -274,27 +265,13 @@ public final class MuonOptimizer implements FlatOptimizer {
             settings.weightDecay(),
             gradientScale,
             step);
-    others.forEach(other -> update(adamW, other));
+    others.forEach(other -> other.update(engine, adamW));
     chunks.forEach(chunk -> computeUpdate(gradientScale, chunk));
     for (List<Own> wave : waves) {
       orthogonalize(wave);
       wave.forEach(own -> apply(learningRate, own));
     }
     updated.refreshValues();
-  }
-
-  private void update(AdamW adamW, Other other) {
-    AdamW own =
-        new AdamW(
-            adamW.learningRate(),
-            adamW.beta1(),
-            adamW.beta2(),
-            adamW.epsilon(),
-            other.isDecayed() ? adamW.weightDecay() : 0,
-            adamW.gradientScale(),
-            adamW.step());
-    engine.adamW(
-        own, other.master(), other.gradients(), other.firstMoments(), other.secondMoments());
   }
 
   /** Puts U in the gradients' place: a step of rate -1 from 0. */

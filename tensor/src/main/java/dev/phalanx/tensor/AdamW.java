@@ -46,6 +46,11 @@ public record AdamW(
     this(learningRate, beta1, beta2, epsilon, weightDecay, gradientScale, step, Long.MAX_VALUE);
   }
 
+  /** The same without weight decay. */
+  public AdamW withoutDecay() {
+    return new AdamW(learningRate, beta1, beta2, epsilon, 0, gradientScale, step, varianceSteps);
+  }
+
   /** Whether the second moments stay as they are. */
   public boolean isVarianceFrozen() {
     return step > varianceSteps;

@@ -14,6 +14,7 @@ import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
+import java.util.function.BiConsumer;
 
 /**
  * What compression hands on from step to step, in a checkpoint: residuals, which differ from rank
@@ -81,8 +82,8 @@ final class CompressionCheckpoint {
     }
     long count = ownCount + commonCount;
     try (Tensor sent = host.zeros(DType.FLOAT32, count)) {
-      copy(own, sent, 0);
-      copy(common, sent, ownCount);
+      forEach(own, sent, 0, engine::copy);
+      forEach(common, sent, ownCount, engine::copy);
       engine.synchronize(Device.CPU);
       Tensor all =
           world.rank() == 0
@@ -109,12 +110,19 @@ final class CompressionCheckpoint {
     }
   }
 
-  private void copy(Collection<Tensor> tensors, Tensor flat, long start) {
+  /**
+   * Goes through tensors that lie one after the other in flat memory.
+   *
+   * @param start of the first one in {@code flat}
+   * @param each gets a tensor's elements and their place
+   */
+  private static void forEach(
+      Collection<Tensor> tensors, Tensor flat, long start, BiConsumer<Tensor, Tensor> each) {
     long offset = start;
     for (Tensor tensor : tensors) {
-      try (Tensor place = flat.slice(0, offset, tensor.elementCount());
-          Tensor elements = tensor.reshape(tensor.elementCount())) {
-        engine.copy(elements, place);
+      try (Tensor elements = tensor.reshape(tensor.elementCount());
+          Tensor place = flat.slice(0, offset, tensor.elementCount())) {
+        each.accept(elements, place);
       }
       offset += tensor.elementCount();
     }
@@ -151,14 +159,7 @@ final class CompressionCheckpoint {
     }
     try (Tensor flat = host.allocate(DType.FLOAT32, count)) {
       file.read(prefix + index, flat, engine);
-      long offset = 0;
-      for (Tensor destination : destinations) {
-        try (Tensor place = flat.slice(0, offset, destination.elementCount());
-            Tensor elements = destination.reshape(destination.elementCount())) {
-          engine.copy(place, elements);
-        }
-        offset += destination.elementCount();
-      }
+      forEach(destinations, flat, 0, (elements, place) -> engine.copy(place, elements));
       engine.synchronize(Device.CPU);
     }
     return true;
