@@ -183,6 +183,34 @@ final class CompressionTest {
         .isCloseTo(whole.get(STEPS - 1), Offset.offset(0.1 * learned));
   }
 
+  /** Only where there is something to lose. */
+  @Test
+  void whatIsLostIsSaid() throws Exception {
+    Files.writeString(
+        folder.resolve("plan.yaml"), plan(ADAMW, STEPS, "{kind: none}", "zero: 0", "parts"));
+    train(plan(ADAMW, HALF, "{kind: int8, block: 64}", "zero: 0", "parts"), 2);
+    assertThat(resumeByCommand("steps=" + (HALF + 1))).contains("residuals", "lost");
+    assertThat(resumeByCommand("communication.compression={kind: int8}"))
+        .doesNotContain("residuals");
+  }
+
+  private String resumeByCommand(String setting) throws Exception {
+    Command.Outcome outcome =
+        Command.in(folder)
+            .run(
+                "train",
+                "plan.yaml",
+                "--quiet",
+                "--workers",
+                "2",
+                "--in-process",
+                "--resume",
+                "--set",
+                setting);
+    assertThat(outcome.status()).as(outcome.error()).isZero();
+    return outcome.error();
+  }
+
   @Test
   void oneBitAdamNeedsAVarianceOfItsOwn() throws Exception {
     train(plan(ADAMW, HALF, "{kind: none}", "zero: 0", "parts"), 2);

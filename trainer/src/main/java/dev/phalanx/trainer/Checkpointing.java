@@ -232,18 +232,15 @@ final class Checkpointing implements AutoCloseable {
     if (here instanceof JobConfig.Compression.OneBit oneBit) {
       requireWarmUp(checkpoint, oneBit, isSameKind);
     }
-    CompressionCheckpoint.Restored restored =
-        isSameKind
-            ? compression.restore(checkpoint.optimizer())
-            : new CompressionCheckpoint.Restored(!compression.isNeeded(), !compression.isNeeded());
-    if (context.rank() == 0 && !restored.residuals()) {
+    CompressionCheckpoint.Lost lost = compression.restore(checkpoint.optimizer(), isSameKind);
+    if (context.rank() == 0 && lost.residuals()) {
       LOGGER.warn(
           "The residuals of gradient compression in {} are not those of this plan and {} ranks:"
               + " what they held is lost, once",
           checkpoint.directory(),
           context.worldSize());
     }
-    if (context.rank() == 0 && !restored.common()) {
+    if (context.rank() == 0 && lost.common()) {
       LOGGER.warn(
           "What gradient compression in {} had learned is not that of this plan: it starts anew",
           checkpoint.directory());

@@ -31,8 +31,8 @@ final class CompressionCheckpoint {
   private static final String OWN = "compression.rank-";
   private static final String COMMON = "compression.part-";
 
-  /** What of a checkpoint fits this job. */
-  record Restored(boolean residuals, boolean common) {}
+  /** What a checkpoint holds and this job could not take over. */
+  record Lost(boolean residuals, boolean common) {}
 
   private final Communicator world;
   private final Engine engine;
@@ -65,11 +65,6 @@ final class CompressionCheckpoint {
     return tensors.stream().mapToLong(Tensor::elementCount).sum();
   }
 
-  /** Whether there is anything to save. */
-  boolean isNeeded() {
-    return ownCount + commonCount > 0;
-  }
-
   /**
    * What rank 0 writes; nothing on the others. All ranks call.
    *
@@ -77,10 +72,10 @@ final class CompressionCheckpoint {
    */
   List<SafetensorsWriter.Entry> gather(List<Tensor> owned) throws InterruptedException {
     List<SafetensorsWriter.Entry> entries = new ArrayList<>();
-    if (!isNeeded()) {
+    long count = ownCount + commonCount;
+    if (count == 0) {
       return entries;
     }
-    long count = ownCount + commonCount;
     try (Tensor sent = host.zeros(DType.FLOAT32, count)) {
       forEach(own, sent, 0, engine::copy);
       forEach(common, sent, ownCount, engine::copy);
@@ -133,11 +128,24 @@ final class CompressionCheckpoint {
    * parts.
    *
    * @param file of the optimizer's state
+   * @param isSameKind whether the job that wrote it compressed in the same way
    */
-  Restored restore(SafetensorsFile file) throws IOException {
-    return new Restored(
-        read(file, OWN, world.rank(), world.size(), ownCount, own),
-        read(file, COMMON, memory.compressedPart(), memory.compressedParts(), commonCount, common));
+  Lost restore(SafetensorsFile file, boolean isSameKind) throws IOException {
+    boolean hasResiduals = isSameKind && read(file, OWN, world.rank(), world.size(), ownCount, own);
+    boolean hasCommon =
+        isSameKind
+            && read(
+                file,
+                COMMON,
+                memory.compressedPart(),
+                memory.compressedParts(),
+                commonCount,
+                common);
+    return new Lost(!hasResiduals && count(file, OWN) > 0, !hasCommon && count(file, COMMON) > 0);
+  }
+
+  private static long count(SafetensorsFile file, String prefix) {
+    return file.names().stream().filter(name -> name.startsWith(prefix)).count();
   }
 
   private boolean read(
@@ -148,11 +156,8 @@ final class CompressionCheckpoint {
       long count,
       Collection<Tensor> destinations)
       throws IOException {
-    if (count == 0) {
-      return true;
-    }
-    long saved = file.names().stream().filter(name -> name.startsWith(prefix)).count();
-    if (saved != size
+    if (count == 0
+        || count(file, prefix) != size
         || !file.names().contains(prefix + index)
         || file.shape(prefix + index).elementCount() != count) {
       return false;
