@@ -61,6 +61,7 @@ final class Gathering {
   private @Nullable Inquiry inquiry;
   private long inquiryNumber;
   private Consumer<SortedMap<Integer, List<RankStatus>>> inquiryListener = answers -> {};
+  private Consumer<List<Integer>> absenceListener = missing -> {};
 
   /**
    * @param silence after which a rank counts as lost
@@ -193,11 +194,9 @@ final class Gathering {
       return;
     }
     isOver = true;
-    String missing =
-        IntStream.range(0, worldSize)
-            .filter(rank -> !present.containsKey(rank))
-            .mapToObj(Integer::toString)
-            .collect(Collectors.joining(", "));
+    List<Integer> missing =
+        IntStream.range(0, worldSize).filter(rank -> !present.containsKey(rank)).boxed().toList();
+    absenceListener.accept(missing);
     String seconds =
         timeout.toMillis() % 1000 == 0 ? timeout.toSeconds() + " s" : timeout.toMillis() + " ms";
     tellAll(
@@ -207,7 +206,9 @@ final class Gathering {
                     .setKind(Refusal.Kind.TIMED_OUT)
                     .setReason(
                         "rank "
-                            + missing
+                            + missing.stream()
+                                .map(String::valueOf)
+                                .collect(Collectors.joining(", "))
                             + " of "
                             + worldSize
                             + " has not joined within "
@@ -235,6 +236,11 @@ final class Gathering {
   /** Hears of every inquiry: the statuses by rank of the job, of those that have answered. */
   synchronized void onInquiry(Consumer<SortedMap<Integer, List<RankStatus>>> listener) {
     inquiryListener = listener;
+  }
+
+  /** Hears which ranks have not come in time, before those that have are told. */
+  synchronized void onAbsence(Consumer<List<Integer>> listener) {
+    absenceListener = listener;
   }
 
   /** A rank has waited in vain. */

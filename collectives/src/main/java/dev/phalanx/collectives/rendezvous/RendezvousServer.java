@@ -139,6 +139,14 @@ public final class RendezvousServer implements AutoCloseable {
         });
   }
 
+  /**
+   * Hears which ranks have not come in time, before those that have are told and give up. On the
+   * server's thread.
+   */
+  public void onAbsence(Consumer<List<Integer>> listener) {
+    gathering.onAbsence(listener);
+  }
+
   public int port() {
     return server.getPort();
   }

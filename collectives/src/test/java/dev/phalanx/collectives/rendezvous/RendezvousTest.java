@@ -227,10 +227,13 @@ final class RendezvousTest {
 
   @Test
   void whenTheTimeIsOverTheMissingRanksAreNamed() throws Exception {
+    CompletableFuture<List<Integer>> missing = new CompletableFuture<>();
     try (RendezvousServer server = server(3, SHORT)) {
+      server.onAbsence(missing::complete);
       assertThat(failure(join(server.port(), rank(1, 3), token, LONG)))
           .isInstanceOf(RendezvousTimeoutException.class)
           .hasMessageContaining("rank 0, 2 of 3 has not joined within 300 ms");
+      assertThat(missing).isCompletedWithValue(List.of(0, 2));
     }
   }
 

@@ -81,6 +81,7 @@ final class LocalWorkers {
               console.line("A rank has waited in vain. Where the ranks are:");
               StatusTable.lines(placement.worldSize(), answers).forEach(console::line);
             });
+        rendezvous.onAbsence(group::askWhere);
         assign(group, placement, work, rendezvous.port());
         return new Ended(group.await(), signals.asked());
       }

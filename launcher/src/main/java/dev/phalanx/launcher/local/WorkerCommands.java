@@ -76,8 +76,10 @@ final class WorkerCommands {
     command.add("-cp");
     command.add(System.getProperty("java.class.path"));
     command.add(WorkerMain.class.getName());
-    command.add(job.engine());
-    command.add(Integer.toString(job.threadsPerRank()));
+    if (task == Assignment.Task.TRAIN) { // a benchmark has no tensors
+      command.add(job.engine());
+      command.add(Integer.toString(job.threadsPerRank()));
+    }
     return command;
   }
 

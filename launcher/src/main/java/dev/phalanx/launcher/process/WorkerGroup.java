@@ -7,6 +7,7 @@ import dev.phalanx.launcher.event.WorkerEvent;
 import java.io.IOException;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.Comparator;
 import java.util.HashSet;
 import java.util.List;
@@ -95,6 +96,13 @@ public final class WorkerGroup implements AutoCloseable {
   /** Asks every worker to stop after the step that it is in. */
   public void requestStop() {
     workers.forEach(WorkerProcess::requestStop);
+  }
+
+  /** Has the workers of these ranks log what their threads do; ranks of others are left out. */
+  public void askWhere(List<Integer> ranks) {
+    workers.stream()
+        .filter(worker -> !Collections.disjoint(worker.ranks(), ranks))
+        .forEach(WorkerProcess::askWhere);
   }
 
   /** Kills every worker now. */

@@ -130,6 +130,15 @@ final class WorkerProcess {
     }
   }
 
+  /** Asks for what its threads do, in its log; before the assignment it does not listen for it. */
+  void askWhere() {
+    synchronized (control) { // see assign
+      if (isAssigned) {
+        tell("where");
+      }
+    }
+  }
+
   /** A worker that is gone does not read the line: its end is noticed elsewhere. */
   private void tell(String line) {
     try {

@@ -14,9 +14,9 @@ import java.util.function.Consumer;
 
 /**
  * The launcher's end of a worker's standard input. The first line is the assignment; a line {@code
- * stop} asks for a stop after the step; the end of the stream means that the launcher is gone,
- * whichever way it went. A thread of its own listens, so that a worker whose other threads are busy
- * in native code hears it too.
+ * stop} asks for a stop after the step, {@code where} for what every thread does; the end of the
+ * stream means that the launcher is gone, whichever way it went. A thread of its own listens, so
+ * that a worker whose other threads are busy in native code hears it too.
  */
 final class ControlChannel {
   private final CompletableFuture<Assignment> assignment = new CompletableFuture<>();
@@ -64,8 +64,12 @@ final class ControlChannel {
         come = decode(first);
         String line;
         while ((line = lines.readLine()) != null) {
-          if (line.equals("stop")) {
-            requestStop();
+          switch (line) {
+            case "stop" -> requestStop();
+            case "where" -> tellWhere();
+            default -> {
+              // A launcher of the same version says nothing else.
+            }
           }
         }
       }
@@ -73,6 +77,21 @@ final class ControlChannel {
       // As good as the end of the stream.
     }
     launcherLost.accept(come);
+  }
+
+  /** Into the log: a rank that is late may hang where only this shows it. */
+  private static void tellWhere() {
+    StringBuilder threads = new StringBuilder("this rank has not joined. What its threads do:\n");
+    Thread.getAllStackTraces()
+        .forEach(
+            (thread, frames) -> {
+              threads.append(thread.getName()).append(", ").append(thread.getState()).append('\n');
+              for (StackTraceElement frame : frames) {
+                threads.append("    at ").append(frame).append('\n');
+              }
+            });
+    System.err.print(threads);
+    System.err.flush();
   }
 
   private Optional<Assignment> decode(String line) {

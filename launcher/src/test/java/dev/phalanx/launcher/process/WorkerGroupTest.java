@@ -113,6 +113,27 @@ final class WorkerGroupTest {
     assertNoProcessIsLeft();
   }
 
+  @Test
+  void onlyWorkersOfMissingRanksAreAskedWhereTheyAre() throws Exception {
+    String first = "read -r first\nread -r second\n[ $second = %s ] || exit 9\n";
+    WorkerGroup started =
+        WorkerGroup.start(
+            specs(
+                first.formatted("stop") + tell(finished(0)),
+                first.formatted("where") + tell(finished(1))),
+            log::add,
+            heard::add,
+            PATIENT);
+    group = started;
+    started.assign(0, "plan");
+    started.assign(1, "plan");
+    started.askWhere(List.of(1, 2));
+    started.requestStop();
+    GroupOutcome outcome = threads.submit(started::await).get(PATIENCE_SECONDS, SECONDS);
+    assertThat(outcome).isInstanceOf(GroupOutcome.Finished.class);
+    assertNoProcessIsLeft();
+  }
+
   private GroupOutcome run(Timing timing, Reaction reaction, String... scripts) throws Exception {
     WorkerGroup started =
         WorkerGroup.start(specs(scripts), log::add, event -> react(event, reaction), timing);

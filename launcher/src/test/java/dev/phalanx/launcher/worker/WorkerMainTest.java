@@ -12,6 +12,7 @@ import dev.phalanx.collectives.security.JobToken;
 import dev.phalanx.launcher.ExitStatus;
 import dev.phalanx.launcher.event.Assignment;
 import dev.phalanx.launcher.event.AssignmentCodec;
+import java.io.IOException;
 import java.io.OutputStream;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
@@ -75,6 +76,33 @@ final class WorkerMainTest {
     }
   }
 
+  /** As the launcher asks when the other ranks have waited for it long enough. */
+  @Test
+  void aRankThatWaitsTellsWhatItsThreadsDo() throws Exception {
+    Credentials own = Credentials.of(token, Encryption.NONE);
+    try (RendezvousServer server =
+        RendezvousServer.start(new InetSocketAddress(LOOPBACK, 0), 2, own, TIMEOUT)) {
+      Process worker = start();
+      try {
+        tell(worker, AssignmentCodec.encode(assignment(server.port())));
+        Path log = folder.resolve("log");
+        long end = System.nanoTime() + TIMEOUT.toNanos();
+        while (!Files.readString(log).contains("RendezvousClient.join")
+            && worker.isAlive()
+            && System.nanoTime() < end) {
+          tell(worker, "where"); // until it has come so far, of which nothing tells
+          LockSupport.parkNanos(TimeUnit.MILLISECONDS.toNanos(100));
+        }
+        assertThat(log)
+            .content()
+            .contains("What its threads do:\n", "\nmain, ", "RendezvousClient.join")
+            .doesNotContain(token.hex());
+      } finally {
+        worker.destroyForcibly();
+      }
+    }
+  }
+
   private Process start() throws Exception {
     return new ProcessBuilder(
             Path.of(System.getProperty("java.home"), "bin", "java").toString(),
@@ -88,25 +116,7 @@ final class WorkerMainTest {
 
   private ConnectedGroups joinAsRankOne(Process worker, int port, Credentials own)
       throws Exception {
-    Assignment assignment =
-        new Assignment(
-            token.hex(),
-            Encryption.NONE,
-            Assignment.Task.TRAIN,
-            PLAN,
-            2,
-            List.of(0),
-            0,
-            2,
-            LOOPBACK.getHostAddress(),
-            LOOPBACK.getHostAddress(),
-            port,
-            1,
-            folder,
-            Optional.empty());
-    OutputStream input = worker.getOutputStream();
-    input.write((AssignmentCodec.encode(assignment) + "\n").getBytes(StandardCharsets.UTF_8));
-    input.flush();
+    tell(worker, AssignmentCodec.encode(assignment(port)));
     byte[] plan =
         MessageDigest.getInstance("SHA-256").digest(PLAN.getBytes(StandardCharsets.UTF_8));
     return ConnectedGroups.join(
@@ -119,6 +129,30 @@ final class WorkerMainTest {
             own,
             TransportKind.AUTO),
         GroupOptions.withTimeout(TIMEOUT));
+  }
+
+  private Assignment assignment(int port) {
+    return new Assignment(
+        token.hex(),
+        Encryption.NONE,
+        Assignment.Task.TRAIN,
+        PLAN,
+        2,
+        List.of(0),
+        0,
+        2,
+        LOOPBACK.getHostAddress(),
+        LOOPBACK.getHostAddress(),
+        port,
+        1,
+        folder,
+        Optional.empty());
+  }
+
+  private static void tell(Process worker, String line) throws IOException {
+    OutputStream input = worker.getOutputStream();
+    input.write((line + "\n").getBytes(StandardCharsets.UTF_8));
+    input.flush();
   }
 
   /** As {@code docs/wire-format.md} describes it. */
