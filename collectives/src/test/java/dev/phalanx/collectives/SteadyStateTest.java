@@ -70,9 +70,11 @@ final class SteadyStateTest {
   void anOperationTakesLittleOfTheHeapWhateverItsSize(Network network) throws Exception {
     try (TestGroup group = new TestGroup(network, 2, LONG)) {
       long small = bytesPerOperation(network, group, 16);
-      long larger = bytesPerOperation(network, group, 2048); // by the same algorithm, still a piece
+      int elements = 2048; // by the same algorithm, still a piece
+      long larger = bytesPerOperation(network, group, elements);
       assertThat(small).isLessThan(MOST_BYTES);
-      assertThat(Math.abs(larger - small)).isLessThan(MOST_BYTES / 8);
+      // What the compiler saves meanwhile is some hundred bytes; one copy is eight thousand.
+      assertThat(Math.abs(larger - small)).isLessThan((long) elements * Float.BYTES / 4);
     }
   }
 
