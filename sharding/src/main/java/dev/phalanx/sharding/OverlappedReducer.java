@@ -4,9 +4,6 @@ import dev.phalanx.tensor.autograd.GradientListener;
 import dev.phalanx.tensor.autograd.Parameter;
 import java.util.ArrayDeque;
 import java.util.Deque;
-import java.util.IdentityHashMap;
-import java.util.List;
-import java.util.Map;
 
 /**
  * Sums gradients over the data-parallel ranks while the backward pass goes on (Li et al., 2020,
@@ -27,41 +24,26 @@ final class OverlappedReducer implements GradientListener {
   }
 
   private final Reduction reduction;
-  private final List<ShardLayout.Bucket> buckets;
-  private final Map<Parameter, ShardLayout.Bucket> bucketOf = new IdentityHashMap<>();
-  private final int[] missing;
+  private final CompleteBuckets complete;
   private final boolean overlap;
   private final Deque<DeviceCollectives.Pending> underWay = new ArrayDeque<>();
   private final Waiting waiting;
-  private int nextBucket;
 
   /**
-   * @param buckets in the order in which they are reduced
    * @param overlap false: nothing is handed over before {@link #finish}, to measure what overlap
    *     gains
    */
-  OverlappedReducer(
-      List<ShardLayout.Bucket> buckets, boolean overlap, Reduction reduction, Waiting waiting) {
+  OverlappedReducer(ShardLayout layout, boolean overlap, Reduction reduction, Waiting waiting) {
     this.waiting = waiting;
-    this.buckets = List.copyOf(buckets);
     this.overlap = overlap;
     this.reduction = reduction;
-    this.missing = new int[buckets.size()];
-    for (ShardLayout.Bucket bucket : buckets) {
-      bucket.parameters().forEach(parameter -> bucketOf.put(parameter, bucket));
-    }
-    reset();
+    this.complete = new CompleteBuckets(layout, this::launch);
   }
 
   @Override
   public void gradientComplete(Parameter parameter) {
-    ShardLayout.Bucket bucket = bucketOf.get(parameter);
-    if (bucket == null) {
-      throw new IllegalArgumentException("Parameter " + parameter + " is in no bucket");
-    }
-    missing[bucket.index()]--;
-    while (overlap && nextBucket < buckets.size() && missing[nextBucket] == 0) {
-      launch();
+    if (overlap) {
+      complete.add(parameter);
     }
   }
 
@@ -71,23 +53,14 @@ final class OverlappedReducer implements GradientListener {
    * @throws dev.phalanx.collectives.CollectiveException where a rank is lost or disagrees
    */
   void finish() throws InterruptedException {
-    while (nextBucket < buckets.size()) {
-      launch();
-    }
+    complete.passOnRest();
     while (!underWay.isEmpty()) {
       waiting.await(underWay.remove());
     }
-    reset();
+    complete.begin();
   }
 
-  private void launch() {
-    underWay.add(reduction.start(buckets.get(nextBucket++)));
-  }
-
-  private void reset() {
-    nextBucket = 0;
-    for (ShardLayout.Bucket bucket : buckets) {
-      missing[bucket.index()] = bucket.parameters().size();
-    }
+  private void launch(ShardLayout.Bucket bucket) {
+    underWay.add(reduction.start(bucket));
   }
 }

@@ -49,10 +49,9 @@ final class ShardedGradients implements GradientSums, GradientListener {
   private final Tensor flatParts; // [elements of this rank's parts] FLOAT32
   private final List<Tensor> parts = new ArrayList<>();
   private final @Nullable Whole[] wholes;
-  private final int[] missing;
   private final boolean[] hasSum; // of an earlier micro-batch
   private final Deque<Reduction> underWay = new ArrayDeque<>();
-  private int nextBucket;
+  private final CompleteBuckets complete;
 
   ShardedGradients(
       ModelMemory.Setup setup, ShardLayout layout, DeviceCollectives shardGroup, Waiting waiting) {
@@ -72,8 +71,8 @@ final class ShardedGradients implements GradientSums, GradientListener {
     this.flatParts = arena.allocate(DType.FLOAT32, layout.partCount());
     layout.buckets().forEach(bucket -> parts.add(layout.part(flatParts, bucket)));
     this.wholes = new Whole[layout.buckets().size()];
-    this.missing = new int[wholes.length];
     this.hasSum = new boolean[wholes.length];
+    this.complete = new CompleteBuckets(layout, this::launch);
   }
 
   @Override
@@ -104,19 +103,13 @@ final class ShardedGradients implements GradientSums, GradientListener {
 
   @Override
   public GradientListener beginBackward(boolean isLast) {
-    nextBucket = 0;
-    for (ShardLayout.Bucket bucket : layout.buckets()) {
-      missing[bucket.index()] = bucket.parameters().size();
-    }
+    complete.begin();
     return this;
   }
 
   @Override
   public void gradientComplete(Parameter parameter) {
-    missing[layout.bucketOf(parameter).index()]--;
-    while (nextBucket < missing.length && missing[nextBucket] == 0) {
-      launch(layout.buckets().get(nextBucket++));
-    }
+    complete.add(parameter);
   }
 
   private void launch(ShardLayout.Bucket bucket) {

@@ -5,10 +5,7 @@ import dev.phalanx.tensor.Shape;
 import dev.phalanx.tensor.Tensor;
 import dev.phalanx.tensor.autograd.GradientListener;
 import dev.phalanx.tensor.autograd.Parameter;
-import java.util.ArrayList;
-import java.util.IdentityHashMap;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
 
 /**
@@ -31,10 +28,7 @@ final class WholeGradients implements GradientSums {
   private static final GradientListener NOBODY = parameter -> {};
 
   private final ShardLayout layout;
-  private final Tensor flat; // [padded elements] FLOAT32
-  private final List<Tensor> wholes = new ArrayList<>(); // of each bucket, padding among it
-  private final List<Tensor> parts = new ArrayList<>();
-  private final Map<Parameter, Tensor> views = new IdentityHashMap<>();
+  private final WholeBuckets gradients; // FLOAT32
   private final Optional<DeviceCollectives> scattering; // where sums are left in parts
   private final Optional<BucketSums> sums; // of buckets, or of parts once they are scattered
   private final OverlappedReducer reducer;
@@ -51,16 +45,12 @@ final class WholeGradients implements GradientSums {
     this.sums =
         (isScattered ? setup.groups().replicas() : setup.groups().all())
             .map(group -> new BucketSums(setup, group, shapes(setup, isScattered)));
-    this.flat = setup.groups().allocate(setup.arena(), DType.FLOAT32, layout.paddedCount());
-    for (ShardLayout.Bucket bucket : layout.buckets()) {
-      Tensor whole = layout.whole(flat, bucket);
-      parts.add(layout.partOfWhole(whole, bucket, setup.groups().shardRank()));
-      bucket
-          .parameters()
-          .forEach(parameter -> views.put(parameter, layout.slice(whole, parameter)));
-      wholes.add(whole);
-    }
-    this.reducer = new OverlappedReducer(layout.buckets(), setup.overlap(), this::reduce, waiting);
+    this.gradients =
+        new WholeBuckets(
+            setup.groups().allocate(setup.arena(), DType.FLOAT32, layout.paddedCount()),
+            layout,
+            setup.groups().shardRank());
+    this.reducer = new OverlappedReducer(layout, setup.overlap(), this::reduce, waiting);
   }
 
   private List<List<Shape>> shapes(ModelMemory.Setup setup, boolean isScattered) {
@@ -72,24 +62,20 @@ final class WholeGradients implements GradientSums {
   }
 
   private DeviceCollectives.Pending reduce(ShardLayout.Bucket bucket) {
-    Tensor whole = wholes.get(bucket.index());
+    Tensor whole = gradients.whole(bucket.index());
     return scattering.isPresent()
-        ? scattering.get().reduceScatter(whole, parts.get(bucket.index()))
+        ? scattering.get().reduceScatter(whole, gradients.part(bucket.index()))
         : sums.orElseThrow().allReduce(bucket.index(), whole);
   }
 
   @Override
   public Tensor gradient(Parameter parameter) {
-    Tensor view = views.get(parameter);
-    if (view == null) {
-      throw new IllegalArgumentException("Parameter " + parameter + " is not one of this model");
-    }
-    return view;
+    return gradients.of(parameter);
   }
 
   @Override
   public Tensor part(ShardLayout.Bucket bucket) {
-    return parts.get(bucket.index());
+    return gradients.part(bucket.index());
   }
 
   @Override
@@ -107,7 +93,7 @@ final class WholeGradients implements GradientSums {
   public void finish() throws InterruptedException {
     reducer.finish();
     if (scattering.isPresent() && sums.isPresent()) {
-      waiting.await(sums.get().allReduce(parts));
+      waiting.await(sums.get().allReduce(gradients.parts()));
     }
   }
 
@@ -118,6 +104,6 @@ final class WholeGradients implements GradientSums {
 
   @Override
   public long bytes() {
-    return flat.byteSize();
+    return gradients.bytes();
   }
 }

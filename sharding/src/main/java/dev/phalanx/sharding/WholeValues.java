@@ -3,10 +3,6 @@ package dev.phalanx.sharding;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Tensor;
 import dev.phalanx.tensor.autograd.Parameter;
-import java.util.ArrayList;
-import java.util.IdentityHashMap;
-import java.util.List;
-import java.util.Map;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
@@ -20,10 +16,7 @@ final class WholeValues implements ParameterValues {
   private final ShardLayout layout;
   private final Optional<DeviceCollectives> shardGroup;
   private final Waiting waiting;
-  private final Tensor flat; // [padded elements], the computation's type
-  private final List<Tensor> wholes = new ArrayList<>();
-  private final List<Tensor> parts = new ArrayList<>();
-  private final Map<Parameter, Tensor> views = new IdentityHashMap<>();
+  private final WholeBuckets values; // the computation's type
   private final DeviceCollectives.@Nullable Pending[] gathers;
 
   WholeValues(ModelMemory.Setup setup, DType dtype, ShardLayout layout, Waiting waiting)
@@ -31,34 +24,25 @@ final class WholeValues implements ParameterValues {
     this.layout = layout;
     this.shardGroup = setup.shardCollectives();
     this.waiting = waiting;
-    this.flat =
-        shardGroup.isPresent()
-            ? setup.groups().allocate(setup.arena(), dtype, layout.paddedCount())
-            : setup.arena().allocate(dtype, layout.paddedCount());
-    for (ShardLayout.Bucket bucket : layout.buckets()) {
-      Tensor whole = layout.whole(flat, bucket);
-      wholes.add(whole);
-      parts.add(layout.partOfWhole(whole, bucket, setup.groups().shardRank()));
-      bucket
-          .parameters()
-          .forEach(parameter -> views.put(parameter, layout.slice(whole, parameter)));
-    }
+    this.values =
+        new WholeBuckets(
+            shardGroup.isPresent()
+                ? setup.groups().allocate(setup.arena(), dtype, layout.paddedCount())
+                : setup.arena().allocate(dtype, layout.paddedCount()),
+            layout,
+            setup.groups().shardRank());
     this.gathers = new DeviceCollectives.Pending[layout.buckets().size()];
   }
 
   @Override
   public Tensor value(Parameter parameter) {
     await(layout.bucketOf(parameter).index());
-    Tensor view = views.get(parameter);
-    if (view == null) {
-      throw new IllegalStateException("Each parameter of the layout has its view");
-    }
-    return view;
+    return values.of(parameter);
   }
 
   @Override
   public Tensor part(ShardLayout.Bucket bucket) {
-    return parts.get(bucket.index());
+    return values.part(bucket.index());
   }
 
   @Override
@@ -67,7 +51,7 @@ final class WholeValues implements ParameterValues {
       return;
     }
     for (int bucket = gathers.length - 1; bucket >= 0; bucket--) { // the forward pass's order
-      gathers[bucket] = shardGroup.get().allGather(parts.get(bucket), wholes.get(bucket));
+      gathers[bucket] = shardGroup.get().allGather(values.part(bucket), values.whole(bucket));
     }
   }
 
@@ -103,6 +87,6 @@ final class WholeValues implements ParameterValues {
 
   @Override
   public long bytes() {
-    return flat.byteSize();
+    return values.bytes();
   }
 }

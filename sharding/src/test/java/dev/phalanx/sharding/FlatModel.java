@@ -56,15 +56,15 @@ final class FlatModel implements AutoCloseable {
   }
 
   /** The gradients in buckets of about so many bytes. */
-  List<ShardLayout.Bucket> buckets(long bucketBytes) {
-    return new ShardLayout(ShardLayout.cut(flat.parameters(), bucketBytes), 1).buckets();
+  ShardLayout layout(long bucketBytes) {
+    return new ShardLayout(ShardLayout.cut(flat.parameters(), bucketBytes), 1);
   }
 
   /** Sums by all-reduce. */
   OverlappedReducer reducer(Communicator communicator, long bucketBytes, boolean overlap) {
     DeviceCollectives collectives = new DeviceCollectives(arena, communicator);
     return new OverlappedReducer(
-        buckets(bucketBytes),
+        layout(bucketBytes),
         overlap,
         bucket -> collectives.allReduce(flat.gradients().slice(0, bucket.offset(), bucket.count())),
         new Waiting());
