@@ -2,8 +2,9 @@
 # Time to a loss over slow links: ours with each codec, and PyTorch's DDP over gloo with its hooks, in turn.
 #   bench/slow-training.sh PYTHON [ROUNDS] [CELLS]
 # Needs root: the hosts are pretended ones (see bench/lib/slow-network.sh), of one rank with one thread each. PYTHON has torch and numpy.
-# A cell is MODEL:RANKS:RATE:STEPS. All train on the bytes of data/moby-dick.txt for STEPS steps; the loss to be reached is the mean of
-# plain DDP's last 10 steps, and a run has reached it when the mean of its own last 10 steps has. One JSON line a run goes to
+# A cell is MODEL:RANKS:RATE:STEPS. All train on the bytes of data/moby-dick.txt for STEPS steps, those that learn less in a step (topk,
+# onebit, PowerSGD) for half as many more; the loss to be reached is the mean of plain DDP's last 10 steps, and a run has reached it
+# when the mean of its own last 10 steps has. One JSON line a run goes to
 # bench/results/slow-training.jsonl (an earlier file is kept as .old), a Markdown table of medians to standard output and a plot of
 # each cell to bench/results/slow-training-CELL.svg.
 set -euo pipefail
@@ -30,6 +31,13 @@ setting() { # CODEC
     zero1) echo "{kind: none}" ;;
     powersgd) echo "{kind: powersgd, rank: 4, warmup_steps: 2}" ;;
     *) echo "{kind: $1}" ;;
+  esac
+}
+
+steps_of() { # CODEC-OR-MODE STEPS
+  case $1 in
+    topk | onebit | *powersgd) echo $(($2 * 3 / 2)) ;;
+    *) echo "$2" ;;
   esac
 }
 
@@ -69,10 +77,10 @@ for ((round = 1; round <= ROUNDS; round++)); do
     read -ra modes <<<"$PEERS"
     i=0
     for codec in $OURS; do # in turn with the peers
-      if ((i < ${#modes[@]})); then peer "$model" "$ranks" "$rate" "$steps" "${modes[i++]}"; fi
-      ours "$model" "$ranks" "$rate" "$steps" "$codec"
+      if ((i < ${#modes[@]})); then peer "$model" "$ranks" "$rate" "$(steps_of "${modes[i]}" "$steps")" "${modes[i++]}"; fi
+      ours "$model" "$ranks" "$rate" "$(steps_of "$codec" "$steps")" "$codec"
     done
-    while ((i < ${#modes[@]})); do peer "$model" "$ranks" "$rate" "$steps" "${modes[i++]}"; done
+    while ((i < ${#modes[@]})); do peer "$model" "$ranks" "$rate" "$(steps_of "${modes[i]}" "$steps")" "${modes[i++]}"; done
   done
 done
 

@@ -26,16 +26,17 @@ def seconds_to(run, target):
     return next((seconds for seconds, loss in curve(run) if loss <= target), float("inf"))
 
 
-print("| model | ranks | link | who | ms a step | loss after the last step | seconds to DDP's loss | DDP's seconds / these |")
+print("| model | ranks | link | who | ms a step | loss after DDP's steps | seconds to DDP's loss | DDP's seconds / these |")
 print("|---|---|---|---|---|---|---|---|")
 for (model, ranks, rate), cell in cells.items():
+    steps = len(cell["DDP"][0]["losses"])
     target = median([mean(run["losses"][-WINDOW:]) for run in cell["DDP"]])
     plain = median([seconds_to(run, target) for run in cell["DDP"]])
     for who, runs in cell.items():
         time = median([seconds_to(run, target) for run in runs])
         reached = f"{time:.1f} | {plain / time:.2f}" if time < float("inf") else "not reached | –"
         print(f"| {model} | {ranks} | {rate} | {who} | {median([median(run['step_ms']) for run in runs]):.0f} | "
-              f"{median([mean(run['losses'][-WINDOW:]) for run in runs]):.3f} | {reached} |")
+              f"{median([mean(run['losses'][steps - WINDOW:steps]) for run in runs]):.3f} | {reached} |")
     plot = pathlib.Path(folder) / f"slow-training-{model}-{ranks}-{rate}.svg"
     title = f"Model {model}, {ranks} hosts, {rate} links"
     command = [sys.executable, str(pathlib.Path(__file__).parent / "plot.py"), str(plot), title, "seconds", f"training loss, mean of {WINDOW} steps"]

@@ -97,6 +97,9 @@ final class BucketSums {
       @Override
       public void await() throws InterruptedException {
         for (DeviceCollectives.Pending sum : sums) {
+          sum.proceed();
+        }
+        for (DeviceCollectives.Pending sum : sums) {
           sum.await();
         }
       }
@@ -113,15 +116,28 @@ final class BucketSums {
     Tensor onHost = isOnHost ? gradients : collectives.copy(gradients);
     requireFinite(onHost);
     codec.reduction().start(onHost, step);
-    return new Compressed(
-        () -> {
-          codec.reduction().finish();
-          if (!isOnHost) {
-            engine.copy(onHost, gradients);
-            engine.synchronize(gradients.device());
-            onHost.close();
-          }
-        });
+    return new DeviceCollectives.Pending() {
+      @Override
+      public void proceed() throws InterruptedException {
+        codec.reduction().proceed();
+      }
+
+      @Override
+      public void await() throws InterruptedException {
+        codec.reduction().finish();
+        if (!isOnHost) {
+          engine.copy(onHost, gradients);
+          engine.synchronize(gradients.device());
+          onHost.close();
+        }
+      }
+
+      /** Decoding is work of its own. */
+      @Override
+      public boolean isDone() {
+        return false;
+      }
+    };
   }
 
   private void requireFinite(Tensor gradients) {
@@ -164,23 +180,5 @@ final class BucketSums {
     return codecs.values().stream()
         .map(codec -> codec.reduction().statistics())
         .reduce(CompressionStatistics::plus);
-  }
-
-  /** Decoding is work of its own, so this is never done before it is awaited. */
-  private record Compressed(Finish finish) implements DeviceCollectives.Pending {
-    @FunctionalInterface
-    interface Finish {
-      void run() throws InterruptedException;
-    }
-
-    @Override
-    public void await() throws InterruptedException {
-      finish.run();
-    }
-
-    @Override
-    public boolean isDone() {
-      return false;
-    }
   }
 }

@@ -19,6 +19,14 @@ import java.util.List;
 final class DeviceCollectives {
   /** An operation under way. It is awaited once; then its tensors may be used again. */
   interface Pending {
+    /**
+     * Of two operations of which the second one follows from the first: waits for that and hands
+     * the second one over. All ranks do it in the order in which they started.
+     */
+    default void proceed() throws InterruptedException {
+      // one operation is enough for most
+    }
+
     void await() throws InterruptedException;
 
     /** Whether {@link #await} would return at once. */

@@ -264,7 +264,7 @@ public final class ModelMemory implements UpdatedValues {
 
   @Override
   public void sumOverShards(Tensor numbers) {
-    shardGroup.ifPresent(group -> waiting.awaitInPass(group.allReduce(numbers)));
+    shardGroup.ifPresent(group -> waiting.awaitInPass(group.allReduce(numbers)::await));
   }
 
   @Override
@@ -283,7 +283,7 @@ public final class ModelMemory implements UpdatedValues {
   @Override
   public void exchange(List<PointToPoint> transfers) {
     if (!transfers.isEmpty()) {
-      waiting.awaitInPass(shardGroup.orElseThrow().exchange(transfers));
+      waiting.awaitInPass(shardGroup.orElseThrow().exchange(transfers)::await);
     }
   }
 

@@ -23,10 +23,17 @@ final class OverlappedReducer implements GradientListener {
     DeviceCollectives.Pending start(ShardLayout.Bucket bucket);
   }
 
+  /**
+   * So many buckets later a bucket's first operation should be over, and its second one begins if
+   * it has one. When exactly must not differ between ranks, so it is not asked whether it is over.
+   */
+  private static final int BUCKETS_IN_FIRST_OPERATION = 2;
+
   private final Reduction reduction;
   private final CompleteBuckets complete;
   private final boolean overlap;
   private final Deque<DeviceCollectives.Pending> underWay = new ArrayDeque<>();
+  private final Deque<DeviceCollectives.Pending> inFirstOperation = new ArrayDeque<>();
   private final Waiting waiting;
 
   /**
@@ -54,13 +61,21 @@ final class OverlappedReducer implements GradientListener {
    */
   void finish() throws InterruptedException {
     complete.passOnRest();
+    while (!inFirstOperation.isEmpty()) {
+      waiting.await(inFirstOperation.remove()::proceed);
+    }
     while (!underWay.isEmpty()) {
-      waiting.await(underWay.remove());
+      waiting.await(underWay.remove()::await);
     }
     complete.begin();
   }
 
   private void launch(ShardLayout.Bucket bucket) {
-    underWay.add(reduction.start(bucket));
+    DeviceCollectives.Pending started = reduction.start(bucket);
+    underWay.add(started);
+    inFirstOperation.add(started);
+    if (inFirstOperation.size() > BUCKETS_IN_FIRST_OPERATION) {
+      waiting.awaitInPass(inFirstOperation.remove()::proceed);
+    }
   }
 }

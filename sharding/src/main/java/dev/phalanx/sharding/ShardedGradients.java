@@ -126,7 +126,7 @@ final class ShardedGradients implements GradientSums, GradientListener {
     while (!underWay.isEmpty()
         && (!overlap || underWay.size() > MOST_UNDER_WAY || underWay.peek().pending().isDone())) {
       Reduction done = underWay.remove();
-      waiting.awaitInPass(done.pending());
+      waiting.awaitInPass(done.pending()::await);
       settle(done);
     }
   }
@@ -144,11 +144,11 @@ final class ShardedGradients implements GradientSums, GradientListener {
   public void finish() throws InterruptedException {
     while (!underWay.isEmpty()) {
       Reduction done = underWay.remove();
-      waiting.await(done.pending());
+      waiting.await(done.pending()::await);
       settle(done);
     }
     if (replicas.isPresent()) {
-      waiting.await(replicas.get().allReduce(parts));
+      waiting.await(replicas.get().allReduce(parts)::await);
     }
   }
 

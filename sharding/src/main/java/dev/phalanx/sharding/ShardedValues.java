@@ -94,7 +94,7 @@ final class ShardedValues implements ParameterValues {
     current = bucket;
     DeviceCollectives.Pending gather = gathered(bucket).gather;
     if (gather != null) {
-      waiting.awaitInPass(gather);
+      waiting.awaitInPass(gather::await);
       gathered(bucket).gather = null;
     }
   }
@@ -133,7 +133,7 @@ final class ShardedValues implements ParameterValues {
     Resident resident = residents[bucket];
     if (resident != null) {
       if (resident.gather != null) {
-        waiting.awaitInPass(resident.gather);
+        waiting.awaitInPass(resident.gather::await);
       }
       resident.whole.close();
       residents[bucket] = null;

@@ -93,7 +93,7 @@ final class WholeGradients implements GradientSums {
   public void finish() throws InterruptedException {
     reducer.finish();
     if (scattering.isPresent() && sums.isPresent()) {
-      waiting.await(sums.get().allReduce(gradients.parts()));
+      waiting.await(sums.get().allReduce(gradients.parts())::await);
     }
   }
 

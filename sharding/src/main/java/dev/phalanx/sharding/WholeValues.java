@@ -58,7 +58,7 @@ final class WholeValues implements ParameterValues {
   private void await(int bucket) {
     DeviceCollectives.Pending gather = gathers[bucket];
     if (gather != null) {
-      waiting.awaitInPass(gather);
+      waiting.awaitInPass(gather::await);
       gathers[bucket] = null;
     }
   }

@@ -141,6 +141,54 @@ final class OverlappedReducerTest {
     }
   }
 
+  /** A rank that went by what is over already would start other operations than its neighbour. */
+  @Example
+  void secondOperationsBeginAtTheSamePlaceOnAllRanks() throws InterruptedException {
+    List<String> calls = new ArrayList<>();
+    try (FlatModel model =
+        FlatModel.of(Shape.of(1), Shape.of(1), Shape.of(1), Shape.of(1), Shape.of(1))) {
+      OverlappedReducer reducer =
+          new OverlappedReducer(
+              model.layout(1), true, bucket -> recorded(bucket.index(), calls), new Waiting());
+      model.flat().parameters().forEach(reducer::gradientComplete);
+      assertThat(calls)
+          .containsExactly(
+              "start 0",
+              "start 1",
+              "start 2",
+              "proceed 0",
+              "start 3",
+              "proceed 1",
+              "start 4",
+              "proceed 2");
+      calls.clear();
+      reducer.finish();
+      assertThat(calls)
+          .containsExactly(
+              "proceed 3", "proceed 4", "await 0", "await 1", "await 2", "await 3", "await 4");
+    }
+  }
+
+  private static DeviceCollectives.Pending recorded(int bucket, List<String> calls) {
+    calls.add("start " + bucket);
+    return new DeviceCollectives.Pending() {
+      @Override
+      public void proceed() {
+        calls.add("proceed " + bucket);
+      }
+
+      @Override
+      public void await() {
+        calls.add("await " + bucket);
+      }
+
+      @Override
+      public boolean isDone() {
+        return true;
+      }
+    };
+  }
+
   @Example
   void withoutOverlapNothingIsHandedOverBeforeTheEnd() throws InterruptedException {
     try (FlatModel model = FlatModel.of(Shape.of(1), Shape.of(2))) {

@@ -21,6 +21,7 @@ abstract class BucketReduction implements CompressedReduction {
   private final long elementCount;
   private @Nullable Tensor gradients; // between start and finish
   private @Nullable Work underWay;
+  private boolean hasProceeded;
   private long uncompressedBytes;
   private long sentBytes;
   private long codecNanos;
@@ -36,7 +37,12 @@ abstract class BucketReduction implements CompressedReduction {
   /** Encodes and hands over the first operation. */
   abstract void encode(Tensor gradients, long step);
 
-  /** Waits for what was handed over, hands over what is left, and decodes. */
+  /** Of a codec with two operations: waits for the first one and hands over the second one. */
+  void handOverSecond() throws InterruptedException {
+    // one operation is enough for most
+  }
+
+  /** Waits for what was handed over, and decodes. */
   abstract void decode(Tensor gradients) throws InterruptedException;
 
   /** What error feedback keeps. */
@@ -59,6 +65,7 @@ abstract class BucketReduction implements CompressedReduction {
           "Step " + step + " was started before the one before it was finished");
     }
     gradients = bucket;
+    hasProceeded = false;
     long begin = System.nanoTime();
     uncompressedBytes += 2L * (ranks() - 1) * bucket.byteSize();
     encode(bucket, step);
@@ -66,11 +73,29 @@ abstract class BucketReduction implements CompressedReduction {
   }
 
   @Override
-  public final void finish() throws InterruptedException {
-    Tensor bucket = gradients;
-    if (bucket == null) {
+  public final void proceed() throws InterruptedException {
+    requireStarted();
+    if (hasProceeded) {
+      return;
+    }
+    hasProceeded = true;
+    long begin = System.nanoTime();
+    waitedNanos = 0;
+    handOverSecond();
+    codecNanos += System.nanoTime() - begin - waitedNanos;
+  }
+
+  private Tensor requireStarted() {
+    if (gradients == null) {
       throw new IllegalStateException("A step was finished that was not started");
     }
+    return gradients;
+  }
+
+  @Override
+  public final void finish() throws InterruptedException {
+    proceed();
+    Tensor bucket = requireStarted();
     gradients = null;
     long begin = System.nanoTime();
     waitedNanos = 0;

@@ -8,12 +8,16 @@ import java.util.Map;
  * one object for each bucket, made by {@link Compression#reduction}; it holds what the bucket's
  * steps hand on to each other.
  *
- * <p>A step is a {@link #start} and a {@link #finish}, and those of several buckets may overlap.
- * Either may hand operations to the group's communicator, so all ranks call both in the same order:
+ * <p>A step is a {@link #start}, a {@link #proceed} and a {@link #finish}, and those of several
+ * buckets may overlap. Each of the first two may hand an operation to the group's communicator, so
+ * all ranks call them in the same order:
  *
  * <pre>
- *   start 0, start 1, start 2, finish 0, finish 1, finish 2
+ *   start 0, start 1, start 2, proceed 0, start 3, proceed 1, proceed 2, proceed 3, finish 0, ...
  * </pre>
+ *
+ * <p>A codec of two operations has the second one under way from {@code proceed} on; the later that
+ * is, the surer is the first one there, and the earlier, the more is hidden.
  *
  * <p>Gradients are finite numbers: codecs do not look for others, and one that is none may stay in
  * the residual for ever.
@@ -29,6 +33,14 @@ public interface CompressedReduction {
    * @param step from 1, the same on all ranks
    */
   void start(Tensor gradients, long step);
+
+  /**
+   * Waits for what {@link #start} has handed over and hands over what follows from it, where a
+   * codec has a second operation; others do nothing.
+   *
+   * @throws dev.phalanx.collectives.CollectiveException as {@link #finish}
+   */
+  void proceed() throws InterruptedException;
 
   /**
    * Waits, and leaves in the gradients about the sum over the ranks, with the same bits on every

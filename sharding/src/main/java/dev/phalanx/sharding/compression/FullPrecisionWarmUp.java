@@ -28,6 +28,11 @@ final class FullPrecisionWarmUp implements CompressedReduction {
   }
 
   @Override
+  public void proceed() throws InterruptedException {
+    current.proceed();
+  }
+
+  @Override
   public void finish() throws InterruptedException {
     current.finish();
   }

@@ -183,12 +183,8 @@ final class PowerSgdReduction extends BucketReduction {
   }
 
   @Override
-  void decode(Tensor gradients) throws InterruptedException {
+  void handOverSecond() throws InterruptedException {
     await();
-    HostMemory sums = new HostMemory(gradients);
-    for (Uncompressed other : others) {
-      copy(other, sums);
-    }
     if (matrices.isEmpty()) {
       return;
     }
@@ -202,6 +198,14 @@ final class PowerSgdReduction extends BucketReduction {
     }
     synchronize();
     allReduce(factors);
+  }
+
+  @Override
+  void decode(Tensor gradients) throws InterruptedException {
+    HostMemory sums = new HostMemory(gradients);
+    for (Uncompressed other : others) {
+      copy(other, sums);
+    }
     await();
     for (Matrix matrix : matrices) {
       multiply(matrix, sums);

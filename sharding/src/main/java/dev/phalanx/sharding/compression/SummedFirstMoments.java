@@ -59,6 +59,11 @@ final class SummedFirstMoments implements CompressedReduction {
   }
 
   @Override
+  public void proceed() throws InterruptedException {
+    reduction.proceed();
+  }
+
+  @Override
   public void finish() throws InterruptedException {
     reduction.finish();
     Tensor sum = gradients;

@@ -48,6 +48,7 @@ final class ThresholdReduction extends BucketReduction {
   private final HostMemory hostOwnWords;
   private HostMemory hostAllWords;
   private final long[] wordCounts;
+  private List<Tensor> underWay = List.of(); // views that are sent from and received into
   private final float[] block = new float[HostMemory.BLOCK]; // a multiple of ELEMENTS_OF_WORD
 
   ThresholdReduction(Arena arena, Communicator communicator, long elementCount, float threshold) {
@@ -137,9 +138,7 @@ final class ThresholdReduction extends BucketReduction {
   }
 
   @Override
-  void decode(Tensor gradients) throws InterruptedException {
-    engine().fill(gradients, 0);
-    synchronize();
+  void handOverSecond() throws InterruptedException {
     await();
     long total = 0;
     for (int peer = 0; peer < ranks(); peer++) {
@@ -150,11 +149,19 @@ final class ThresholdReduction extends BucketReduction {
       return;
     }
     makeRoom(total);
-    try (Tensor own = ownWords.slice(0, 0, wordCounts[rank()]);
-        Tensor all = allWords.slice(0, 0, total)) {
-      allGather(own, all, wordCounts);
-      await();
-    }
+    Tensor own = ownWords.slice(0, 0, wordCounts[rank()]);
+    Tensor all = allWords.slice(0, 0, total);
+    underWay = List.of(own, all);
+    allGather(own, all, wordCounts);
+  }
+
+  @Override
+  void decode(Tensor gradients) throws InterruptedException {
+    engine().fill(gradients, 0);
+    synchronize();
+    await();
+    underWay.forEach(Tensor::close);
+    underWay = List.of();
     HostMemory sums = new HostMemory(gradients);
     long first = 0;
     for (int peer = 0; peer < ranks(); peer++) {

@@ -75,7 +75,7 @@ final class TwoWayReduction extends BucketReduction {
   }
 
   @Override
-  void decode(Tensor gradients) throws InterruptedException {
+  void handOverSecond() throws InterruptedException {
     await();
     long ownCount = count(rank());
     for (int peer = 0; peer < ranks(); peer++) {
@@ -84,6 +84,10 @@ final class TwoWayReduction extends BucketReduction {
     }
     codec.encode(hostPartResidual, 0, ownCount, hostMessages, rank() * partBytes, partElements);
     allGather(ownMessage, messages);
+  }
+
+  @Override
+  void decode(Tensor gradients) throws InterruptedException {
     engine().fill(gradients, 0);
     synchronize();
     await();

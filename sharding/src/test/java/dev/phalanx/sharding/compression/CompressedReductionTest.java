@@ -296,6 +296,12 @@ final class CompressedReductionTest {
               bucket.getKey().start(bucket.getValue(), step);
             }
             for (CompressedReduction reduction : buckets.keySet()) {
+              if (step % 2 == 1) { // else finish does it
+                reduction.proceed();
+                reduction.proceed(); // which changes nothing
+              }
+            }
+            for (CompressedReduction reduction : buckets.keySet()) {
               reduction.finish();
             }
             int number = 0;
@@ -349,6 +355,7 @@ final class CompressedReductionTest {
         rank -> {
           CompressedReduction reduction = rank.reduction(compression, 4);
           Tensor gradients = rank.tensor(1, 2, 3, 4);
+          assertThatThrownBy(reduction::proceed).isInstanceOf(IllegalStateException.class);
           assertThatThrownBy(reduction::finish).isInstanceOf(IllegalStateException.class);
           assertThatThrownBy(() -> reduction.start(rank.tensor(1, 2, 3), 1))
               .isInstanceOf(IllegalArgumentException.class)
