@@ -10,13 +10,7 @@ ROUNDS="${2:-3}"
 OPERATIONS="${3:-all_reduce,reduce_scatter,all_gather}"
 MPI_PYTHON="${MPI_PYTHON:-$PYTHON}"
 SIZES=4096,1048576,67108864
-HERE="$(cd "$(dirname "$0")" && pwd)"
-cd "$HERE/.."
-OUT="$HERE/results/collectives.jsonl"
-mkdir -p "$HERE/results"
-[ -e "$OUT" ] && mv "$OUT" "$OUT.old"
-export PYTHONWARNINGS=ignore
-./phalanx --version >/dev/null # builds where that is needed
+. "$(dirname "$0")/lib/begin.sh" collectives.jsonl
 
 ours() { # TRANSPORT RANKS
   ./phalanx bench collectives --json --ranks "$2" --transport "$1" --op "$OPERATIONS" --sizes "$SIZES" >>"$OUT"

@@ -8,14 +8,10 @@ set -euo pipefail
 PYTHON="${1:?usage: bench/sharding.sh PYTHON [ROUNDS] [CELLS]}"
 ROUNDS="${2:-3}"
 CELLS="${3:-S:2:fp32 S:4:fp32 S:2:bf16 M:2:fp32 M:4:fp32 M:2:bf16}"
-HERE="$(cd "$(dirname "$0")" && pwd)"
-cd "$HERE/.."
-OUT="$HERE/results/sharding.jsonl"
-mkdir -p "$HERE/results" runs/bench
-[ -e "$OUT" ] && mv "$OUT" "$OUT.old"
+. "$(dirname "$0")/lib/begin.sh" sharding.jsonl
 STEPS="${STEPS:-14}"
 WARMUP=3
-export GLOO_SOCKET_IFNAME="${GLOO_SOCKET_IFNAME:-lo}" PYTHONWARNINGS=ignore TORCH_CPP_LOG_LEVEL=ERROR OMP_NUM_THREADS=1
+export GLOO_SOCKET_IFNAME="${GLOO_SOCKET_IFNAME:-lo}" OMP_NUM_THREADS=1
 
 ours() { # MODEL RANKS PRECISION STAGE STEPS
   local batch=8
@@ -46,7 +42,6 @@ print(json.dumps({"who": d["mode"], "model": d["model"], "ranks": d["world"], "p
                   "tokens_per_s": d["tokens_per_s"], "peak_rss_mb": max(d["peak_rss_mb"])}))' >>"$OUT"
 }
 
-./phalanx --version >/dev/null # builds where that is needed
 for ((round = 1; round <= ROUNDS; round++)); do
   for cell in $CELLS; do
     IFS=: read -r model ranks precision <<<"$cell"

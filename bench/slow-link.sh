@@ -10,13 +10,8 @@ PYTHON="${1:?usage: bench/slow-link.sh PYTHON [ROUNDS]}"
 ROUNDS="${2:-3}"
 BYTES=67108864
 LONGEST_SECONDS=180
-HERE="$(cd "$(dirname "$0")" && pwd)"
-cd "$HERE/.."
-OUT="$HERE/results/slow-link.jsonl"
-mkdir -p "$HERE/results"
-[ -e "$OUT" ] && mv "$OUT" "$OUT.old"
-export PYTHONWARNINGS=ignore OMP_NUM_THREADS=1
-./phalanx --version >/dev/null # builds where that is needed
+. "$(dirname "$0")/lib/begin.sh" slow-link.jsonl
+export OMP_NUM_THREADS=1
 
 secrets=$(mktemp -d)
 trap 'rm -rf "$secrets"' EXIT

@@ -13,13 +13,8 @@ ROUNDS="${2:-1}"
 CELLS="${3:-S:2:100mbit:150 S:4:100mbit:150 S:2:1gbit:150 S:4:1gbit:150 M:2:100mbit:60 M:2:1gbit:60}"
 PEERS="${PEERS:-ddp ddp-fp16 ddp-powersgd}"
 OURS="${OURS:-none zero1 fp16 int8 topk onebit powersgd}" # zero1: uncompressed, sharding.zero: 1
-HERE="$(cd "$(dirname "$0")" && pwd)"
-cd "$HERE/.."
-OUT="$HERE/results/slow-training.jsonl"
-mkdir -p "$HERE/results" runs/bench
-[ -e "$OUT" ] && mv "$OUT" "$OUT.old"
-export PYTHONWARNINGS=ignore TORCH_CPP_LOG_LEVEL=ERROR OMP_NUM_THREADS=1
-./phalanx --version >/dev/null # builds where that is needed
+. "$(dirname "$0")/lib/begin.sh" slow-training.jsonl
+export OMP_NUM_THREADS=1
 secrets=$(mktemp -d)
 trap 'rm -rf "$secrets"' EXIT
 export PHALANX_TOKEN_FILE="$secrets/token"

@@ -5,13 +5,8 @@
 set -euo pipefail
 PYTHON="${1:?usage: bench/startup.sh PYTHON [ROUNDS]}"
 ROUNDS="${2:-5}"
-HERE="$(cd "$(dirname "$0")" && pwd)"
-cd "$HERE/.."
-export OMP_NUM_THREADS=1 PYTHONWARNINGS=ignore GLOO_SOCKET_IFNAME=lo
-OUT="$HERE/results/startup.txt"
-mkdir -p "$HERE/results" runs/bench
-: >"$OUT"
-./phalanx --version >/dev/null # builds where that is needed
+. "$(dirname "$0")/lib/begin.sh" startup.txt
+export OMP_NUM_THREADS=1 GLOO_SOCKET_IFNAME=lo
 
 seconds_since() { "$PYTHON" -c "import sys, time; print(round(time.time() - float(sys.argv[1]), 3))" "$1"; }
 

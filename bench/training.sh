@@ -7,11 +7,7 @@ set -euo pipefail
 PYTHON="${1:?usage: bench/training.sh PYTHON [ROUNDS] [CELLS]}"
 ROUNDS="${2:-3}"
 CELLS="${3:-S:1:fp32 S:2:fp32 S:1:bf16 M:1:fp32 M:2:fp32 M:1:bf16}"
-HERE="$(cd "$(dirname "$0")" && pwd)"
-cd "$HERE/.."
-OUT="$HERE/results/training.jsonl"
-mkdir -p "$HERE/results" runs/bench
-[ -e "$OUT" ] && mv "$OUT" "$OUT.old"
+. "$(dirname "$0")/lib/begin.sh" training.jsonl
 STEPS="${STEPS:-14}"
 WARMUP=3
 
