@@ -6,6 +6,7 @@ import dev.phalanx.collectives.Communicator;
 import dev.phalanx.collectives.GroupOptions;
 import dev.phalanx.collectives.InProcessGroups;
 import dev.phalanx.collectives.ProcessGroups;
+import dev.phalanx.collectives.algorithm.Algorithm;
 import dev.phalanx.tensor.Engines;
 import dev.phalanx.trainer.JobListener;
 import dev.phalanx.trainer.JobResult;
@@ -47,8 +48,9 @@ final class InProcessJob {
       throws Exception {
     ParsedPlan plan = JobConfigParser.parse("plan.yaml", yaml);
     JobConfigValidator.validate(plan, worldSize);
+    Algorithm algorithm = Algorithm.valueOf(plan.config().communication().algorithm().name());
     InProcessGroups groups =
-        new InProcessGroups(worldSize, GroupOptions.withTimeout(Duration.ofSeconds(60)));
+        new InProcessGroups(worldSize, new GroupOptions(algorithm, Duration.ofSeconds(60), 1));
     List<StepRecord> steps = new ArrayList<>();
     JobListener listener =
         new JobListener() {

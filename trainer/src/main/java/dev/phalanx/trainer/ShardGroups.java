@@ -2,6 +2,7 @@ package dev.phalanx.trainer;
 
 import dev.phalanx.collectives.Communicator;
 import dev.phalanx.collectives.ProcessGroups;
+import dev.phalanx.collectives.Traffic;
 import dev.phalanx.sharding.DataGroups;
 import dev.phalanx.trainer.config.JobConfig;
 import java.io.IOException;
@@ -44,6 +45,17 @@ record ShardGroups(DataGroups groups, List<Communicator> own) implements AutoClo
       own.forEach(Communicator::close);
       throw e;
     }
+  }
+
+  /** What this rank has sent to others that train on different data, in all their groups. */
+  Traffic traffic(Communicator world) {
+    long bytes = world.traffic().bytesSent();
+    long messages = world.traffic().messagesSent();
+    for (Communicator group : own) {
+      bytes += group.traffic().bytesSent();
+      messages += group.traffic().messagesSent();
+    }
+    return new Traffic(bytes, messages);
   }
 
   @Override

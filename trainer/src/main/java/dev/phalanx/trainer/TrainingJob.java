@@ -91,9 +91,11 @@ public final class TrainingJob {
           dataSetup.samples(
               modelSetup.config().sequence(), modelSetup.config().vocabulary(), heldOut)) {
         TrainingState state = new TrainingState(arenas, shardGroups.groups(), modelSetup, config);
+        state.initialize(modelSetup, engine);
         return train(
             arenas,
             state,
+            shardGroups,
             data,
             config.withModel(modelSetup.resolved(config.model())),
             dataSetup.tokenizer());
@@ -107,6 +109,7 @@ public final class TrainingJob {
   private JobResult train(
       Arenas arenas,
       TrainingState state,
+      ShardGroups shardGroups,
       TrainingData data,
       JobConfig resolved,
       Optional<String> tokenizer)
@@ -149,7 +152,7 @@ public final class TrainingJob {
                 listener)) {
       long firstStep = checkpoints.restore(resumeFrom);
       listener.started(summary(arenas.engine(), state, firstStep));
-      return new Run(steps, evaluator, checkpoints, report, tensorBoard, arenas, state)
+      return new Run(steps, evaluator, checkpoints, report, tensorBoard, arenas, state, shardGroups)
           .from(firstStep);
     }
   }
@@ -185,6 +188,7 @@ public final class TrainingJob {
     private final TensorBoard tensorBoard;
     private final Arenas arenas;
     private final TrainingState state;
+    private final ShardGroups shardGroups;
     private final long startNanos = System.nanoTime();
     private double stepMillis;
     private double lastLoss = Double.NaN;
@@ -197,7 +201,8 @@ public final class TrainingJob {
         Report report,
         TensorBoard tensorBoard,
         Arenas arenas,
-        TrainingState state) {
+        TrainingState state,
+        ShardGroups shardGroups) {
       this.steps = steps;
       this.evaluator = evaluator;
       this.checkpoints = checkpoints;
@@ -205,6 +210,7 @@ public final class TrainingJob {
       this.tensorBoard = tensorBoard;
       this.arenas = arenas;
       this.state = state;
+      this.shardGroups = shardGroups;
     }
 
     JobResult from(long firstStep) throws InterruptedException, IOException {
@@ -299,7 +305,7 @@ public final class TrainingJob {
     /** What this rank knows of itself, without asking others. */
     private RankStatistics statistics() {
       double totalMillis = (System.nanoTime() - startNanos) / 1e6;
-      Traffic traffic = context.world().traffic();
+      Traffic traffic = shardGroups.traffic(context.world());
       double exposed = state.memory().exposedNanos() / 1e6;
       return new RankStatistics(
           context.rank(),

@@ -35,7 +35,7 @@ final class TrainingState {
    * @param groups of the ranks that train on different data
    */
   TrainingState(Arenas arenas, DataGroups groups, ModelSetup setup, JobConfig job)
-      throws IOException, InterruptedException {
+      throws InterruptedException {
     requireSupport(arenas.engine(), job.precision());
     this.model = setup.model();
     Arena stateArena =
@@ -55,17 +55,21 @@ final class TrainingState {
                 GradientCompression.of(
                     job.communication().compression(), job.optimizer().algorithm())),
             model.parameterGroups());
+    model.prepare(arenas.state());
+    this.optimizer = optimizer(stateArena, arenas.host(), model, memory, job.optimizer());
+    this.lossScaler = LossScaler.of(job.lossScaling(), arenas.host());
+  }
+
+  /** Sets the model's first values, by formulas or from a directory of weights. */
+  void initialize(ModelSetup setup, Engine engine) throws IOException {
     if (setup.weights().isPresent()) {
-      setup.weights().get().load(memory::load, arenas.engine());
+      setup.weights().get().load(memory::load, engine);
     } else {
       Map<Parameter, Integer> numbers = new IdentityHashMap<>();
       model.parameters().forEach(parameter -> numbers.put(parameter, numbers.size()));
       memory.initialize(
           parameter -> setup.initialization().seed(numbers.getOrDefault(parameter, 0)));
     }
-    model.prepare(arenas.state());
-    this.optimizer = optimizer(stateArena, arenas.host(), model, memory, job.optimizer());
-    this.lossScaler = LossScaler.of(job.lossScaling(), arenas.host());
   }
 
   private static void requireSupport(Engine engine, JobConfig.Precision precision) {

@@ -22,6 +22,8 @@ import picocli.CommandLine.UnmatchedArgumentException;
       GenerateCommand.class,
       DataCommand.class,
       CheckpointCommand.class,
+      PlanCommand.class,
+      ScheduleCommand.class,
       BenchCommand.class,
       TokenCommand.class,
       DoctorCommand.class

@@ -126,6 +126,15 @@ final class TrainCommand implements Callable<Integer> {
   }
 
   private int worldSize(JobConfig config) {
+    return worldSize(config, workers);
+  }
+
+  /**
+   * The ranks that a plan runs with.
+   *
+   * @param workers what the command line names; 0: nothing
+   */
+  static int worldSize(JobConfig config, int workers) {
     if (workers < 0) {
       throw CommandException.usage("--workers is " + workers + "; write a number from 1");
     }

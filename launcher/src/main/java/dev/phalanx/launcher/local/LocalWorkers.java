@@ -21,6 +21,7 @@ import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.Consumer;
+import java.util.stream.Collectors;
 
 /**
  * Worker processes of this host from start to end, whatever they do:
@@ -81,7 +82,14 @@ final class LocalWorkers {
               console.line("A rank has waited in vain. Where the ranks are:");
               StatusTable.lines(placement.worldSize(), answers).forEach(console::line);
             });
-        rendezvous.onAbsence(group::askWhere);
+        rendezvous.onAbsence(
+            missing -> {
+              console.line(
+                  "Not joined in time: rank "
+                      + missing.stream().map(String::valueOf).collect(Collectors.joining(", "))
+                      + ". A worker of this host that can still answer logs what its threads do.");
+              group.askWhere(missing);
+            });
         assign(group, placement, work, rendezvous.port());
         return new Ended(group.await(), signals.asked());
       }

@@ -31,8 +31,14 @@ public final class Quantities {
         : String.format(Locale.ROOT, "%.2fB", number / 1e9);
   }
 
-  /** {@code 512 MiB}, {@code 2.5 GiB}. */
+  /** {@code 96 B}, {@code 4 KiB}, {@code 512 MiB}, {@code 2.5 GiB}. */
   public static String bytes(long bytes) {
+    if (bytes < 1 << 10) {
+      return bytes + " B";
+    }
+    if (bytes < MEBIBYTE - (1 << 9)) {
+      return String.format(Locale.ROOT, "%.0f KiB", bytes / 1024.0);
+    }
     double mebibytes = (double) bytes / MEBIBYTE;
     return mebibytes < 1023.5
         ? String.format(Locale.ROOT, "%.0f MiB", mebibytes)

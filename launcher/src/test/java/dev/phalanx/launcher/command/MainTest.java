@@ -20,9 +20,10 @@ import picocli.CommandLine;
 @Timeout(60)
 final class MainTest {
   /** How a command line ended and what it wrote. */
-  private record Outcome(int status, String output, String error) {}
+  record Outcome(int status, String output, String error) {}
 
-  private static Outcome run(String... arguments) {
+  /** Runs the command in this JVM. */
+  static Outcome run(String... arguments) {
     ByteArrayOutputStream output = new ByteArrayOutputStream();
     ByteArrayOutputStream error = new ByteArrayOutputStream();
     PrintStream before = System.out;
@@ -36,7 +37,7 @@ final class MainTest {
     }
   }
 
-  private static void assertWrongUsage(Outcome outcome, String... said) {
+  static void assertWrongUsage(Outcome outcome, String... said) {
     assertThat(outcome.status()).isEqualTo(64);
     assertThat(outcome.output()).isEmpty();
     assertThat(outcome.error()).startsWith("phalanx: ").contains(said).doesNotContain("\tat ");
@@ -59,7 +60,16 @@ final class MainTest {
     assertThat(outcome.error()).isEmpty();
     assertThat(outcome.output())
         .contains(
-            "train", "generate", "data", "checkpoint", "bench", "token", "doctor", "Exit status:");
+            "train",
+            "generate",
+            "data",
+            "checkpoint",
+            "plan",
+            "schedule",
+            "bench",
+            "token",
+            "doctor",
+            "Exit status:");
   }
 
   @Test
@@ -76,7 +86,18 @@ final class MainTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"train", "generate", "data", "checkpoint", "bench", "token", "doctor"})
+  @ValueSource(
+      strings = {
+        "train",
+        "generate",
+        "data",
+        "checkpoint",
+        "plan",
+        "schedule",
+        "bench",
+        "token",
+        "doctor"
+      })
   void everyCommandHasHelp(String command) {
     Outcome outcome = run(command, "--help");
 

@@ -43,7 +43,11 @@ final class QuantitiesTest {
 
   @ParameterizedTest
   @CsvSource({
-    "0, 0 MiB",
+    "0, 0 B",
+    "1023, 1023 B",
+    "4096, 4 KiB",
+    "1048063, 1023 KiB",
+    "1048064, 1 MiB",
     "536870912, 512 MiB",
     "1073741823, 1.0 GiB",
     "1073741824, 1.0 GiB",

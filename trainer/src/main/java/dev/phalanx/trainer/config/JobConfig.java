@@ -326,10 +326,6 @@ public record JobConfig(
       String schedule,
       int virtualStages) {
 
-    /** The schedules that have a name. */
-    public static final List<String> SCHEDULES =
-        List.of("gpipe", "1f1b", "interleaved", "zb-h1", "zb-h2");
-
     public Parallel {
       order = List.copyOf(order);
     }

@@ -1,5 +1,6 @@
 package dev.phalanx.trainer.config;
 
+import dev.phalanx.parallelism.pipeline.PipelineSchedules;
 import dev.phalanx.trainer.config.JobConfig.Algorithm;
 import dev.phalanx.trainer.config.JobConfig.Axis;
 import dev.phalanx.trainer.config.JobConfig.Batch;
@@ -191,7 +192,7 @@ final class JobConfigBinder {
   private static String schedule(Section section) {
     String schedule = section.text("schedule", "1f1b").orElse("1f1b");
     boolean isPath = schedule.contains("/") || schedule.contains(".");
-    if (!isPath && !Parallel.SCHEDULES.contains(schedule)) {
+    if (!isPath && !PipelineSchedules.NAMES.contains(schedule)) {
       section
           .find("schedule")
           .ifPresent(
@@ -200,10 +201,10 @@ final class JobConfigBinder {
                       node.position(),
                       "schedule",
                       "expected one of "
-                          + String.join(", ", Parallel.SCHEDULES)
+                          + String.join(", ", PipelineSchedules.NAMES)
                           + " or the path of a table, found "
                           + node.describe(),
-                      Nearest.of(schedule, Parallel.SCHEDULES)
+                      Nearest.of(schedule, PipelineSchedules.NAMES)
                           .map(near -> "did you mean '" + near + "'?")
                           .orElse("write a path with its folder, as in './" + schedule + "'")));
     }

@@ -1,0 +1,131 @@
+package dev.phalanx.integration;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import dev.phalanx.trainer.JobPlan;
+import dev.phalanx.trainer.Rehearsal;
+import dev.phalanx.trainer.config.JobConfigParser;
+import dev.phalanx.trainer.config.JobConfigValidator;
+import dev.phalanx.trainer.config.ParsedPlan;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Optional;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** What {@code phalanx plan} says, and what a run of the same plan then counts. */
+@Timeout(120)
+final class PlanTest {
+  @TempDir private Path folder = Path.of("");
+
+  private static String plan(String family, int steps, int micro, String more) {
+    return """
+    model: {family: %s, layers: 3, hidden: 48, heads: 4, sequence: 24, vocab: 250, dropout: 0.1%s
+    data: {kind: reference}
+    batch: {global: 12, micro: %d}
+    optimizer: {kind: adamw, lr: 1.0e-3, clip_grad_norm: 1.0}
+    steps: %d
+    log: {report: report.json}
+    """
+        .formatted(family, more, micro, steps);
+  }
+
+  @ParameterizedTest(name = "{0}, {1} ranks, micro-batches of {2}, {3}")
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "gpt2  | 1 | 4 | }",
+        "gpt2  | 2 | 3 | }",
+        "gpt2  | 3 | 1 | , recompute: full}",
+        "llama | 2 | 2 | , kv_heads: 2, tied_embeddings: false}",
+        "gpt2  | 2 | 3 | };precision: bf16",
+        "gpt2  | 3 | 2 | };precision: fp16",
+        "gpt2  | 3 | 2 | };sharding: {zero: 1}",
+        "gpt2  | 4 | 1 | };sharding: {zero: 2};precision: bf16",
+        "llama | 3 | 2 | };sharding: {zero: 3}",
+        "gpt2  | 4 | 3 | };sharding: {zero: 3, reshard_after_forward: false}",
+        "gpt2  | 4 | 3 | };sharding: {zero: 2, shard_size: 2}",
+        "gpt2  | 2 | 3 | };sharding: {zero: 1, offload: cpu}",
+      })
+  void aRunHoldsAndSendsWhatWasPredicted(String family, int ranks, int micro, String more)
+      throws Exception {
+    String rest = more.replace(';', '\n') + "\ncommunication: {algorithm: ring, bucket_mb: 0.05}";
+    JsonNode shorter = run(plan(family, 2, micro, rest), ranks);
+    JsonNode longer = run(plan(family, 5, micro, rest), ranks);
+    ParsedPlan parsed = JobConfigParser.parse("plan.yaml", plan(family, 2, micro, rest));
+    JobConfigValidator.validate(parsed, ranks);
+    JobPlan predicted = JobPlan.of(parsed.config(), folder, ranks);
+
+    assertThat(predicted.ranks()).hasSize(ranks);
+    for (JobPlan.Rank rank : predicted.ranks()) {
+      Rehearsal expected = rank.rehearsal();
+      JsonNode found = longer.path("ranks").path(rank.number());
+      assertThat(found.path("parameter_bytes").longValue()).isEqualTo(expected.parameterBytes());
+      assertThat(found.path("gradient_bytes").longValue()).isEqualTo(expected.gradientBytes());
+      assertThat(found.path("optimizer_bytes").longValue()).isEqualTo(expected.optimizerBytes());
+      assertThat(found.path("peak_activation_bytes").longValue())
+          .isEqualTo(expected.peakActivationBytes());
+      long sent = bytesSent(longer, rank.number()) - bytesSent(shorter, rank.number());
+      assertThat(sent).isEqualTo(3 * expected.sent().bytes());
+    }
+  }
+
+  private JsonNode run(String yaml, int ranks) throws Exception {
+    InProcessJob.run(yaml, ranks, folder, Optional.empty());
+    return new ObjectMapper().readTree(folder.resolve("report.json").toFile());
+  }
+
+  private static long bytesSent(JsonNode report, int rank) {
+    return report.path("ranks").path(rank).path("bytes_sent").path("data").longValue();
+  }
+
+  @Test
+  void theCommandPrintsItInFixedWords() throws Exception {
+    Files.writeString(folder.resolve("plan.yaml"), plan("gpt2", 1, 3, "}"));
+    Command.Outcome outcome =
+        Command.in(folder)
+            .run("plan", "plan.yaml", "--workers", "2", "--set", "sharding.zero=3", "--json");
+
+    assertThat(outcome.status()).as(outcome.error()).isZero();
+    JsonNode found = new ObjectMapper().readTree(outcome.output());
+    long parameters = 250 * 48 + 24 * 48 + 3 * (12 * 48 * 48 + 13 * 48) + 2 * 48;
+    assertThat(found.path("parameters").longValue()).isEqualTo(parameters);
+    assertThat(found.path("world_size").intValue()).isEqualTo(2);
+    assertThat(found.path("mesh").path("data").intValue()).isEqualTo(2);
+    assertThat(found.path("mesh").path("tensor").intValue()).isEqualTo(1);
+    assertThat(found.path("groups").path("data").toString()).isEqualTo("[[0,1]]");
+    assertThat(found.path("ranks")).hasSize(2);
+    JsonNode rank = found.path("ranks").path(1);
+    assertThat(rank.path("rank").intValue()).isEqualTo(1);
+    assertThat(rank.path("coordinates").path("data").intValue()).isEqualTo(1);
+    assertThat(rank.path("layers").toString()).isEqualTo("[0,1,2]");
+    assertThat(rank.path("weight_bytes").longValue()).isEqualTo(2 * parameters);
+    assertThat(rank.path("optimizer_bytes").longValue()).isEqualTo(4 * parameters);
+    assertThat(rank.path("activation_bytes").longValue()).isPositive();
+    assertThat(found.path("communication").findValuesAsText("operation"))
+        .contains("all_gather", "reduce_scatter");
+    assertThat(found.path("pipeline").path("micro_batches").intValue()).isEqualTo(2);
+    assertThat(found.path("flops_per_step").doubleValue()).isPositive();
+    assertThat(folder.resolve("report.json")).doesNotExist();
+  }
+
+  @Test
+  void theTableNamesEveryRankAndAMistakeIsToldAsTrainDoes() throws Exception {
+    Files.writeString(folder.resolve("plan.yaml"), plan("gpt2", 1, 3, "}"));
+    Command.Outcome table = Command.in(folder).run("plan", "plan.yaml", "--workers", "2");
+    assertThat(table.status()).as(table.error()).isZero();
+    assertThat(table.output())
+        .contains("data groups: [0 1]", "weights", "optimizer", "\n0 ", "\n1 ", "all_reduce");
+
+    Command.Outcome mistake =
+        Command.in(folder).run("plan", "plan.yaml", "--workers", "5", "--set", "sharding.zerro=1");
+    assertThat(mistake.status()).isEqualTo(64);
+    assertThat(mistake.output()).isEmpty();
+    assertThat(mistake.error()).contains("sharding.zerro", "zero", "batch");
+  }
+}

@@ -1,0 +1,218 @@
+package dev.phalanx.launcher.command;
+
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.phalanx.launcher.terminal.Console;
+import dev.phalanx.launcher.terminal.Quantities;
+import dev.phalanx.parallelism.mesh.Axis;
+import dev.phalanx.trainer.JobPlan;
+import dev.phalanx.trainer.Rehearsal;
+import dev.phalanx.trainer.config.JobConfig;
+import dev.phalanx.trainer.config.JobConfigParser;
+import dev.phalanx.trainer.rehearsal.SentOperations;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.concurrent.Callable;
+import java.util.stream.Collectors;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+
+/** {@code phalanx plan}: says what a plan file's job would be, without starting anything. */
+@Command(
+    name = "plan",
+    description = {
+      "Says what a plan file's job would be: the ranks' groups, what each rank holds, computes and"
+          + " sends in a",
+      "step. Nothing is started, and no memory is taken. Bytes that are sent are the ring"
+          + " algorithms'."
+    })
+final class PlanCommand implements Callable<Integer> {
+  @Parameters(paramLabel = "FILE", description = "the plan file")
+  private Path plan = Path.of("");
+
+  @Option(
+      names = "--set",
+      paramLabel = "KEY=VALUE",
+      description = "override a key of the plan file by its path; may be repeated")
+  private List<String> overrides = new ArrayList<>();
+
+  @Option(
+      names = "--workers",
+      paramLabel = "N",
+      description = "ranks; left out: as many as the plan's parallel section names")
+  private int workers;
+
+  @Mixin private CommonOptions common = new CommonOptions();
+
+  @Override
+  public Integer call() throws Exception {
+    JobConfig config = JobConfigParser.readAndValidate(plan, overrides, this::worldSize).config();
+    JobPlan found = JobPlan.of(config, Path.of("").toAbsolutePath(), worldSize(config));
+    Console console = common.console();
+    if (common.isJson) {
+      console.result(json(found, config).toString());
+    } else {
+      lines(found, config).forEach(console::result);
+    }
+    return 0;
+  }
+
+  private int worldSize(JobConfig config) {
+    return TrainCommand.worldSize(config, workers);
+  }
+
+  // ---------------------------------------------------------------------------------- for tools
+
+  private static ObjectNode json(JobPlan plan, JobConfig config) {
+    Rehearsal first = plan.ranks().get(0).rehearsal();
+    ObjectNode json = new ObjectMapper().createObjectNode();
+    json.put("parameters", first.parameters());
+    json.put("world_size", plan.mesh().worldSize());
+    ObjectNode mesh = json.putObject("mesh");
+    ObjectNode groups = json.putObject("groups");
+    for (Axis axis : plan.mesh().order()) {
+      mesh.put(axis.label(), plan.mesh().size(axis));
+      ArrayNode ofAxis = groups.putArray(axis.label());
+      if (plan.mesh().size(axis) > 1) {
+        plan.mesh()
+            .groups(axis)
+            .forEach(
+                group -> {
+                  ArrayNode ranks = ofAxis.addArray();
+                  group.forEach(ranks::add);
+                });
+      }
+    }
+    ArrayNode ranks = json.putArray("ranks");
+    plan.ranks().forEach(rank -> describe(plan, rank, ranks.addObject()));
+    ArrayNode communication = json.putArray("communication");
+    first
+        .sent()
+        .byName()
+        .forEach(
+            (operation, sent) ->
+                communication
+                    .addObject()
+                    .put("axis", Axis.DATA.label())
+                    .put("operation", operation)
+                    .put("count_per_step", sent.count())
+                    .put("bytes_sent_per_rank", sent.bytes()));
+    ObjectNode pipeline = json.putObject("pipeline");
+    pipeline.put("schedule", config.parallel().schedule());
+    pipeline.put("micro_batches", plan.microBatches());
+    pipeline.put("bubble", 0.0);
+    pipeline.putArray("peak_micro_batches").add(1);
+    json.put("tokens_per_step", plan.tokensPerStep());
+    json.put("flops_per_step", plan.operationsPerStep());
+    return json;
+  }
+
+  private static void describe(JobPlan plan, JobPlan.Rank rank, ObjectNode json) {
+    Rehearsal rehearsal = rank.rehearsal();
+    if (plan.isAbridged()) {
+      json.put("stage", 0);
+    } else {
+      json.put("rank", rank.number());
+    }
+    ObjectNode coordinates = json.putObject("coordinates");
+    for (Axis axis : plan.mesh().order()) {
+      if (!plan.isAbridged() || axis == Axis.PIPELINE) {
+        coordinates.put(axis.label(), plan.mesh().coordinate(rank.number(), axis));
+      }
+    }
+    ArrayNode layers = json.putArray("layers");
+    for (int layer = 0; layer < plan.layers(); layer++) {
+      layers.add(layer);
+    }
+    json.put("weight_bytes", rehearsal.parameterBytes());
+    json.put("gradient_bytes", rehearsal.gradientBytes());
+    json.put("optimizer_bytes", rehearsal.optimizerBytes());
+    json.put("activation_bytes", rehearsal.peakActivationBytes());
+    json.put("peak_bytes", rehearsal.peakBytes());
+    json.put("bytes_sent_per_step", rehearsal.sent().bytes());
+    json.put("flops_per_step", rehearsal.operations());
+  }
+
+  // --------------------------------------------------------------------------------- for people
+
+  private static List<String> lines(JobPlan plan, JobConfig config) {
+    Rehearsal first = plan.ranks().get(0).rehearsal();
+    List<String> lines = new ArrayList<>();
+    lines.add(
+        String.format(
+            Locale.ROOT,
+            "%s: %,d parameters, %,d tokens a step in %,d micro-batches a rank, %.4g floating-point"
+                + " operations a step",
+            config.name(),
+            first.parameters(),
+            plan.tokensPerStep(),
+            plan.microBatches(),
+            plan.operationsPerStep()));
+    lines.add(
+        "mesh: "
+            + plan.mesh().worldSize()
+            + " ranks = "
+            + plan.mesh().order().stream()
+                .filter(axis -> axis != Axis.EXPERT)
+                .map(axis -> axis.label() + " " + plan.mesh().size(axis))
+                .collect(Collectors.joining(" x ")));
+    for (Axis axis : plan.mesh().order()) {
+      if (plan.mesh().size(axis) > 1) {
+        lines.add(axis.label() + " groups: " + groups(plan.mesh().groups(axis)));
+      }
+    }
+    lines.add("");
+    lines.add(
+        row("rank", "weights", "gradients", "optimizer", "activations", "peak", "sent a step"));
+    for (JobPlan.Rank rank : plan.ranks()) {
+      Rehearsal held = rank.rehearsal();
+      lines.add(
+          row(
+              plan.isAbridged() ? "each" : Integer.toString(rank.number()),
+              Quantities.bytes(held.parameterBytes()),
+              Quantities.bytes(held.gradientBytes()),
+              Quantities.bytes(held.optimizerBytes()),
+              Quantities.bytes(held.peakActivationBytes()),
+              Quantities.bytes(held.peakBytes()),
+              Quantities.bytes(held.sent().bytes())));
+    }
+    if (!first.sent().byName().isEmpty()) {
+      lines.add("");
+      lines.add("what rank 0 sends in a step, data axis:");
+      for (Map.Entry<String, SentOperations.Sent> operation : first.sent().byName().entrySet()) {
+        lines.add(
+            String.format(
+                Locale.ROOT,
+                "  %-15s %6d  %s",
+                operation.getKey(),
+                operation.getValue().count(),
+                Quantities.bytes(operation.getValue().bytes())));
+      }
+    }
+    return lines;
+  }
+
+  private static String row(String... cells) {
+    return String.format(Locale.ROOT, "%-5s %11s %11s %11s %11s %11s %11s", (Object[]) cells);
+  }
+
+  /** The first ones of many. */
+  private static String groups(List<List<Integer>> groups) {
+    int most = 4;
+    String shown =
+        groups.stream().limit(most).map(PlanCommand::group).collect(Collectors.joining(" "));
+    return groups.size() > most ? shown + " and " + (groups.size() - most) + " more" : shown;
+  }
+
+  private static String group(List<Integer> ranks) {
+    int most = 8;
+    String shown = ranks.stream().limit(most).map(String::valueOf).collect(Collectors.joining(" "));
+    return "[" + shown + (ranks.size() > most ? " .. " + ranks.get(ranks.size() - 1) : "") + "]";
+  }
+}

@@ -1,0 +1,128 @@
+package dev.phalanx.trainer.rehearsal;
+
+import dev.phalanx.tensor.Device;
+import dev.phalanx.tensor.Engine;
+import dev.phalanx.tensor.Storage;
+import dev.phalanx.tensor.Tensor;
+import java.lang.reflect.InvocationHandler;
+import java.lang.reflect.Method;
+import java.lang.reflect.Proxy;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * An engine that computes nothing and takes no memory: what is done with it shows which tensors a
+ * job allocates, in which order, and how many floating-point operations its matrix products are.
+ * Small blocks, which the host reads and writes numbers in, are real and zero at first.
+ *
+ * <p>Operations are those of the model, two for each multiplication and addition: of attention its
+ * two products over whole sequences, causal or not, and twice that backwards, as Narayanan et al.
+ * (2021, "Efficient Large-Scale Language Model Training on GPU Clusters", appendix) count them.
+ */
+public final class RehearsalEngine implements InvocationHandler {
+  private static final long LARGEST_REAL_BYTES = 64 << 10;
+
+  private double operations;
+
+  private RehearsalEngine() {}
+
+  /** An engine and what it counts. */
+  public record Counted(Engine engine, RehearsalEngine counts) {}
+
+  public static Counted create() {
+    RehearsalEngine counts = new RehearsalEngine();
+    Engine engine =
+        (Engine)
+            Proxy.newProxyInstance(
+                Engine.class.getClassLoader(), new Class<?>[] {Engine.class}, counts);
+    return new Counted(engine, counts);
+  }
+
+  /** Floating-point operations so far. */
+  public double operations() {
+    return operations;
+  }
+
+  /** A call of one of {@link Engine}'s methods. */
+  @Override
+  public @Nullable Object invoke(
+      Object proxy, Method method, @Nullable Object @Nullable [] arguments) {
+    Object[] given = arguments == null ? new Object[0] : arguments;
+    switch (method.getName()) {
+      case "allocate":
+        return new Block((Device) given[0], (Long) given[1]);
+      case "wrap":
+        return new Block(Device.CPU, ((ByteBuffer) given[0]).remaining());
+      case "name", "description", "toString":
+        return "rehearsal";
+      case "hashCode":
+        return System.identityHashCode(proxy);
+      case "equals":
+        return proxy == given[0];
+      case "matmul", "batchedMatmul", "linear":
+        operations += product((Tensor) given[0], (Tensor) given[4]);
+        return null;
+      case "attention":
+        operations += attention((Tensor) given[0], (Tensor) given[1]);
+        return null;
+      case "attentionBackward":
+        operations += 2 * attention((Tensor) given[1], (Tensor) given[2]);
+        return null;
+      default: // what the engine supports is everything, and what it finds finite too
+        return method.getReturnType() == boolean.class ? true : null;
+    }
+  }
+
+  /** Of out [.., n] = a [m, k] times something, a transposed or not. */
+  private static double product(Tensor a, Tensor out) {
+    return 2.0 * a.elementCount() * out.shape().size(out.shape().rank() - 1);
+  }
+
+  /** Of queries [b, t, h, d] and keys [b, s, g, d]: scores and their product with values. */
+  private static double attention(Tensor query, Tensor key) {
+    return 4.0 * query.elementCount() * key.shape().size(1);
+  }
+
+  /** Memory that is counted and, unless it is small, not there. */
+  private static final class Block implements Storage {
+    private final Device device;
+    private final long byteSize;
+    private final ByteBuffer real;
+
+    Block(Device device, long byteSize) {
+      this.device = device;
+      this.byteSize = byteSize;
+      this.real = ByteBuffer.allocate(byteSize <= LARGEST_REAL_BYTES ? (int) byteSize : 0);
+    }
+
+    @Override
+    public Device device() {
+      return device;
+    }
+
+    @Override
+    public long byteSize() {
+      return byteSize;
+    }
+
+    @Override
+    public long address() {
+      return 0;
+    }
+
+    @Override
+    public ByteBuffer byteBuffer(long byteOffset, int byteCount) {
+      ByteBuffer buffer =
+          byteSize <= LARGEST_REAL_BYTES
+              ? real.slice((int) byteOffset, byteCount)
+              : ByteBuffer.allocate(byteCount);
+      return buffer.order(ByteOrder.nativeOrder());
+    }
+
+    @Override
+    public void free() {
+      // there is nothing
+    }
+  }
+}

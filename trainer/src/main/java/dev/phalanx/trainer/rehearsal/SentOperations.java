@@ -1,0 +1,53 @@
+package dev.phalanx.trainer.rehearsal;
+
+import java.util.Collections;
+import java.util.Map;
+import java.util.TreeMap;
+
+/** How often a rank takes part in which operation, and the bytes that it sends for them. */
+public final class SentOperations {
+  /** Of one kind of operation. */
+  public record Sent(long count, long bytes) {
+    Sent plus(Sent other) {
+      return new Sent(count + other.count, bytes + other.bytes);
+    }
+
+    Sent minus(Sent other) {
+      return new Sent(count - other.count, bytes - other.bytes);
+    }
+  }
+
+  private static final Sent NOTHING = new Sent(0, 0);
+
+  private final Map<String, Sent> byName = new TreeMap<>();
+
+  void add(String operation, long bytes) {
+    byName.merge(operation, new Sent(1, bytes), Sent::plus);
+  }
+
+  void add(SentOperations others) {
+    others.byName.forEach((operation, sent) -> byName.merge(operation, sent, Sent::plus));
+  }
+
+  /** What has come since an earlier state. */
+  public SentOperations since(SentOperations earlier) {
+    SentOperations difference = new SentOperations();
+    byName.forEach(
+        (operation, sent) -> {
+          Sent before = earlier.byName.getOrDefault(operation, NOTHING);
+          if (!sent.equals(before)) {
+            difference.byName.put(operation, sent.minus(before));
+          }
+        });
+    return difference;
+  }
+
+  /** By the operation's name, {@code all_reduce} for instance. */
+  public Map<String, Sent> byName() {
+    return Collections.unmodifiableMap(byName);
+  }
+
+  public long bytes() {
+    return byName.values().stream().mapToLong(Sent::bytes).sum();
+  }
+}
