@@ -34,7 +34,9 @@ def main(path, title, x_label, y_label):
     svg.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 12}" text-anchor="middle">{escape(x_label)}</text>')
     svg.append(f'<text transform="translate(16 {(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)" text-anchor="middle">{escape(y_label)}</text>')
     for i, (name, points) in enumerate(curves.items()):
-        color, dash = COLORS[i % len(COLORS)], ' stroke-dasharray="6 3"' if name.startswith("DDP") else ""
+        # A peer's curve is dashed, and the second one of a colour dotted.
+        pattern = "6 3" if name.startswith("DDP") else "2 3" if i >= len(COLORS) else ""
+        color, dash = COLORS[i % len(COLORS)], f' stroke-dasharray="{pattern}"' if pattern else ""
         line = " ".join(f"{px(x):.1f},{py(y):.1f}" for x, y in points)
         svg.append(f'<polyline points="{line}" fill="none" stroke="{color}" stroke-width="1.6"{dash}/>')
         at = TOP + 14 + 20 * i
