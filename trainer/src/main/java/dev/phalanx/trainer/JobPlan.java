@@ -17,7 +17,8 @@ import java.util.Map;
  * @param layers of the model
  * @param microBatches of one rank's step
  * @param tokensPerStep of all ranks
- * @param ranks each rank, or of many the first one alone: others have the same but for padding
+ * @param ranks each rank, or of many the first one alone: others have the same but for padding and,
+ *     with muon, for which matrices are theirs to update
  */
 public record JobPlan(
     DeviceMesh mesh, int layers, long microBatches, long tokensPerStep, List<Rank> ranks) {
@@ -37,16 +38,28 @@ public record JobPlan(
    */
   public static JobPlan of(JobConfig config, Path baseDirectory, int worldSize)
       throws IOException, InterruptedException {
+    boolean takesVocabularyFromData =
+        config.model().vocab() == 0
+            && !(config.model().init() instanceof JobConfig.Init.HuggingFace);
+    ModelSetup setup =
+        ModelSetup.of(
+            config, baseDirectory, takesVocabularyFromData ? vocabulary(config, baseDirectory) : 0);
     List<Rank> ranks = new ArrayList<>();
     for (int rank = 0; rank < (worldSize <= MOST_RANKS ? worldSize : 1); rank++) {
-      ranks.add(new Rank(rank, Rehearsal.of(config, baseDirectory, rank, worldSize)));
+      ranks.add(new Rank(rank, Rehearsal.of(config, setup, rank, worldSize)));
     }
     return new JobPlan(
         mesh(config.parallel(), worldSize),
-        ranks.get(0).rehearsal().model().layers(),
-        config.batch().global() / worldSize / config.batch().micro(),
-        config.batch().global() * ranks.get(0).rehearsal().model().sequence(),
+        setup.config().layers(),
+        config.microBatchesPerStep(worldSize),
+        config.batch().global() * setup.config().sequence(),
         ranks);
+  }
+
+  private static long vocabulary(JobConfig config, Path baseDirectory) {
+    try (DataSetup data = DataSetup.open(config.data(), baseDirectory)) {
+      return data.vocabulary();
+    }
   }
 
   private static DeviceMesh mesh(JobConfig.Parallel parallel, int worldSize) {

@@ -4,27 +4,23 @@ import dev.phalanx.tensor.Device;
 import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.data.BatchPartition;
 import dev.phalanx.trainer.data.BatchSource;
-import dev.phalanx.trainer.model.TransformerConfig;
 import dev.phalanx.trainer.rehearsal.RehearsalEngine;
 import dev.phalanx.trainer.rehearsal.RehearsalGroups;
 import dev.phalanx.trainer.rehearsal.SentOperations;
 import java.io.IOException;
-import java.nio.file.Path;
 
 /**
- * The last step of one rank of a job without its data, its memory, its arithmetic and the other
- * ranks: the job's own code, so what it says is what a run then counts.
+ * A step of one rank of a job without its data, its memory, its arithmetic and the other ranks: the
+ * job's own code, so what it says is what a run then counts.
  *
- * @param model its sizes
  * @param parameters of the model, whoever holds them
  * @param parameterBytes as the report's, and so are the next three
- * @param peakBytes of all tensors: the most that each arena holds at once, layers and gradients
- *     that are whole for a moment among it
- * @param operations floating-point operations of the rank's step
- * @param sent in one step
+ * @param peakBytes of all tensors: the sum of the most that each arena holds at once, layers and
+ *     gradients that are whole for a moment among it
+ * @param operations floating-point operations of the model in the rank's step
+ * @param sent in the job's last step, or the second one where it has but one
  */
 public record Rehearsal(
-    TransformerConfig model,
     long parameters,
     long parameterBytes,
     long gradientBytes,
@@ -36,16 +32,13 @@ public record Rehearsal(
 
   /**
    * @param config of a plan that is valid for this number of ranks
-   * @throws IOException where the plan leaves the vocabulary to data, or sizes to a directory of
-   *     weights, which cannot be read
    */
-  public static Rehearsal of(JobConfig config, Path baseDirectory, int rank, int worldSize)
+  static Rehearsal of(JobConfig config, ModelSetup setup, int rank, int worldSize)
       throws IOException, InterruptedException {
     RehearsalEngine.Counted counted = RehearsalEngine.create();
     RehearsalGroups groups = new RehearsalGroups(rank, worldSize);
     try (Arenas arenas = Arenas.open(counted.engine(), Device.CPU);
         ShardGroups shardGroups = ShardGroups.of(config.sharding(), groups, groups.world())) {
-      ModelSetup setup = ModelSetup.of(config, baseDirectory, vocabulary(config, baseDirectory));
       TrainingState state = new TrainingState(arenas, shardGroups.groups(), setup, config);
       BatchPartition partition =
           new BatchPartition(
@@ -60,10 +53,12 @@ public record Rehearsal(
               config);
       steps.run(0, () -> false); // in its first pass a rank learns what to gather ahead
       SentOperations before = groups.sent();
+      steps.run(Math.max(1, config.steps() - 1), () -> false);
+      SentOperations sent = groups.sent().since(before);
       double operationsBefore = counted.counts().operations();
-      steps.run(Math.max(1, config.steps() - 1), () -> false); // when warm-ups are over
+      steps.runMicroBatch(0, 0, false); // the optimizer's and codecs' products are not the model's
+      double ofMicroBatch = counted.counts().operations() - operationsBefore;
       return new Rehearsal(
-          setup.config(),
           state.memory().elementCount(),
           state.memory().parameterBytes(),
           state.memory().gradientBytes(),
@@ -72,17 +67,8 @@ public record Rehearsal(
           arenas.state().peakBytesInUse()
               + arenas.step().peakBytesInUse()
               + arenas.host().peakBytesInUse(),
-          counted.counts().operations() - operationsBefore,
-          groups.sent().since(before));
-    }
-  }
-
-  private static long vocabulary(JobConfig config, Path baseDirectory) {
-    if (config.model().vocab() > 0) {
-      return config.model().vocab();
-    }
-    try (DataSetup data = DataSetup.open(config.data(), baseDirectory)) {
-      return data.vocabulary();
+          ofMicroBatch * partition.microBatches(),
+          sent);
     }
   }
 

@@ -142,7 +142,7 @@ final class StepRunner {
     state.memory().beginStep(step + 1);
     engine.fill(lossSum, 0);
     for (long microBatch = 0; microBatch < partition.microBatches(); microBatch++) {
-      runMicroBatch(step, microBatch);
+      runMicroBatch(step, microBatch, microBatch == partition.microBatches() - 1);
     }
     sums.fetch(LOSS, lossSum);
     sums.set(STOP_VOTES, stopRequested.getAsBoolean() ? 1 : 0);
@@ -151,10 +151,14 @@ final class StepRunner {
     sumsOfAllRanks.await();
   }
 
-  private void runMicroBatch(long step, long microBatch) {
+  /**
+   * Forward and backward.
+   *
+   * @param isLast whether gradients are summed over the ranks meanwhile
+   */
+  void runMicroBatch(long step, long microBatch, boolean isLast) {
     long firstSample = partition.firstSample(step, microBatch);
     samples.fill(firstSample, partition.microBatch(), inputs, targets);
-    boolean isLast = microBatch == partition.microBatches() - 1;
     state.memory().beginForward();
     try (TokenBatch batch = TokenBatch.of(stepArena, partition.microBatch(), inputs, targets);
         Tape tape = Tape.recording(stepArena)) {

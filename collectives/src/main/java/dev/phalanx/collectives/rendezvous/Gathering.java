@@ -196,25 +196,29 @@ final class Gathering {
     isOver = true;
     List<Integer> missing =
         IntStream.range(0, worldSize).filter(rank -> !present.containsKey(rank)).boxed().toList();
-    absenceListener.accept(missing);
+    try {
+      absenceListener.accept(missing);
+    } finally { // whatever becomes of that
+      tellAll(timedOut(missing));
+    }
+  }
+
+  private FromServer timedOut(List<Integer> missing) {
     String seconds =
         timeout.toMillis() % 1000 == 0 ? timeout.toSeconds() + " s" : timeout.toMillis() + " ms";
-    tellAll(
-        FromServer.newBuilder()
-            .setRefusal(
-                Refusal.newBuilder()
-                    .setKind(Refusal.Kind.TIMED_OUT)
-                    .setReason(
-                        "rank "
-                            + missing.stream()
-                                .map(String::valueOf)
-                                .collect(Collectors.joining(", "))
-                            + " of "
-                            + worldSize
-                            + " has not joined within "
-                            + seconds
-                            + ". Look at its log, or raise communication.timeout_s."))
-            .build());
+    return FromServer.newBuilder()
+        .setRefusal(
+            Refusal.newBuilder()
+                .setKind(Refusal.Kind.TIMED_OUT)
+                .setReason(
+                    "rank "
+                        + missing.stream().map(String::valueOf).collect(Collectors.joining(", "))
+                        + " of "
+                        + worldSize
+                        + " has not joined within "
+                        + seconds
+                        + ". Look at its log, or raise communication.timeout_s."))
+        .build();
   }
 
   /** A rank's stream has ended. */

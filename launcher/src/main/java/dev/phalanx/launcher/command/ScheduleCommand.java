@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.phalanx.launcher.CommandException;
 import dev.phalanx.launcher.terminal.Console;
+import dev.phalanx.parallelism.pipeline.Action;
 import dev.phalanx.parallelism.pipeline.PipelineSchedules;
 import dev.phalanx.parallelism.pipeline.ScheduleDrawing;
 import dev.phalanx.parallelism.pipeline.ScheduleException;
@@ -39,7 +40,7 @@ final class ScheduleCommand implements Callable<Integer> {
   /** More would fill the memory, and no picture shows them. */
   private static final long MOST_ACTIONS = 4_000_000;
 
-  private static final long LARGEST_TABLE_BYTES = 64L << 20;
+  private static final long LARGEST_TABLE_BYTES = 32L << 20;
 
   @Option(
       names = "--kind",
@@ -113,15 +114,7 @@ final class ScheduleCommand implements Callable<Integer> {
     ScheduleTable table;
     try {
       table = table();
-      int stagesOfRank = table.stages() / table.ranks().size();
-      timing =
-          ScheduleSimulator.simulate(
-              table,
-              StageCosts.uniform(
-                  forward / stagesOfRank,
-                  backwardInput / stagesOfRank,
-                  backwardWeight / stagesOfRank,
-                  hop));
+      timing = ScheduleSimulator.simulate(table, costs(table));
     } catch (ScheduleException e) {
       throw CommandException.usage(String.valueOf(e.getMessage()));
     }
@@ -133,6 +126,24 @@ final class ScheduleCommand implements Callable<Integer> {
     }
     tell(table, timing);
     return 0;
+  }
+
+  /** A rank's times, divided equally among its stages. */
+  private StageCosts costs(ScheduleTable table) {
+    StageCosts ofRank = StageCosts.uniform(forward, backwardInput, backwardWeight, hop);
+    int[] stagesOfRank =
+        IntStream.range(0, table.ranks().size()).map(rank -> table.stagesOf(rank).size()).toArray();
+    return new StageCosts() {
+      @Override
+      public double of(Action action) {
+        return ofRank.of(action) / stagesOfRank[table.rankOf(action.stage())];
+      }
+
+      @Override
+      public double hop() {
+        return ofRank.hop();
+      }
+    };
   }
 
   private static void requireTime(String option, double time) {
@@ -152,7 +163,8 @@ final class ScheduleCommand implements Callable<Integer> {
     requireCount("--stages", stages);
     requireCount("--micro-batches", batches);
     requireCount("--virtual", stagesOfRank);
-    if ((double) stages * batches * stagesOfRank * 3 > MOST_ACTIONS) {
+    int ofMicroBatch = kind.startsWith("zb-") ? 3 : 2; // forward and backward, in one or two
+    if ((double) stages * batches * stagesOfRank * ofMicroBatch > MOST_ACTIONS) {
       throw CommandException.usage(
           "a schedule of "
               + stages
@@ -203,6 +215,7 @@ final class ScheduleCommand implements Callable<Integer> {
     if (common.isJson) {
       ObjectNode result = new ObjectMapper().createObjectNode();
       result.put("kind", kind);
+      result.put("ranks", table.ranks().size());
       result.put("stages", table.stages());
       result.put("micro_batches", table.microBatches());
       result.put("cost", timing.cost());

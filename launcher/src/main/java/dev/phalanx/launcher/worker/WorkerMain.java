@@ -15,8 +15,8 @@ import java.util.Optional;
 
 /**
  * A worker process. Arguments: the engine's name and the threads of a kernel, so that loading can
- * begin at once; all else comes through standard input (see {@link Assignment}). Standard output
- * carries events, standard error the log.
+ * begin at once, or none; all else comes through standard input (see {@link Assignment}). Standard
+ * output carries events, standard error the log.
  *
  * <p>The process ends at once when its standard input does: a worker never outlives its launcher.
  */

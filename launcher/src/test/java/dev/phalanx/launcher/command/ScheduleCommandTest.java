@@ -56,6 +56,18 @@ final class ScheduleCommandTest {
     }
   }
 
+  /** Rank 0 has two stages of half its time each, rank 1 one. */
+  @Test
+  void stagesOfATableNeedNotBeEven() throws Exception {
+    Path table = Files.writeString(folder.resolve("table"), "0F0 2F0 2B0 0B0\n1F0 1B0\n");
+    JsonNode found =
+        new ObjectMapper()
+            .readTree(schedule("--kind", table.toString(), "--hop", "0.5", "--json").output());
+    // F/2, hop, F, hop, F/2, B, hop, 2 B, hop, B
+    assertThat(found.path("cost").doubleValue())
+        .isCloseTo(0.5 + 1 + 0.5 + 1 + 2 + 1 + 4 * 0.5, within(1e-9));
+  }
+
   @Test
   void aTableThatWasWrittenIsReadAndDrawn() throws Exception {
     Path table = folder.resolve("table");

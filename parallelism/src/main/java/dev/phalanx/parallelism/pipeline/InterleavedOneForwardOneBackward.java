@@ -7,11 +7,12 @@ import java.util.List;
  * {@link OneForwardOneBackward} with v stages on each rank, so that a micro-batch goes round the
  * ranks v times and the pipeline fills v times sooner (Narayanan et al., 2021, 2.2): a part of
  * about (p - 1) / (v m) of the work's time is idle. In exchange rank 0 holds p + (p - 1) / v
- * micro-batches' activations, and v times as many messages are sent.
+ * micro-batches' activations where p divides m, and v times as many messages are sent.
  *
  * <p>Micro-batches go through in groups of at least p, where there are so many: a group passes a
  * rank's first stage, then its second one, and so on, before the next group comes. Groups are of as
- * equal sizes as m allows.
+ * equal sizes as m allows; larger groups hold more, up to all micro-batches where there are fewer
+ * than 2 p.
  *
  * @param stagesOfRank v, at least 1
  */

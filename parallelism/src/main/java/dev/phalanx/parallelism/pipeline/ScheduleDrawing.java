@@ -42,12 +42,12 @@ public final class ScheduleDrawing {
 
   private static String row(List<ScheduleTiming.Slot> slots, double columnsPerUnit, double end) {
     StringBuilder row = new StringBuilder(".".repeat((int) Math.round(end * columnsPerUnit)));
-    int firstStage = slots.stream().mapToInt(slot -> slot.action().stage()).min().orElse(0);
+    List<Integer> stages = stages(slots);
     for (ScheduleTiming.Slot slot : slots) {
       int from = (int) Math.round(slot.start() * columnsPerUnit);
       int to = Math.min(row.length(), (int) Math.round(slot.end() * columnsPerUnit));
       char letter = slot.action().kind().letter();
-      boolean isOther = slot.action().stage() != firstStage;
+      boolean isOther = stages.indexOf(slot.action().stage()) % 2 == 1;
       String label =
           (isOther ? Character.toLowerCase(letter) : letter)
               + Integer.toString(slot.action().microBatch());
@@ -59,6 +59,11 @@ public final class ScheduleDrawing {
       }
     }
     return row.toString();
+  }
+
+  /** The stages of a rank, in ascending order. */
+  private static List<Integer> stages(List<ScheduleTiming.Slot> slots) {
+    return slots.stream().map(slot -> slot.action().stage()).distinct().sorted().toList();
   }
 
   /** As a picture of its own that any browser shows. */
@@ -83,8 +88,7 @@ public final class ScheduleDrawing {
       double top = MARGIN_PIXELS + rank * ROW_PIXELS;
       picture.append(
           String.format(Locale.ROOT, "<text x=\"8\" y=\"%.1f\">rank %d</text>%n", top + 15, rank));
-      int firstStage =
-          timing.ranks().get(rank).stream().mapToInt(slot -> slot.action().stage()).min().orElse(0);
+      List<Integer> stages = stages(timing.ranks().get(rank));
       for (ScheduleTiming.Slot slot : timing.ranks().get(rank)) {
         append(
             picture,
@@ -92,7 +96,7 @@ public final class ScheduleDrawing {
             MARGIN_PIXELS + slot.start() * scale,
             top,
             (slot.end() - slot.start()) * scale,
-            firstStage);
+            stages.indexOf(slot.action().stage()) % 2 == 1);
       }
     }
     appendLegend(picture, MARGIN_PIXELS + rows * ROW_PIXELS + 30);
@@ -105,7 +109,7 @@ public final class ScheduleDrawing {
       double left,
       double top,
       double width,
-      int firstStage) {
+      boolean isOther) {
     Action action = slot.action();
     picture.append(
         String.format(
@@ -118,7 +122,7 @@ public final class ScheduleDrawing {
             width,
             ROW_PIXELS - 4,
             colour(action.kind()),
-            action.stage() == firstStage ? "1" : "0.6",
+            isOther ? "0.6" : "1",
             action,
             slot.start(),
             slot.end()));

@@ -1,7 +1,9 @@
 package dev.phalanx.parallelism.pipeline;
 
+import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Deque;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -53,14 +55,19 @@ public final class ScheduleSimulator {
   }
 
   private ScheduleTiming run() {
-    boolean hasMoved = true;
-    while (hasMoved) {
-      hasMoved = false;
-      for (int rank = 0; rank < next.length; rank++) {
-        while (next[rank] < table.ranks().get(rank).size() && isReady(upNext(rank))) {
-          perform(rank, upNext(rank));
-          next[rank]++;
-          hasMoved = true;
+    Deque<Integer> mayMove = new ArrayDeque<>();
+    for (int rank = 0; rank < next.length; rank++) {
+      mayMove.add(rank);
+    }
+    while (!mayMove.isEmpty()) {
+      int rank = mayMove.remove();
+      while (next[rank] < table.ranks().get(rank).size() && isReady(upNext(rank))) {
+        Action action = upNext(rank);
+        perform(rank, action);
+        next[rank]++;
+        int receiver = receiver(action);
+        if (receiver >= 0 && receiver < table.stages() && table.rankOf(receiver) != rank) {
+          mayMove.add(table.rankOf(receiver));
         }
       }
     }
@@ -70,6 +77,15 @@ public final class ScheduleSimulator {
       }
     }
     return new ScheduleTiming(slots);
+  }
+
+  /** The stage that an action's result goes to; there may be none of this number. */
+  private static int receiver(Action action) {
+    return switch (action.kind()) {
+      case FORWARD -> action.stage() + 1;
+      case BACKWARD, BACKWARD_INPUT -> action.stage() - 1;
+      case BACKWARD_WEIGHT -> -1;
+    };
   }
 
   private Action upNext(int rank) {

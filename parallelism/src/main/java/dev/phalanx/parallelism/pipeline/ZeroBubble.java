@@ -7,7 +7,7 @@ import java.util.List;
  * Backward passes in two halves: the gradient of a stage's input at once, for the stage before
  * waits for it, and those of its weights later, where it would be idle otherwise (Qi et al., 2023,
  * "Zero Bubble Pipeline Parallelism"). With times F, B (input) and W (weights) the busiest rank is
- * idle for
+ * idle for, where there are 2 p - 1 micro-batches or more and F + B is no less than 2 W,
  *
  * <pre>
  *   H1   (p - 1) (F + B - W)      activations of p micro-batches on every stage

@@ -87,7 +87,7 @@ abstract class BucketReduction implements CompressedReduction {
 
   private Tensor requireStarted() {
     if (gradients == null) {
-      throw new IllegalStateException("A step was finished that was not started");
+      throw new IllegalStateException("A step went on or was finished that was not started");
     }
     return gradients;
   }

@@ -24,7 +24,7 @@ import java.util.Map;
  *   P = orthonormal rows
  *   Q = P M                            of each rank
  *   residual = M - P^T Q
- *   Q summed over the ranks            finish: a second all-reduce
+ *   Q summed over the ranks            proceed: a second all-reduce
  *   gradients = P^T Q                  and Q is where the next step starts
  * </pre>
  *

@@ -20,7 +20,7 @@ import java.util.Map;
  * one, and a lowest bit of 1 for -t. Where that would take more than two bits for each element of
  * the bucket, it is a map of two bits an element instead (0 nothing, 1 t, 2 -t, sixteen in a word,
  * the first in the lowest bits), as Deeplearning4j's is. So ranks gather first how many elements
- * each of them sends, and then, in {@link #finish}, messages of different lengths.
+ * each of them sends, and then, in {@link #proceed}, messages of different lengths.
  *
  * <p>With k elements of each rank beyond the threshold, of N in all, a rank sends (n - 1) 4 (1 +
  * min(k, N / 16)) bytes. Memory for what is received grows with the most that has come so far.

@@ -12,9 +12,11 @@ import java.nio.ByteOrder;
 import org.jspecify.annotations.Nullable;
 
 /**
- * An engine that computes nothing and takes no memory: what is done with it shows which tensors a
- * job allocates, in which order, and how many floating-point operations its matrix products are.
- * Small blocks, which the host reads and writes numbers in, are real and zero at first.
+ * An engine that computes nothing and takes no memory of its own: what is done with it shows which
+ * tensors a job allocates, in which order, and how many floating-point operations its matrix
+ * products are. Small blocks, which the host reads and writes numbers in, are real and zero at
+ * first; of large ones whoever looks into them gets zeros of his own, which is what codecs of
+ * gradients work on.
  *
  * <p>Operations are those of the model, two for each multiplication and addition: of attention its
  * two products over whole sequences, causal or not, and twice that backwards, as Narayanan et al.

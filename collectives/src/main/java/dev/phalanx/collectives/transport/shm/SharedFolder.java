@@ -19,6 +19,8 @@ import java.util.Comparator;
 import java.util.HexFormat;
 import java.util.Optional;
 import java.util.Set;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
 import java.util.stream.Stream;
 
 /**
@@ -33,6 +35,9 @@ final class SharedFolder {
 
   /** Others may take the folder away, empty, while a file is made in it. */
   private static final int MOST_ATTEMPTS = 1000;
+
+  private static final long FIRST_PAUSE_MILLIS = 5;
+  private static final long LAST_PAUSE_MILLIS = 1280;
 
   private final Path job;
   private final Path folder;
@@ -168,14 +173,28 @@ final class SharedFolder {
     }
   }
 
-  /** Removes what a job leaves that ended before its ranks had connected. */
+  /**
+   * Removes what a job leaves that ended before its ranks had connected. A rank of this process
+   * that is just making its file makes it anew where the folder is taken from under it: it gets
+   * longer and longer to finish.
+   */
   static void cleanUp(JobToken token) {
-    try (Stream<Path> all = Files.walk(folder(token))) {
+    Path job = folder(token);
+    long pauseMillis = FIRST_PAUSE_MILLIS;
+    while (Files.exists(job) && pauseMillis <= LAST_PAUSE_MILLIS) {
+      deleteAll(job);
+      LockSupport.parkNanos(TimeUnit.MILLISECONDS.toNanos(pauseMillis));
+      pauseMillis *= 2;
+    }
+  }
+
+  private static void deleteAll(Path folder) {
+    try (Stream<Path> all = Files.walk(folder)) {
       for (Path path : all.sorted(Comparator.reverseOrder()).toList()) {
         Files.deleteIfExists(path);
       }
     } catch (IOException | UncheckedIOException e) {
-      // As a rule the ranks have deleted everything themselves.
+      // Something came or went meanwhile.
     }
   }
 }
