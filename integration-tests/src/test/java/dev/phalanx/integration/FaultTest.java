@@ -24,6 +24,9 @@ import org.junit.jupiter.params.provider.ValueSource;
 /** Whatever dies, the job ends, says why, and leaves no process behind. */
 @Timeout(180)
 final class FaultTest {
+  /** A shell's background jobs, and what they start, ignore Ctrl-C, and these tests may be one. */
+  private static final List<String> HEARING_INTERRUPTS = List.of("env", "--default-signal=INT");
+
   /** Longer than any test lets it run. */
   private static final String ENDLESS =
       """
@@ -210,6 +213,7 @@ final class FaultTest {
     // A step of this plan takes minutes: the first signal alone would wait for it.
     try (Command.Started job =
         Command.in(folder)
+            .by(HEARING_INTERRUPTS)
             .start(
                 "train",
                 writePlan("1.0e-3"),
@@ -258,7 +262,7 @@ final class FaultTest {
     arguments[0] = "train";
     arguments[1] = writePlan(learningRate);
     System.arraycopy(options, 0, arguments, 2, options.length);
-    return Command.in(folder).start(arguments);
+    return Command.in(folder).by(HEARING_INTERRUPTS).start(arguments);
   }
 
   private String writePlan(String learningRate) throws IOException {
