@@ -35,9 +35,9 @@ public record Rehearsal(
    */
   static Rehearsal of(JobConfig config, ModelSetup setup, int rank, int worldSize)
       throws IOException, InterruptedException {
-    RehearsalEngine.Counted counted = RehearsalEngine.create();
+    RehearsalEngine engine = new RehearsalEngine();
     RehearsalGroups groups = new RehearsalGroups(rank, worldSize);
-    try (Arenas arenas = Arenas.open(counted.engine(), Device.CPU);
+    try (Arenas arenas = Arenas.open(engine.engine(), Device.CPU);
         ShardGroups shardGroups = ShardGroups.of(config.sharding(), groups, groups.world())) {
       TrainingState state = new TrainingState(arenas, shardGroups.groups(), setup, config);
       BatchPartition partition =
@@ -55,9 +55,9 @@ public record Rehearsal(
       SentOperations before = groups.sent();
       steps.run(Math.max(1, config.steps() - 1), () -> false);
       SentOperations sent = groups.sent().since(before);
-      double operationsBefore = counted.counts().operations();
+      double operationsBefore = engine.operations();
       steps.runMicroBatch(0, 0, false); // the optimizer's and codecs' products are not the model's
-      double ofMicroBatch = counted.counts().operations() - operationsBefore;
+      double ofMicroBatch = engine.operations() - operationsBefore;
       return new Rehearsal(
           state.memory().elementCount(),
           state.memory().parameterBytes(),

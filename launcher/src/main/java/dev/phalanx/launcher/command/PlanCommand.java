@@ -9,7 +9,6 @@ import dev.phalanx.parallelism.mesh.Axis;
 import dev.phalanx.trainer.JobPlan;
 import dev.phalanx.trainer.Rehearsal;
 import dev.phalanx.trainer.config.JobConfig;
-import dev.phalanx.trainer.config.JobConfigParser;
 import dev.phalanx.trainer.rehearsal.SentOperations;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -21,7 +20,6 @@ import java.util.stream.Collectors;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Parameters;
 
 /** {@code phalanx plan}: says what a plan file's job would be, without starting anything. */
 @Command(
@@ -33,14 +31,7 @@ import picocli.CommandLine.Parameters;
           + " algorithms'."
     })
 final class PlanCommand implements Callable<Integer> {
-  @Parameters(paramLabel = "FILE", description = "the plan file")
-  private Path plan = Path.of("");
-
-  @Option(
-      names = "--set",
-      paramLabel = "KEY=VALUE",
-      description = "override a key of the plan file by its path; may be repeated")
-  private List<String> overrides = new ArrayList<>();
+  @Mixin private PlanFileOptions plan = new PlanFileOptions();
 
   @Option(
       names = "--workers",
@@ -52,7 +43,7 @@ final class PlanCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws Exception {
-    JobConfig config = JobConfigParser.readAndValidate(plan, overrides, this::worldSize).config();
+    JobConfig config = plan.read(this::worldSize).config();
     JobPlan found = JobPlan.of(config, Path.of("").toAbsolutePath(), worldSize(config));
     Console console = common.console();
     if (common.isJson) {

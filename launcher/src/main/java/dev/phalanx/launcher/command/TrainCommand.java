@@ -14,30 +14,19 @@ import dev.phalanx.launcher.terminal.Summary;
 import dev.phalanx.trainer.JobResult;
 import dev.phalanx.trainer.Preflight;
 import dev.phalanx.trainer.config.JobConfig;
-import dev.phalanx.trainer.config.JobConfigParser;
 import dev.phalanx.trainer.config.ParsedPlan;
 import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Parameters;
 
 /** {@code phalanx train}: runs a plan file's job on this host, or one rank of it. */
 @Command(name = "train", description = "Trains the model of a plan file with workers on this host.")
 final class TrainCommand implements Callable<Integer> {
-  @Parameters(paramLabel = "FILE", description = "the plan file")
-  private Path plan = Path.of("");
-
-  @Option(
-      names = "--set",
-      paramLabel = "KEY=VALUE",
-      description = "override a key of the plan file by its path; may be repeated")
-  private List<String> overrides = new ArrayList<>();
+  @Mixin private PlanFileOptions plan = new PlanFileOptions();
 
   @Option(
       names = "--workers",
@@ -74,10 +63,7 @@ final class TrainCommand implements Callable<Integer> {
     external.excludes("--port", network.hasPort());
     Optional<Placement> elsewhere = external.placement(network.encryption());
     ParsedPlan parsed =
-        JobConfigParser.readAndValidate(
-            plan,
-            overrides,
-            read -> elsewhere.map(Placement::worldSize).orElseGet(() -> worldSize(read)));
+        plan.read(read -> elsewhere.map(Placement::worldSize).orElseGet(() -> worldSize(read)));
     JobConfig config = parsed.config();
     Placement placement =
         elsewhere.orElseGet(

@@ -35,15 +35,16 @@ public final class ScheduleDrawing {
     int digits = Integer.toString(timing.ranks().size() - 1).length();
     for (int rank = 0; rank < timing.ranks().size(); rank++) {
       picture.append(String.format(Locale.ROOT, "rank %" + digits + "d  ", rank));
-      picture.append(row(timing.ranks().get(rank), columnsPerUnit, timing.makespan())).append('\n');
+      picture.append(row(timing, rank, columnsPerUnit)).append('\n');
     }
     return picture.toString();
   }
 
-  private static String row(List<ScheduleTiming.Slot> slots, double columnsPerUnit, double end) {
-    StringBuilder row = new StringBuilder(".".repeat((int) Math.round(end * columnsPerUnit)));
-    List<Integer> stages = stages(slots);
-    for (ScheduleTiming.Slot slot : slots) {
+  private static String row(ScheduleTiming timing, int rank, double columnsPerUnit) {
+    int columns = (int) Math.round(timing.makespan() * columnsPerUnit);
+    StringBuilder row = new StringBuilder(".".repeat(columns));
+    List<Integer> stages = timing.table().stagesOf(rank);
+    for (ScheduleTiming.Slot slot : timing.ranks().get(rank)) {
       int from = (int) Math.round(slot.start() * columnsPerUnit);
       int to = Math.min(row.length(), (int) Math.round(slot.end() * columnsPerUnit));
       char letter = slot.action().kind().letter();
@@ -59,11 +60,6 @@ public final class ScheduleDrawing {
       }
     }
     return row.toString();
-  }
-
-  /** The stages of a rank, in ascending order. */
-  private static List<Integer> stages(List<ScheduleTiming.Slot> slots) {
-    return slots.stream().map(slot -> slot.action().stage()).distinct().sorted().toList();
   }
 
   /** As a picture of its own that any browser shows. */
@@ -88,7 +84,7 @@ public final class ScheduleDrawing {
       double top = MARGIN_PIXELS + rank * ROW_PIXELS;
       picture.append(
           String.format(Locale.ROOT, "<text x=\"8\" y=\"%.1f\">rank %d</text>%n", top + 15, rank));
-      List<Integer> stages = stages(timing.ranks().get(rank));
+      List<Integer> stages = timing.table().stagesOf(rank);
       for (ScheduleTiming.Slot slot : timing.ranks().get(rank)) {
         append(
             picture,

@@ -76,7 +76,7 @@ public final class ScheduleSimulator {
         throw deadlock(rank);
       }
     }
-    return new ScheduleTiming(slots);
+    return new ScheduleTiming(table, slots);
   }
 
   /** The stage that an action's result goes to; there may be none of this number. */

@@ -2,10 +2,8 @@ package dev.phalanx.parallelism.pipeline;
 
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
-import java.util.Map;
 import java.util.Set;
 import java.util.function.ToIntFunction;
 import java.util.stream.Collectors;
@@ -51,7 +49,7 @@ public final class ScheduleTable {
 
   private void requireComplete() {
     Arrays.fill(rankOfStage, -1);
-    Map<Action, Integer> places = new HashMap<>();
+    Set<Action> all = new HashSet<>();
     for (int rank = 0; rank < ranks.size(); rank++) {
       for (Action action : ranks.get(rank)) {
         int holder = rankOfStage[action.stage()];
@@ -67,7 +65,7 @@ public final class ScheduleTable {
                   + rank);
         }
         rankOfStage[action.stage()] = rank;
-        if (places.put(action, rank) != null) {
+        if (!all.add(action)) {
           throw new ScheduleException(action + " stands twice on rank " + rank);
         }
       }
@@ -77,7 +75,7 @@ public final class ScheduleTable {
         throw new ScheduleException("no rank has stage " + stage + ", though there is a later one");
       }
       for (int microBatch = 0; microBatch < microBatches; microBatch++) {
-        requireWork(places.keySet(), stage, microBatch);
+        requireWork(all, stage, microBatch);
       }
     }
     for (int rank = 0; rank < ranks.size(); rank++) {
@@ -168,8 +166,7 @@ public final class ScheduleTable {
 
   /** The stages of a rank, in ascending order. */
   public List<Integer> stagesOf(int rank) {
-    return new HashSet<>(ranks.get(rank).stream().map(Action::stage).toList())
-        .stream().sorted().toList();
+    return ranks.get(rank).stream().map(Action::stage).distinct().sorted().toList();
   }
 
   /**

@@ -5,9 +5,10 @@ import java.util.List;
 /**
  * When ranks do what, in the unit of the costs.
  *
+ * @param table what is timed
  * @param ranks each rank's actions with their times, in order
  */
-public record ScheduleTiming(List<List<Slot>> ranks) {
+public record ScheduleTiming(ScheduleTable table, List<List<Slot>> ranks) {
   /** An action from its start to its end. */
   public record Slot(Action action, double start, double end) {}
 

@@ -4,7 +4,6 @@ import dev.phalanx.tensor.Device;
 import dev.phalanx.tensor.Engine;
 import dev.phalanx.tensor.Storage;
 import dev.phalanx.tensor.Tensor;
-import java.lang.reflect.InvocationHandler;
 import java.lang.reflect.Method;
 import java.lang.reflect.Proxy;
 import java.nio.ByteBuffer;
@@ -22,23 +21,18 @@ import org.jspecify.annotations.Nullable;
  * two products over whole sequences, causal or not, and twice that backwards, as Narayanan et al.
  * (2021, "Efficient Large-Scale Language Model Training on GPU Clusters", appendix) count them.
  */
-public final class RehearsalEngine implements InvocationHandler {
+public final class RehearsalEngine {
   private static final long LARGEST_REAL_BYTES = 64 << 10;
 
+  private final Engine engine =
+      (Engine)
+          Proxy.newProxyInstance(
+              Engine.class.getClassLoader(), new Class<?>[] {Engine.class}, this::invoke);
   private double operations;
 
-  private RehearsalEngine() {}
-
-  /** An engine and what it counts. */
-  public record Counted(Engine engine, RehearsalEngine counts) {}
-
-  public static Counted create() {
-    RehearsalEngine counts = new RehearsalEngine();
-    Engine engine =
-        (Engine)
-            Proxy.newProxyInstance(
-                Engine.class.getClassLoader(), new Class<?>[] {Engine.class}, counts);
-    return new Counted(engine, counts);
+  /** What a job is run with. */
+  public Engine engine() {
+    return engine;
   }
 
   /** Floating-point operations so far. */
@@ -47,8 +41,7 @@ public final class RehearsalEngine implements InvocationHandler {
   }
 
   /** A call of one of {@link Engine}'s methods. */
-  @Override
-  public @Nullable Object invoke(
+  private @Nullable Object invoke(
       Object proxy, Method method, @Nullable Object @Nullable [] arguments) {
     Object[] given = arguments == null ? new Object[0] : arguments;
     switch (method.getName()) {
