@@ -24,12 +24,10 @@ import picocli.CommandLine.Option;
 /** {@code phalanx plan}: says what a plan file's job would be, without starting anything. */
 @Command(
     name = "plan",
-    description = {
-      "Says what a plan file's job would be: the ranks' groups, what each rank holds, computes and"
-          + " sends in a",
-      "step. Nothing is started, and no memory is taken. Bytes that are sent are the ring"
-          + " algorithms'."
-    })
+    description =
+        "Says what a plan file's job would be: the ranks' groups, what each rank holds, computes"
+            + " and sends in a step. Nothing is started. Bytes that are sent are the ring"
+            + " algorithms'.")
 final class PlanCommand implements Callable<Integer> {
   @Mixin private PlanFileOptions plan = new PlanFileOptions();
 

@@ -31,11 +31,9 @@ import picocli.CommandLine.Option;
 /** {@code phalanx schedule}: checks, times and draws a pipeline schedule; nothing is trained. */
 @Command(
     name = "schedule",
-    description = {
-      "Checks, times and draws a pipeline schedule. Times are those of one micro-batch on one rank,"
-          + " in any",
-      "unit; a rank with several stages divides them equally."
-    })
+    description =
+        "Checks, times and draws a pipeline schedule. Times are those of one micro-batch on one"
+            + " rank, in any unit; a rank with several stages divides them equally.")
 final class ScheduleCommand implements Callable<Integer> {
   /** More would fill the memory, and no picture shows them. */
   private static final long MOST_ACTIONS = 4_000_000;
