@@ -20,6 +20,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Hugging Face's checkpoints give the logits that its own library gives. */
 @Timeout(120)
@@ -80,8 +81,9 @@ final class HuggingFaceTest {
         .isEqualTo(expected);
   }
 
-  @Test
-  void aFineTuningRunBeginsWithTheirWeights() throws Exception {
+  @ParameterizedTest
+  @ValueSource(strings = {"{}", "{tensor: 2}", "{tensor: 4, sequence_parallel: true, data: 1}"})
+  void aFineTuningRunBeginsWithTheirWeights(String parallel) throws Exception {
     Path plan =
         Files.writeString(
             folder.resolve("plan.yaml"),
@@ -93,10 +95,13 @@ final class HuggingFaceTest {
             optimizer: {kind: sgd, lr: 1.0e-9}
             steps: 1
             checkpoint: {dir: checkpoints, every: 1}
+            parallel: %s
             """
-                .formatted(directory("hf-tiny-llama-shards")));
+                .formatted(directory("hf-tiny-llama-shards"), parallel));
+    String workers = parallel.contains("4") ? "4" : "2";
     Command.Outcome outcome =
-        Command.in(folder).run("train", plan.toString(), "--workers", "2", "--quiet");
+        Command.in(folder)
+            .run("train", plan.toString(), "--workers", workers, "--quiet", "--in-process");
     assertThat(outcome.status()).as(outcome.error()).isEqualTo(0);
     JsonNode llama = json("hf-tiny-llama/expected.json");
     Command.Outcome generated =

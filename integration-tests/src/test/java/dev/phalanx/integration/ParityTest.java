@@ -4,14 +4,10 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
-import dev.phalanx.trainer.StepRecord;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.List;
 import java.util.Optional;
 import java.util.stream.Stream;
-import org.assertj.core.data.Offset;
-import org.assertj.core.data.Percentage;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -24,13 +20,6 @@ import org.junit.jupiter.params.provider.MethodSource;
  */
 @Timeout(300)
 final class ParityTest {
-  /**
-   * Equivalent computations of the reference differ by at most 1.4e-6; ours must stay close to
-   * that.
-   */
-  private static final Offset<Double> LOSS = Offset.offset(1e-5);
-
-  private static final Percentage NORM = Percentage.withPercentage(0.01);
   private static final int STEPS = 50;
 
   @TempDir private Path folder = Path.of("");
@@ -62,7 +51,7 @@ final class ParityTest {
     InProcessJob.Run run =
         InProcessJob.run(
             Reference.plan(curve, STEPS, microBatch, ""), ranks, folder, Optional.empty());
-    assertCurve(run, curve.losses(), curve.gradientNorms());
+    Curves.of(run).assertFollows(Curves.of(curve));
   }
 
   static Stream<Arguments> otherSizes() {
@@ -79,7 +68,7 @@ final class ParityTest {
       throws Exception {
     InProcessJob.Run run =
         InProcessJob.run(sizes.plan(microBatch), ranks, folder, Optional.empty());
-    assertCurve(run, sizes.losses(), sizes.gradientNorms());
+    Curves.of(run).assertFollows(new Curves(sizes.losses(), sizes.gradientNorms()));
   }
 
   /**
@@ -124,33 +113,6 @@ final class ParityTest {
     assertThat(report.path("world_size").intValue()).isEqualTo(ranks);
     assertThat(report.path("result").asText()).isEqualTo("completed");
     assertThat(report.path("ranks")).hasSize(ranks);
-    assertCurve(
-        numbers(report, "loss"),
-        numbers(report, "grad_norm"),
-        curve.losses(),
-        curve.gradientNorms());
-  }
-
-  private static double[] numbers(JsonNode report, String key) {
-    List<JsonNode> steps = report.path("steps").valueStream().toList();
-    return steps.stream().mapToDouble(step -> step.path(key).doubleValue()).toArray();
-  }
-
-  private static void assertCurve(
-      InProcessJob.Run run, double[] expectedLosses, double[] expectedNorms) {
-    assertCurve(
-        run.steps().stream().mapToDouble(StepRecord::loss).toArray(),
-        run.steps().stream().mapToDouble(StepRecord::gradientNorm).toArray(),
-        expectedLosses,
-        expectedNorms);
-  }
-
-  private static void assertCurve(
-      double[] losses, double[] norms, double[] expectedLosses, double[] expectedNorms) {
-    assertThat(losses).hasSameSizeAs(expectedLosses);
-    for (int step = 0; step < losses.length; step++) {
-      assertThat(losses[step]).as("loss of step %d", step).isCloseTo(expectedLosses[step], LOSS);
-      assertThat(norms[step]).as("norm of step %d", step).isCloseTo(expectedNorms[step], NORM);
-    }
+    Curves.of(report).assertFollows(Curves.of(curve));
   }
 }

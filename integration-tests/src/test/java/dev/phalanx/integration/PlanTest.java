@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import dev.phalanx.parallelism.mesh.Axis;
 import dev.phalanx.trainer.JobPlan;
 import dev.phalanx.trainer.Rehearsal;
 import dev.phalanx.trainer.config.JobConfigParser;
@@ -11,6 +12,7 @@ import dev.phalanx.trainer.config.JobConfigValidator;
 import dev.phalanx.trainer.config.ParsedPlan;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -51,6 +53,10 @@ final class PlanTest {
         "gpt2  | 4 | 3 | };sharding: {zero: 3, reshard_after_forward: false}",
         "gpt2  | 4 | 3 | };sharding: {zero: 2, shard_size: 2}",
         "gpt2  | 2 | 3 | };sharding: {zero: 1, offload: cpu}",
+        "gpt2  | 2 | 4 | };parallel: {tensor: 2}",
+        "llama | 4 | 2 | , kv_heads: 1};parallel: {tensor: 2, sequence_parallel: true}",
+        "gpt2  | 4 | 3 | , recompute: full};parallel: {tensor: 2};sharding: {zero: 3}",
+        "gpt2  | 8 | 3 | };parallel: {tensor: 4, sequence_parallel: true};sharding: {zero: 1}",
       })
   void aRunHoldsAndSendsWhatWasPredicted(String family, int ranks, int micro, String more)
       throws Exception {
@@ -70,8 +76,11 @@ final class PlanTest {
       assertThat(found.path("optimizer_bytes").longValue()).isEqualTo(expected.optimizerBytes());
       assertThat(found.path("peak_activation_bytes").longValue())
           .isEqualTo(expected.peakActivationBytes());
-      long sent = bytesSent(longer, rank.number()) - bytesSent(shorter, rank.number());
-      assertThat(sent).isEqualTo(3 * expected.sent().bytes());
+      for (Axis axis : List.of(Axis.DATA, Axis.TENSOR, Axis.PIPELINE)) {
+        long sent = bytesSent(longer, rank, axis) - bytesSent(shorter, rank, axis);
+        long expectedBytes = expected.sent(axis).bytes();
+        assertThat(sent).as("%s, rank %d", axis, rank.number()).isEqualTo(3 * expectedBytes);
+      }
     }
   }
 
@@ -80,8 +89,13 @@ final class PlanTest {
     return new ObjectMapper().readTree(folder.resolve("report.json").toFile());
   }
 
-  private static long bytesSent(JsonNode report, int rank) {
-    return report.path("ranks").path(rank).path("bytes_sent").path("data").longValue();
+  private static long bytesSent(JsonNode report, JobPlan.Rank rank, Axis axis) {
+    return report
+        .path("ranks")
+        .path(rank.number())
+        .path("bytes_sent")
+        .path(axis.label())
+        .longValue();
   }
 
   @Test

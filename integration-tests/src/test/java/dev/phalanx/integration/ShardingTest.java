@@ -8,12 +8,10 @@ import dev.phalanx.trainer.StepRecord;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Stream;
 import org.assertj.core.data.Offset;
-import org.assertj.core.data.Percentage;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -24,8 +22,6 @@ import org.junit.jupiter.params.provider.MethodSource;
 /** ZeRO's stages change where things lie, never the answer. */
 @Timeout(300)
 final class ShardingTest {
-  private static final Offset<Double> LOSS = Offset.offset(1e-5); // see ParityTest
-  private static final Percentage NORM = Percentage.withPercentage(0.01);
   private static final int STEPS = 50;
 
   @TempDir private Path folder = Path.of("");
@@ -57,7 +53,7 @@ final class ShardingTest {
             folder,
             Optional.empty());
 
-    assertCurve(losses(run), norms(run), curve.losses(), curve.gradientNorms());
+    Curves.of(run).assertFollows(Curves.of(curve));
   }
 
   private static String sharding(int stage) {
@@ -78,7 +74,7 @@ final class ShardingTest {
         InProcessJob.run(
             Reference.plan(curve, STEPS, 1, sharding), ranks, folder, Optional.empty());
 
-    assertCurve(losses(run), norms(run), curve.losses(), curve.gradientNorms());
+    Curves.of(run).assertFollows(Curves.of(curve));
   }
 
   /** Between processes values and gradients lie in memory that ranks of a host share. */
@@ -90,11 +86,7 @@ final class ShardingTest {
     String small = "communication: {bucket_mb: 0.05}\n"; // several of them at a time
     JsonNode report = train(Reference.plan(curve, STEPS, 2, sharding + small), 4);
 
-    assertCurve(
-        numbers(report, "loss"),
-        numbers(report, "grad_norm"),
-        curve.losses(),
-        curve.gradientNorms());
+    Curves.of(report).assertFollows(Curves.of(curve));
   }
 
   /** Neither the parameters' sizes nor the batch are multiples of the ranks. */
@@ -182,11 +174,7 @@ final class ShardingTest {
             folder,
             Optional.of(folder.resolve("saved")));
 
-    assertCurve(
-        losses(rest),
-        norms(rest),
-        Arrays.copyOfRange(curve.losses(), 20, STEPS),
-        Arrays.copyOfRange(curve.gradientNorms(), 20, STEPS));
+    Curves.of(rest).assertFollows(Curves.of(curve).from(20));
   }
 
   /** Values, gradients and Adam's two moments, fp32, by Rajbhandari et al. (2020), figure 1. */
@@ -285,23 +273,5 @@ final class ShardingTest {
 
   private static double[] losses(InProcessJob.Run run) {
     return run.steps().stream().mapToDouble(StepRecord::loss).toArray();
-  }
-
-  private static double[] norms(InProcessJob.Run run) {
-    return run.steps().stream().mapToDouble(StepRecord::gradientNorm).toArray();
-  }
-
-  private static double[] numbers(JsonNode report, String key) {
-    List<JsonNode> steps = report.path("steps").valueStream().toList();
-    return steps.stream().mapToDouble(step -> step.path(key).doubleValue()).toArray();
-  }
-
-  private static void assertCurve(
-      double[] losses, double[] norms, double[] expectedLosses, double[] expectedNorms) {
-    assertThat(losses).hasSameSizeAs(expectedLosses);
-    for (int step = 0; step < losses.length; step++) {
-      assertThat(losses[step]).as("loss of step %d", step).isCloseTo(expectedLosses[step], LOSS);
-      assertThat(norms[step]).as("norm of step %d", step).isCloseTo(expectedNorms[step], NORM);
-    }
   }
 }

@@ -1,6 +1,7 @@
 package dev.phalanx.sharding;
 
 import dev.phalanx.collectives.Communicator;
+import dev.phalanx.collectives.device.DeviceCollectives;
 import dev.phalanx.sharding.compression.CompressedReduction;
 import dev.phalanx.sharding.compression.Compression;
 import dev.phalanx.sharding.compression.CompressionStatistics;

@@ -2,6 +2,8 @@ package dev.phalanx.sharding;
 
 import dev.phalanx.collectives.Communicator;
 import dev.phalanx.collectives.PointToPoint;
+import dev.phalanx.collectives.device.DeviceCollectives;
+import dev.phalanx.collectives.device.Waiting;
 import dev.phalanx.sharding.compression.Compression;
 import dev.phalanx.sharding.compression.CompressionStatistics;
 import dev.phalanx.tensor.Arena;
@@ -11,6 +13,7 @@ import dev.phalanx.tensor.Engine;
 import dev.phalanx.tensor.Tensor;
 import dev.phalanx.tensor.autograd.GradientListener;
 import dev.phalanx.tensor.autograd.Parameter;
+import dev.phalanx.tensor.autograd.Partition;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -58,6 +61,8 @@ public final class ModelMemory implements UpdatedValues {
    * @param bucketBytes about how many bytes of gradients are reduced together
    * @param overlap whether gradients are reduced while backward goes on
    * @param reshardAfterForward whether stage 3 gathers a layer anew for its backward pass
+   * @param copies the ranks that hold copies of parameters though they divide the model, by the
+   *     name that {@link dev.phalanx.tensor.autograd.Partition.Copies} give them
    * @param compression of the sums of gradients. In stages 2 and 3 that is between copies only, as
    *     hybrid sharding has them: residuals of whole gradients would take the memory that sharding
    *     saves
@@ -72,6 +77,7 @@ public final class ModelMemory implements UpdatedValues {
       long bucketBytes,
       boolean overlap,
       boolean reshardAfterForward,
+      Map<String, Communicator> copies,
       Optional<Compression> compression) {
     public Setup {
       if (compression.isPresent() && stage >= 2 && groups.replicas().isEmpty()) {
@@ -113,6 +119,7 @@ public final class ModelMemory implements UpdatedValues {
   private final Map<Tensor, PartialState> partialStates = new IdentityHashMap<>();
   private final Map<Tensor, WholeTensors> heldWhole = new IdentityHashMap<>();
   private final List<ShardLayout.Piece> pieces;
+  private final CopiedGradients copiedGradients;
 
   /**
    * Allocates the memory and binds every parameter to it. All ranks call it together.
@@ -157,6 +164,14 @@ public final class ModelMemory implements UpdatedValues {
             .map(bucket -> brought == null ? gradients.part(bucket) : layout.part(brought, bucket))
             .toList();
     this.pieces = layout.pieces(setup.groups().shardRank());
+    this.copiedGradients =
+        new CopiedGradients(
+            setup.arena(),
+            setup.host(),
+            setup.copies(),
+            layout.buckets().stream().map(gradients::part).toList(),
+            heldRuns(),
+            waiting);
     layout.parameters().forEach(parameter -> parameter.bind(memoryOf(parameter)));
   }
 
@@ -177,15 +192,29 @@ public final class ModelMemory implements UpdatedValues {
   /** In the reverse of the order of first use; small groups go with the one before. */
   private static List<List<Parameter>> layers(List<List<Parameter>> groups) {
     List<List<Parameter>> layers = new ArrayList<>();
+    boolean isJoinable = false; // whether the last one of the layers is
     for (List<Parameter> group : groups) {
-      boolean isSmall = ShardLayout.elementCount(group) * Float.BYTES < LEAST_GATHERED_BYTES;
-      if (isSmall && !layers.isEmpty()) {
-        layers.get(layers.size() - 1).addAll(group);
-      } else {
-        layers.add(new ArrayList<>(group));
+      List<Parameter> apart = group.stream().filter(ModelMemory::isApart).toList();
+      apart.forEach(parameter -> layers.add(new ArrayList<>(List.of(parameter))));
+      isJoinable &= apart.isEmpty();
+      List<Parameter> together = new ArrayList<>(group);
+      together.removeAll(apart);
+      if (together.isEmpty()) {
+        continue;
       }
+      boolean isSmall = ShardLayout.elementCount(together) * Float.BYTES < LEAST_GATHERED_BYTES;
+      if (isSmall && isJoinable) {
+        layers.get(layers.size() - 1).addAll(together);
+      } else {
+        layers.add(together);
+      }
+      isJoinable = true;
     }
     return reversed(layers.stream().map(ModelMemory::reversed).toList());
+  }
+
+  private static boolean isApart(Parameter parameter) {
+    return parameter.partition().isApart();
   }
 
   private static <T> List<T> reversed(List<T> list) {
@@ -399,19 +428,26 @@ public final class ModelMemory implements UpdatedValues {
   private void load(ShardLayout.Piece piece, Tensor destination, ParameterSource source)
       throws IOException {
     Parameter parameter = piece.parameter();
-    long[] shape = parameter.shape().toArray();
-    if (piece.count() == parameter.shape().elementCount()) {
-      try (Tensor shaped = destination.reshape(shape)) {
+    Partition partition = parameter.partition();
+    if (partition.isWhole() && piece.count() == partition.whole().elementCount()) {
+      try (Tensor shaped = destination.reshape(partition.whole().toArray())) {
         source.read(parameter, shaped);
         engine.synchronize(destination.device());
       }
       return;
     }
     try (Arena staging = new Arena(engine, Device.CPU)) {
-      Tensor whole = staging.allocate(DType.FLOAT32, parameter.shape().elementCount());
-      source.read(parameter, whole.reshape(shape));
+      Tensor whole = staging.allocate(DType.FLOAT32, partition.whole());
+      source.read(parameter, whole);
       engine.synchronize(Device.CPU);
-      engine.copy(whole.slice(0, piece.parameterOffset(), piece.count()), destination);
+      Tensor part = whole;
+      if (!partition.isWhole()) {
+        part = staging.allocate(DType.FLOAT32, partition.shape());
+        engine.fill(part, 0); // padding
+        PartitionCopy.fromWhole(engine, partition, whole, part);
+      }
+      Tensor flat = part.reshape(part.elementCount());
+      engine.copy(flat.slice(0, piece.parameterOffset(), piece.count()), destination);
       engine.synchronize(destination.device());
     }
   }
@@ -565,6 +601,7 @@ public final class ModelMemory implements UpdatedValues {
    */
   public void finishGradients() throws InterruptedException {
     gradients.finish();
+    copiedGradients.sum();
     if (setup.isOffloaded()) {
       layout
           .buckets()
@@ -580,20 +617,53 @@ public final class ModelMemory implements UpdatedValues {
     values.settle();
   }
 
-  /** The reduced gradients that this rank holds, FLOAT32, without padding, as views. */
-  public List<Tensor> reducedGradients() {
-    List<Tensor> reduced = new ArrayList<>();
-    for (ShardLayout.Bucket bucket : layout.buckets()) {
-      long count = layout.usedCount(bucket, shardRank());
-      if (count > 0) {
-        reduced.add(gradientParts.get(bucket.index()).slice(0, 0, count));
+  /**
+   * The reduced gradients that this rank counts where each element of the model counts once,
+   * FLOAT32, as views: without padding, and without copies of what another rank counts.
+   */
+  public List<Tensor> countedGradients() {
+    List<HeldRun> joined = new ArrayList<>();
+    for (HeldRun run : heldRuns()) {
+      HeldRun last = joined.isEmpty() ? null : joined.get(joined.size() - 1);
+      if (!run.isCounted()) {
+        continue;
+      }
+      if (last != null
+          && last.bucket() == run.bucket()
+          && last.offset() + last.count() == run.offset()) {
+        joined.set(
+            joined.size() - 1,
+            new HeldRun(last.bucket(), last.offset(), last.count() + run.count(), last.copies()));
+      } else {
+        joined.add(run);
       }
     }
-    return reduced;
+    return joined.stream().map(run -> run.of(gradientParts)).toList();
+  }
+
+  /** What this rank holds of all buckets' parts, in the order of memory, without padding. */
+  private List<HeldRun> heldRuns() {
+    List<HeldRun> runs = new ArrayList<>();
+    for (ShardLayout.Piece piece : pieces) {
+      long start = piece.parameterOffset();
+      for (Partition.Run run : piece.parameter().partition().runs()) {
+        long from = Math.max(run.first(), start);
+        long to = Math.min(run.first() + run.count(), start + piece.count());
+        if (from < to) {
+          runs.add(
+              new HeldRun(
+                  piece.bucket(),
+                  piece.partOffset(layout.shards()) + from - start,
+                  to - from,
+                  run.copies()));
+        }
+      }
+    }
+    return runs;
   }
 
   /**
-   * The ranks whose {@link #reducedGradients} together are the whole model's; none: each has all.
+   * The ranks whose {@link #countedGradients} together are the whole model's; none: each has all.
    */
   public Optional<Communicator> shardGroup() {
     return setup.groups().shard();

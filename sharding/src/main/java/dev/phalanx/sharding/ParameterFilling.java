@@ -23,14 +23,13 @@ public final class ParameterFilling {
       Engine engine, Parameter parameter, long seed, long first, Tensor destination) {
     long count = destination.elementCount();
     long chunk = Math.min(count, CHUNK);
-    Parameter.Initializer initializer = parameter.initializer();
     try (Arena staging = new Arena(engine, Device.CPU)) {
       Tensor buffer = staging.allocate(DType.FLOAT32, Shape.of(chunk));
       for (long start = 0; start < count; start += chunk) {
         int length = (int) Math.min(chunk, count - start);
         ByteBuffer bytes = buffer.byteBuffer(0, Math.multiplyExact(length, Float.BYTES));
         for (int i = 0; i < length; i++) {
-          bytes.putFloat(i * Float.BYTES, (float) initializer.value(seed, first + start + i));
+          bytes.putFloat(i * Float.BYTES, (float) parameter.initialValue(seed, first + start + i));
         }
         try (Tensor part = destination.slice(0, start, length)) {
           engine.copy(buffer.slice(0, 0, length), part);

@@ -8,9 +8,9 @@ import java.io.IOException;
 @FunctionalInterface
 public interface ParameterSource {
   /**
-   * Reads one parameter whole.
+   * Reads one parameter whole, whatever part of it this rank holds.
    *
-   * @param destination of the parameter's shape, FLOAT32
+   * @param destination of the whole parameter's shape, FLOAT32
    */
   void read(Parameter parameter, Tensor destination) throws IOException;
 }

@@ -75,7 +75,7 @@ final class ShardLayout {
    * where that is less: what a small model has in one bucket could not be sent before the backward
    * pass ends. The first one ends earlier still, so that the network has work as soon as the
    * backward pass has left the last layers (Li et al., 2020, "PyTorch Distributed", 4.2). None is
-   * cut below a mebibyte for these reasons.
+   * cut below a mebibyte for these reasons. A parameter that lies apart has its own.
    *
    * @param parameters in the order of flat memory
    */
@@ -85,9 +85,13 @@ final class ShardLayout {
     List<List<Parameter>> cut = new ArrayList<>();
     List<Parameter> open = new ArrayList<>();
     for (Parameter parameter : parameters) {
+      if (parameter.partition().isApart() && !open.isEmpty()) {
+        cut.add(List.copyOf(open));
+        open.clear();
+      }
       open.add(parameter);
       long capacity = cut.isEmpty() ? Math.min(most, FIRST_BUCKET_BYTES) : most;
-      if (elementCount(open) * Float.BYTES >= capacity) {
+      if (parameter.partition().isApart() || elementCount(open) * Float.BYTES >= capacity) {
         cut.add(List.copyOf(open));
         open.clear();
       }

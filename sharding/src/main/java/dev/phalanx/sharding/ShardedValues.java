@@ -1,5 +1,7 @@
 package dev.phalanx.sharding;
 
+import dev.phalanx.collectives.device.DeviceCollectives;
+import dev.phalanx.collectives.device.Waiting;
 import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Tensor;

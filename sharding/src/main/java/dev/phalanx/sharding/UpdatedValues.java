@@ -1,6 +1,7 @@
 package dev.phalanx.sharding;
 
 import dev.phalanx.collectives.PointToPoint;
+import dev.phalanx.collectives.device.InterruptedWaitException;
 import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.Tensor;
 import dev.phalanx.tensor.autograd.Parameter;

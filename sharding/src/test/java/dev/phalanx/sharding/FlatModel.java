@@ -1,6 +1,8 @@
 package dev.phalanx.sharding;
 
 import dev.phalanx.collectives.Communicator;
+import dev.phalanx.collectives.device.DeviceCollectives;
+import dev.phalanx.collectives.device.Waiting;
 import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Device;

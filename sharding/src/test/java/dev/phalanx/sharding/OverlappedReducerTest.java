@@ -10,6 +10,8 @@ import dev.phalanx.collectives.Communicator;
 import dev.phalanx.collectives.GroupOptions;
 import dev.phalanx.collectives.InProcessGroups;
 import dev.phalanx.collectives.ReduceOperation;
+import dev.phalanx.collectives.device.DeviceCollectives;
+import dev.phalanx.collectives.device.Waiting;
 import dev.phalanx.sharding.RecordingCommunicator.Call;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Shape;

@@ -257,6 +257,24 @@ public interface Engine extends AutoCloseable {
   void scatterAddRows(Tensor rows, Tensor ids, Tensor table);
 
   /**
+   * {@link #gatherRows} from some rows of a larger table: {@code out[i] = table[ids[i] -
+   * firstRow]}, or zeros where that row is not among these.
+   *
+   * @param table [v, d], rows {@code firstRow} to {@code firstRow + v - 1} of the larger one
+   * @param ids [n] INT64, at least 0
+   * @param out [n, d]
+   */
+  void gatherRowsWithin(Tensor table, long firstRow, Tensor ids, Tensor out);
+
+  /**
+   * {@link #scatterAddRows} to some rows of a larger table; what belongs to others is left out.
+   *
+   * @param table [v, d] FLOAT32, rows {@code firstRow} to {@code firstRow + v - 1} of the larger
+   *     one
+   */
+  void scatterAddRowsWithin(Tensor rows, Tensor ids, Tensor table, long firstRow);
+
+  /**
    * Rotary position embedding (Su et al., 2021) in the layout of Hugging Face's Llama: with u the
    * first and w the second half of a head, {@code out = (u cos - w sin, w cos + u sin)}.
    *
@@ -333,6 +351,39 @@ public interface Engine extends AutoCloseable {
    * @param logits [n, v], as {@link #crossEntropy} has left them
    */
   void crossEntropyBackward(Tensor logits, Tensor targets, double scale);
+
+  /** The largest element of each row: x [n, v] into maxima [n] FLOAT32. */
+  void rowMaxima(Tensor x, Tensor maxima);
+
+  /**
+   * {@link #crossEntropy} where only some columns of the logits are here (Shoeybi et al., 2019,
+   * "Megatron-LM", 3): this part's share of what the rows' losses are made of. As there, {@code
+   * logits} then holds what {@link #crossEntropyPartBackward} needs.
+   *
+   * @param logits [n, v], columns {@code firstColumn} to {@code firstColumn + v - 1} of all
+   * @param targets [n] INT64 among all columns, or negative: a row without a target
+   * @param maxima [n] FLOAT32, of the rows with all their columns
+   * @param sums [n] FLOAT32: gets the sum of {@code exp(logit - maximum)} over these columns
+   * @param picked [n] FLOAT32: gets {@code logit - maximum} of the target if it is one of these
+   *     columns, else 0
+   */
+  void crossEntropyPart(
+      Tensor logits, long firstColumn, Tensor targets, Tensor maxima, Tensor sums, Tensor picked);
+
+  /**
+   * The losses from what all parts have added up: {@code log(sum) - picked}, 0 in rows without a
+   * target. All [n] FLOAT32.
+   */
+  void crossEntropyOfParts(Tensor sums, Tensor picked, Tensor targets, Tensor losses);
+
+  /**
+   * {@link #crossEntropyBackward} of one part, in place.
+   *
+   * @param logits [n, v], as {@link #crossEntropyPart} has left them
+   * @param sums [n] FLOAT32, of all parts
+   */
+  void crossEntropyPartBackward(
+      Tensor logits, long firstColumn, Tensor targets, Tensor maxima, Tensor sums, double scale);
 
   // ------------------------------------------------------------------------------------------------ optimizers
 

@@ -31,8 +31,8 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * When a job saves and from where it goes on. Data-parallel ranks hold the same state: rank 0
- * writes, all read.
+ * When a job saves and from where it goes on. Rank 0 writes whole tensors, whatever the layout, and
+ * all read what they hold of them.
  */
 final class Checkpointing implements AutoCloseable {
   private static final Logger LOGGER = LoggerFactory.getLogger(Checkpointing.class);
@@ -51,12 +51,14 @@ final class Checkpointing implements AutoCloseable {
   private final Device device;
   private final List<Tensor> gathered = new ArrayList<>(); // being copied or written
   private final CompressionCheckpoint compression;
+  private final ModelParts parts;
   private Optional<Path> restored = Optional.empty();
 
   private Checkpointing(
       JobConfig config,
       RankContext context,
       Arenas arenas,
+      RankGroups groups,
       TrainingState state,
       DataIdentity data,
       JobListener listener)
@@ -70,7 +72,8 @@ final class Checkpointing implements AutoCloseable {
     this.state = state;
     this.data = data;
     this.listener = listener;
-    this.compression = new CompressionCheckpoint(context.world(), host, state.memory());
+    this.parts = state.parts(groups, arenas.host());
+    this.compression = new CompressionCheckpoint(groups, host, state.memory());
     JobConfig.Checkpoint settings = config.checkpoint().orElse(null);
     if (settings == null || context.rank() != 0) {
       this.store = null;
@@ -91,11 +94,12 @@ final class Checkpointing implements AutoCloseable {
       JobConfig config,
       RankContext context,
       Arenas arenas,
+      RankGroups groups,
       TrainingState state,
       DataIdentity data,
       JobListener listener)
       throws InterruptedException {
-    return new Checkpointing(config, context, arenas, state, data, listener);
+    return new Checkpointing(config, context, arenas, groups, state, data, listener);
   }
 
   private void published(Path directory) {
@@ -427,17 +431,9 @@ final class Checkpointing implements AutoCloseable {
   }
 
   /** On rank 0 every parameter's whole tensor; where ranks hold parts, they send them there. */
-  private List<SafetensorsWriter.Entry> gather(String prefix, Optional<WholeTensors> whole) {
-    if (whole.isEmpty()) {
-      return List.of();
-    }
-    gathered.addAll(whole.get().owned());
-    return state.model().parameters().stream()
-        .filter(whole.get().tensors()::containsKey) // some states are of some parameters alone
-        .map(
-            parameter ->
-                new SafetensorsWriter.Entry(prefix + parameter.name(), whole.get().of(parameter)))
-        .toList();
+  private List<SafetensorsWriter.Entry> gather(String prefix, Optional<WholeTensors> whole)
+      throws InterruptedException {
+    return whole.isEmpty() ? List.of() : parts.gather(prefix, whole.get(), gathered);
   }
 
   private void releaseGathered() {

@@ -37,19 +37,22 @@ final class CompressionCheckpoint {
   private final Communicator world;
   private final Engine engine;
   private final Arena host;
-  private final ModelMemory memory;
+  private final int parts; // the first ranks hold them in order
+  private final int part; // of this rank
   private final Collection<Tensor> own;
   private final Collection<Tensor> common;
   private final long ownCount; // the longest of all ranks
   private final long commonCount;
 
   /** All ranks make theirs together. */
-  CompressionCheckpoint(Communicator world, Arena host, ModelMemory memory)
+  CompressionCheckpoint(RankGroups groups, Arena host, ModelMemory memory)
       throws InterruptedException {
-    this.world = world;
+    this.world = groups.world();
+    boolean isDivided = groups.model().isPresent(); // then each rank's part is its own
+    this.parts = isDivided ? world.size() : memory.compressedParts();
+    this.part = isDivided ? world.rank() : memory.compressedPart();
     this.host = host;
     this.engine = host.engine();
-    this.memory = memory;
     this.own = memory.compressionState().values();
     this.common = memory.commonCompressionState().values();
     try (HostNumbers counts = new HostNumbers(host, 2)) {
@@ -98,10 +101,10 @@ final class CompressionCheckpoint {
       entries.add(new SafetensorsWriter.Entry(OWN + rank, all.slice(0, rank * count, ownCount)));
     }
     // The first ranks hold the parts of the first copy, in order.
-    for (int part = 0; commonCount > 0 && part < memory.compressedParts(); part++) {
+    for (int number = 0; commonCount > 0 && number < parts; number++) {
       entries.add(
           new SafetensorsWriter.Entry(
-              COMMON + part, all.slice(0, part * count + ownCount, commonCount)));
+              COMMON + number, all.slice(0, number * count + ownCount, commonCount)));
     }
   }
 
@@ -132,15 +135,7 @@ final class CompressionCheckpoint {
    */
   Lost restore(SafetensorsFile file, boolean isSameKind) throws IOException {
     boolean hasResiduals = isSameKind && read(file, OWN, world.rank(), world.size(), ownCount, own);
-    boolean hasCommon =
-        isSameKind
-            && read(
-                file,
-                COMMON,
-                memory.compressedPart(),
-                memory.compressedParts(),
-                commonCount,
-                common);
+    boolean hasCommon = isSameKind && read(file, COMMON, part, parts, commonCount, common);
     return new Lost(!hasResiduals && count(file, OWN) > 0, !hasCommon && count(file, COMMON) > 0);
   }
 

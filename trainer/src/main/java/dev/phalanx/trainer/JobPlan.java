@@ -1,14 +1,11 @@
 package dev.phalanx.trainer;
 
-import dev.phalanx.parallelism.mesh.Axis;
 import dev.phalanx.parallelism.mesh.DeviceMesh;
 import dev.phalanx.trainer.config.JobConfig;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.EnumMap;
 import java.util.List;
-import java.util.Map;
 
 /**
  * What a job would be: the ranks' arrangement and what each of them would hold, compute and send.
@@ -49,7 +46,7 @@ public record JobPlan(
       ranks.add(new Rank(rank, Rehearsal.of(config, setup, rank, worldSize)));
     }
     return new JobPlan(
-        mesh(config.parallel(), worldSize),
+        RankGroups.mesh(config.parallel(), worldSize),
         setup.config().layers(),
         config.microBatchesPerStep(worldSize),
         config.batch().global() * setup.config().sequence(),
@@ -60,16 +57,6 @@ public record JobPlan(
     try (DataSetup data = DataSetup.open(config.data(), baseDirectory)) {
       return data.vocabulary();
     }
-  }
-
-  private static DeviceMesh mesh(JobConfig.Parallel parallel, int worldSize) {
-    Map<Axis, Integer> sizes = new EnumMap<>(Axis.class);
-    sizes.put(Axis.TENSOR, parallel.tensor());
-    sizes.put(Axis.CONTEXT, parallel.context());
-    sizes.put(Axis.PIPELINE, parallel.pipeline());
-    sizes.put(Axis.DATA, parallel.dataSize(worldSize));
-    return new DeviceMesh(
-        parallel.order().stream().map(axis -> Axis.valueOf(axis.name())).toList(), sizes);
   }
 
   /** Whether {@link #ranks} are not all. */

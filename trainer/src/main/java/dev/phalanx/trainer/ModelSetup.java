@@ -1,11 +1,13 @@
 package dev.phalanx.trainer;
 
 import dev.phalanx.checkpoint.BadCheckpointException;
+import dev.phalanx.parallelism.tensor.TensorGroup;
 import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.model.Family;
 import dev.phalanx.trainer.model.HuggingFaceDirectory;
 import dev.phalanx.trainer.model.Initialization;
 import dev.phalanx.trainer.model.RotaryScaling;
+import dev.phalanx.trainer.model.StageLayers;
 import dev.phalanx.trainer.model.Transformer;
 import dev.phalanx.trainer.model.TransformerConfig;
 import java.io.IOException;
@@ -47,8 +49,9 @@ record ModelSetup(
     return new ModelSetup(config, initialization, Optional.empty());
   }
 
-  Transformer model() {
-    return new Transformer(config, initialization);
+  /** This rank's part of it. */
+  Transformer model(TensorGroup tensorGroup) {
+    return new Transformer(config, initialization, tensorGroup, StageLayers.all(config.layers()));
   }
 
   /** The plan's own sizes, which must be complete but for the vocabulary. */

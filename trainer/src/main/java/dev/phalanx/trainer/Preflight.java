@@ -1,6 +1,7 @@
 package dev.phalanx.trainer;
 
 import dev.phalanx.trainer.config.JobConfig;
+import dev.phalanx.trainer.config.JobConfigValidator;
 import dev.phalanx.trainer.config.ParsedPlan;
 import dev.phalanx.trainer.data.DataException;
 import dev.phalanx.trainer.data.TrainingData;
@@ -15,23 +16,30 @@ public final class Preflight {
   private Preflight() {}
 
   /**
+   * @param worldSize ranks that will run it
+   * @throws dev.phalanx.trainer.config.ConfigurationException where sizes that a file gives do not
+   *     fit the ranks
    * @throws DataException where the data is missing or does not fit the model, with the place in
    *     the plan
    * @throws dev.phalanx.checkpoint.BadCheckpointException where a weights directory contradicts the
    *     plan
    * @throws IOException where a file cannot be read
    */
-  public static void check(ParsedPlan plan, Path baseDirectory) throws IOException {
+  public static void check(ParsedPlan plan, Path baseDirectory, int worldSize) throws IOException {
     try {
-      check(plan.config(), baseDirectory);
+      checkFiles(plan, baseDirectory, worldSize);
     } catch (DataException e) {
       throw e.keyPath().isEmpty() ? e : e.at(plan.positions().of(e.keyPath()).toString());
     }
   }
 
-  private static void check(JobConfig config, Path baseDirectory) throws IOException {
+  private static void checkFiles(ParsedPlan plan, Path baseDirectory, int worldSize)
+      throws IOException {
+    JobConfig config = plan.config();
     try (DataSetup data = DataSetup.open(config.data(), baseDirectory)) {
       ModelSetup model = ModelSetup.of(config, baseDirectory, data.vocabulary());
+      JobConfig complete = config.withModel(model.resolved(config.model()));
+      JobConfigValidator.validate(new ParsedPlan(complete, plan.positions()), worldSize);
       double heldOut = config.evaluation().every() > 0 ? config.evaluation().fraction() : 0;
       try (TrainingData samples =
           data.samples(model.config().sequence(), model.config().vocabulary(), heldOut)) {

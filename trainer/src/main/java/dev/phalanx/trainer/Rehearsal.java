@@ -1,5 +1,6 @@
 package dev.phalanx.trainer;
 
+import dev.phalanx.parallelism.mesh.Axis;
 import dev.phalanx.tensor.Device;
 import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.data.BatchPartition;
@@ -8,6 +9,8 @@ import dev.phalanx.trainer.rehearsal.RehearsalEngine;
 import dev.phalanx.trainer.rehearsal.RehearsalGroups;
 import dev.phalanx.trainer.rehearsal.SentOperations;
 import java.io.IOException;
+import java.util.EnumMap;
+import java.util.Map;
 
 /**
  * A step of one rank of a job without its data, its memory, its arithmetic and the other ranks: the
@@ -18,7 +21,8 @@ import java.io.IOException;
  * @param peakBytes of all tensors: the sum of the most that each arena holds at once, layers and
  *     gradients that are whole for a moment among it
  * @param operations floating-point operations of the model in the rank's step
- * @param sent in the job's last step, or the second one where it has but one
+ * @param sent for the sake of each axis in the job's last step, or the second one where it has but
+ *     one
  */
 public record Rehearsal(
     long parameters,
@@ -28,7 +32,7 @@ public record Rehearsal(
     long peakActivationBytes,
     long peakBytes,
     double operations,
-    SentOperations sent) {
+    Map<Axis, SentOperations> sent) {
 
   /**
    * @param config of a plan that is valid for this number of ranks
@@ -38,28 +42,33 @@ public record Rehearsal(
     RehearsalEngine engine = new RehearsalEngine();
     RehearsalGroups groups = new RehearsalGroups(rank, worldSize);
     try (Arenas arenas = Arenas.open(engine.engine(), Device.CPU);
-        ShardGroups shardGroups = ShardGroups.of(config.sharding(), groups, groups.world())) {
-      TrainingState state = new TrainingState(arenas, shardGroups.groups(), setup, config);
+        RankGroups rankGroups = RankGroups.open(config, setup.config(), groups, groups.world())) {
+      TrainingState state = new TrainingState(arenas, rankGroups, setup, config);
       BatchPartition partition =
           new BatchPartition(
-              config.batch().global(), worldSize, rank, Math.toIntExact(config.batch().micro()));
+              config.batch().global(),
+              rankGroups.data().size(),
+              rankGroups.data().rank(),
+              Math.toIntExact(config.batch().micro()));
       StepRunner steps =
           new StepRunner(
               arenas,
               state,
-              groups.world(),
+              rankGroups,
               samples(Math.toIntExact(setup.config().sequence())),
               partition,
               config);
       steps.run(0, () -> false); // in its first pass a rank learns what to gather ahead
-      SentOperations before = groups.sent();
+      Map<Axis, SentOperations> before = sent(rankGroups);
       steps.run(Math.max(1, config.steps() - 1), () -> false);
-      SentOperations sent = groups.sent().since(before);
+      Map<Axis, SentOperations> sent = sent(rankGroups);
+      before.forEach(
+          (axis, earlier) -> sent.computeIfPresent(axis, (same, all) -> all.since(earlier)));
       double operationsBefore = engine.operations();
       steps.runMicroBatch(0, 0, false); // the optimizer's and codecs' products are not the model's
       double ofMicroBatch = engine.operations() - operationsBefore;
       return new Rehearsal(
-          state.memory().elementCount(),
+          setup.config().parameterCount(),
           state.memory().parameterBytes(),
           state.memory().gradientBytes(),
           state.optimizerBytes(),
@@ -70,6 +79,24 @@ public record Rehearsal(
           ofMicroBatch * partition.microBatches(),
           sent);
     }
+  }
+
+  private static Map<Axis, SentOperations> sent(RankGroups groups) {
+    Map<Axis, SentOperations> sent = new EnumMap<>(Axis.class);
+    for (Axis axis : RankGroups.COMMUNICATING_AXES) {
+      sent.put(axis, RehearsalGroups.sent(groups.ofAxis(axis)));
+    }
+    return sent;
+  }
+
+  /** What the rank sends in a step for the sake of an axis. */
+  public SentOperations sent(Axis axis) {
+    return sent.getOrDefault(axis, new SentOperations());
+  }
+
+  /** Bytes that the rank sends in a step. */
+  public long bytesSent() {
+    return sent.values().stream().mapToLong(SentOperations::bytes).sum();
   }
 
   private static BatchSource samples(int sequence) {

@@ -24,9 +24,6 @@ public final class Report {
   private static final ObjectMapper MAPPER =
       new ObjectMapper().enable(SerializationFeature.INDENT_OUTPUT);
 
-  private static final List<Axis> COMMUNICATING_AXES =
-      List.of(Axis.DATA, Axis.TENSOR, Axis.PIPELINE);
-
   private final String name;
   private final int worldSize;
   private final DeviceMesh mesh;
@@ -121,9 +118,9 @@ public final class Report {
         .put("peak_activation_bytes", rank.peakActivationBytes());
     ObjectNode bytes = node.putObject("bytes_sent");
     ObjectNode messages = node.putObject("messages_sent");
-    for (Axis axis : COMMUNICATING_AXES) {
-      bytes.put(axis.label(), axis == Axis.DATA ? rank.dataBytesSent() : 0);
-      messages.put(axis.label(), axis == Axis.DATA ? rank.dataMessagesSent() : 0);
+    for (Axis axis : RankGroups.COMMUNICATING_AXES) {
+      bytes.put(axis.label(), rank.sent(axis).bytesSent());
+      messages.put(axis.label(), rank.sent(axis).messagesSent());
     }
     node.put("compute_ms", rank.computeMillis())
         .put("exposed_communication_ms", rank.exposedCommunicationMillis())

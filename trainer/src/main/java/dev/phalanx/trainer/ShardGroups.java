@@ -2,7 +2,6 @@ package dev.phalanx.trainer;
 
 import dev.phalanx.collectives.Communicator;
 import dev.phalanx.collectives.ProcessGroups;
-import dev.phalanx.collectives.Traffic;
 import dev.phalanx.sharding.DataGroups;
 import dev.phalanx.trainer.config.JobConfig;
 import java.io.IOException;
@@ -17,45 +16,39 @@ import java.util.stream.IntStream;
  * @param own groups that were made for it and are closed with it
  */
 record ShardGroups(DataGroups groups, List<Communicator> own) implements AutoCloseable {
-  /** All ranks call it together. */
-  static ShardGroups of(JobConfig.Sharding sharding, ProcessGroups ranks, Communicator world)
+  /**
+   * All ranks call it together.
+   *
+   * @param data the data-parallel ranks
+   * @param members their numbers in the job
+   */
+  static ShardGroups of(
+      JobConfig.Sharding sharding, ProcessGroups ranks, Communicator data, List<Integer> members)
       throws IOException, InterruptedException {
-    int size = world.size();
+    int size = data.size();
     int shards = sharding.shardSize() < 0 ? size : sharding.shardSize();
     if (sharding.zero() == 0) {
-      return new ShardGroups(DataGroups.replicated(world), List.of());
+      return new ShardGroups(DataGroups.replicated(data), List.of());
     }
     if (shards == size) {
-      return new ShardGroups(DataGroups.sharded(world), List.of());
+      return new ShardGroups(DataGroups.sharded(data), List.of());
     }
-    int first = world.rank() / shards * shards;
-    int place = world.rank() % shards;
+    int first = data.rank() / shards * shards;
+    int place = data.rank() % shards;
+    List<Integer> sharing = members.subList(first, first + shards);
+    List<Integer> alike =
+        IntStream.range(0, size / shards)
+            .mapToObj(copy -> members.get(place + copy * shards))
+            .toList();
     List<Communicator> own = new ArrayList<>();
     try {
-      own.add(
-          ranks.group(
-              "shard[" + first / shards + "]",
-              IntStream.range(first, first + shards).boxed().toList()));
-      own.add(
-          ranks.group(
-              "replicas[" + place + "]",
-              IntStream.range(0, size / shards).mapToObj(copy -> place + copy * shards).toList()));
+      own.add(ranks.group("shard[" + sharing.get(0) + "]", sharing));
+      own.add(ranks.group("replicas[" + alike.get(0) + "]", alike));
       return new ShardGroups(DataGroups.hybrid(own.get(0), own.get(1)), own);
     } catch (IOException | InterruptedException | RuntimeException e) {
       own.forEach(Communicator::close);
       throw e;
     }
-  }
-
-  /** What this rank has sent to others that train on different data, in all their groups. */
-  Traffic traffic(Communicator world) {
-    long bytes = world.traffic().bytesSent();
-    long messages = world.traffic().messagesSent();
-    for (Communicator group : own) {
-      bytes += group.traffic().bytesSent();
-      messages += group.traffic().messagesSent();
-    }
-    return new Traffic(bytes, messages);
   }
 
   @Override

@@ -3,6 +3,7 @@ package dev.phalanx.trainer;
 import dev.phalanx.collectives.Communicator;
 import dev.phalanx.collectives.ReduceOperation;
 import dev.phalanx.collectives.Work;
+import dev.phalanx.parallelism.mesh.Axis;
 import dev.phalanx.sharding.NotFiniteGradientException;
 import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.CounterRandom;
@@ -21,6 +22,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.function.BooleanSupplier;
+import java.util.stream.Stream;
 
 /**
  * Runs optimizer steps: forward and backward of this rank's micro-batches, the sum of gradients
@@ -56,8 +58,8 @@ final class StepRunner {
   private final Engine engine;
   private final Arena stepArena;
   private final TrainingState state;
-  private final List<Tensor> gradients; // what this rank holds of their sums
-  private final Communicator dataGroup;
+  private final RankGroups groups;
+  private final List<Tensor> gradients; // what this rank counts of their sums
   private final BatchSource samples;
   private final BatchPartition partition;
   private final LearningRateSchedule schedule;
@@ -74,20 +76,20 @@ final class StepRunner {
   StepRunner(
       Arenas arenas,
       TrainingState state,
-      Communicator dataGroup,
+      RankGroups groups,
       BatchSource samples,
       BatchPartition partition,
       JobConfig job) {
     this.engine = arenas.engine();
     this.stepArena = arenas.step();
     this.state = state;
-    this.dataGroup = dataGroup;
+    this.groups = groups;
     this.samples = samples;
     this.partition = partition;
     this.schedule = LearningRateSchedule.of(job.optimizer());
     this.clipNorm = job.optimizer().clipGradNorm();
     this.dropoutSeed = CounterRandom.at(job.seed(), 1);
-    this.gradients = state.memory().reducedGradients();
+    this.gradients = state.memory().countedGradients();
     this.sums = new HostNumbers(arenas.host(), 2);
     this.fetched = new HostNumbers(arenas.host(), 1);
     this.lossSum = arenas.state().allocate(DType.FLOAT64, 1);
@@ -145,8 +147,11 @@ final class StepRunner {
       runMicroBatch(step, microBatch, microBatch == partition.microBatches() - 1);
     }
     sums.fetch(LOSS, lossSum);
+    if (groups.coordinate(Axis.TENSOR) > 0) { // which has the same as the first one
+      sums.set(LOSS, 0);
+    }
     sums.set(STOP_VOTES, stopRequested.getAsBoolean() ? 1 : 0);
-    Work sumsOfAllRanks = sums.allReduce(dataGroup, ReduceOperation.SUM);
+    Work sumsOfAllRanks = sums.allReduce(groups.world(), ReduceOperation.SUM);
     state.memory().finishGradients();
     sumsOfAllRanks.await();
   }
@@ -193,13 +198,20 @@ final class StepRunner {
     for (int i = 0; i < gradients.size(); i++) {
       squared += fetched.fetch(0, squaredNorms.get(i));
     }
-    Optional<Communicator> shardGroup = state.memory().shardGroup();
-    if (shardGroup.isPresent()) {
+    for (Communicator holders : holdersOfTheRest()) {
       fetched.set(0, squared);
-      fetched.allReduce(shardGroup.get(), ReduceOperation.SUM).await();
+      fetched.allReduce(holders, ReduceOperation.SUM).await();
       squared = fetched.get(0);
     }
     return Math.sqrt(squared);
+  }
+
+  /** Groups over which what this rank counts adds up to the model, one after the other. */
+  private List<Communicator> holdersOfTheRest() {
+    return Stream.of(
+            state.memory().shardGroup(), groups.along(Axis.TENSOR), groups.along(Axis.PIPELINE))
+        .flatMap(Optional::stream)
+        .toList();
   }
 
   private double clipFactor(double norm) {

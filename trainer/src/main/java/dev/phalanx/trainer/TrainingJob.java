@@ -1,9 +1,7 @@
 package dev.phalanx.trainer;
 
 import dev.phalanx.collectives.Communicator;
-import dev.phalanx.collectives.Traffic;
-import dev.phalanx.parallelism.mesh.DeviceMesh;
-import dev.phalanx.sharding.InterruptedWaitException;
+import dev.phalanx.collectives.device.InterruptedWaitException;
 import dev.phalanx.tensor.Engine;
 import dev.phalanx.tensor.EngineOptions;
 import dev.phalanx.tensor.Engines;
@@ -81,21 +79,21 @@ public final class TrainingJob {
             engines.open(config.engine().label(), new EngineOptions(context.threads()));
         Arenas arenas =
             Arenas.open(engine, Devices.choose(engine, config.device(), context.localRank()));
-        DataSetup dataSetup = DataSetup.open(config.data(), context.baseDirectory());
-        ShardGroups shardGroups =
-            ShardGroups.of(config.sharding(), context.groups(), context.world())) {
+        DataSetup dataSetup = DataSetup.open(config.data(), context.baseDirectory())) {
       ModelSetup modelSetup =
           ModelSetup.of(config, context.baseDirectory(), dataSetup.vocabulary());
       double heldOut = config.evaluation().every() > 0 ? config.evaluation().fraction() : 0;
       try (TrainingData data =
-          dataSetup.samples(
-              modelSetup.config().sequence(), modelSetup.config().vocabulary(), heldOut)) {
-        TrainingState state = new TrainingState(arenas, shardGroups.groups(), modelSetup, config);
+              dataSetup.samples(
+                  modelSetup.config().sequence(), modelSetup.config().vocabulary(), heldOut);
+          RankGroups groups =
+              RankGroups.open(config, modelSetup.config(), context.groups(), context.world())) {
+        TrainingState state = new TrainingState(arenas, groups, modelSetup, config);
         state.initialize(modelSetup, engine);
         return train(
             arenas,
             state,
-            shardGroups,
+            groups,
             data,
             config.withModel(modelSetup.resolved(config.model())),
             dataSetup.tokenizer());
@@ -109,12 +107,12 @@ public final class TrainingJob {
   private JobResult train(
       Arenas arenas,
       TrainingState state,
-      ShardGroups shardGroups,
+      RankGroups groups,
       TrainingData data,
       JobConfig resolved,
       Optional<String> tokenizer)
       throws InterruptedException, IOException {
-    Communicator dataGroup = context.world();
+    Communicator dataGroup = groups.data();
     BatchSource samples = data.training();
     BatchPartition partition =
         new BatchPartition(
@@ -122,7 +120,7 @@ public final class TrainingJob {
             dataGroup.size(),
             dataGroup.rank(),
             Math.toIntExact(config.batch().micro()));
-    StepRunner steps = new StepRunner(arenas, state, dataGroup, samples, partition, config);
+    StepRunner steps = new StepRunner(arenas, state, groups, samples, partition, config);
     Evaluator evaluator =
         data.heldOut()
             .map(
@@ -136,23 +134,20 @@ public final class TrainingJob {
                         config.evaluation().batches() * config.batch().global()))
             .orElse(null);
     Report report =
-        new Report(
-            config.name(),
-            context.worldSize(),
-            DeviceMesh.dataParallel(context.worldSize()),
-            arenas.engine().name());
+        new Report(config.name(), context.worldSize(), groups.mesh(), arenas.engine().name());
     try (TensorBoard tensorBoard = tensorBoard();
         Checkpointing checkpoints =
             Checkpointing.open(
                 resolved,
                 context,
                 arenas,
+                groups,
                 state,
                 new DataIdentity(tokenizer, samples.samplesPerEpoch()),
                 listener)) {
       long firstStep = checkpoints.restore(resumeFrom);
       listener.started(summary(arenas.engine(), state, firstStep));
-      return new Run(steps, evaluator, checkpoints, report, tensorBoard, arenas, state, shardGroups)
+      return new Run(steps, evaluator, checkpoints, report, tensorBoard, arenas, state, groups)
           .from(firstStep);
     }
   }
@@ -170,7 +165,7 @@ public final class TrainingJob {
         config.name(),
         context.worldSize(),
         state.model().config().family().name().toLowerCase(Locale.ROOT),
-        state.memory().elementCount(),
+        state.model().config().parameterCount(),
         engine.name(),
         engine.description(),
         config.precision().label(),
@@ -188,7 +183,7 @@ public final class TrainingJob {
     private final TensorBoard tensorBoard;
     private final Arenas arenas;
     private final TrainingState state;
-    private final ShardGroups shardGroups;
+    private final RankGroups groups;
     private final long startNanos = System.nanoTime();
     private double stepMillis;
     private double lastLoss = Double.NaN;
@@ -202,7 +197,7 @@ public final class TrainingJob {
         TensorBoard tensorBoard,
         Arenas arenas,
         TrainingState state,
-        ShardGroups shardGroups) {
+        RankGroups groups) {
       this.steps = steps;
       this.evaluator = evaluator;
       this.checkpoints = checkpoints;
@@ -210,7 +205,7 @@ public final class TrainingJob {
       this.tensorBoard = tensorBoard;
       this.arenas = arenas;
       this.state = state;
-      this.shardGroups = shardGroups;
+      this.groups = groups;
     }
 
     JobResult from(long firstStep) throws InterruptedException, IOException {
@@ -235,6 +230,7 @@ public final class TrainingJob {
         everyRanksListener.failed(e, own);
         reportFailure(e, own);
         // Buckets may be under way: nobody may read or write their memory when it is freed.
+        groups.close();
         context.world().close();
         throw e;
       }
@@ -305,8 +301,7 @@ public final class TrainingJob {
     /** What this rank knows of itself, without asking others. */
     private RankStatistics statistics() {
       double totalMillis = (System.nanoTime() - startNanos) / 1e6;
-      Traffic traffic = shardGroups.traffic(context.world());
-      double exposed = state.memory().exposedNanos() / 1e6;
+      double exposed = state.exposedNanos() / 1e6;
       return new RankStatistics(
           context.rank(),
           ProcessMemory.peakResidentBytes(),
@@ -314,8 +309,7 @@ public final class TrainingJob {
           state.memory().gradientBytes(),
           state.optimizerBytes(),
           arenas.step().peakBytesInUse(),
-          traffic.bytesSent(),
-          traffic.messagesSent(),
+          groups.traffic(),
           stepMillis - exposed,
           exposed,
           totalMillis - stepMillis,

@@ -1,7 +1,8 @@
 package dev.phalanx.trainer;
 
+import dev.phalanx.parallelism.mesh.Axis;
+import dev.phalanx.parallelism.tensor.TensorGroup;
 import dev.phalanx.sharding.AdamWOptimizer;
-import dev.phalanx.sharding.DataGroups;
 import dev.phalanx.sharding.FlatOptimizer;
 import dev.phalanx.sharding.LambOptimizer;
 import dev.phalanx.sharding.ModelMemory;
@@ -12,39 +13,41 @@ import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Engine;
 import dev.phalanx.tensor.EngineNotFoundException;
 import dev.phalanx.tensor.Tensor;
-import dev.phalanx.tensor.autograd.Parameter;
 import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.model.Transformer;
 import java.io.IOException;
-import java.util.IdentityHashMap;
-import java.util.Map;
+import java.util.List;
 
 /**
  * Everything that training changes: what this rank holds of the model and of the optimizer's state.
  * The arena owns the memory.
  */
 final class TrainingState {
+  private final ModelSetup setup;
+  private final TensorGroup tensorGroup;
   private final Transformer model;
   private final ModelMemory memory;
   private final FlatOptimizer optimizer;
   private final LossScaler lossScaler;
 
-  /**
-   * All ranks make theirs together.
-   *
-   * @param groups of the ranks that train on different data
-   */
-  TrainingState(Arenas arenas, DataGroups groups, ModelSetup setup, JobConfig job)
+  /** All ranks make theirs together. */
+  TrainingState(Arenas arenas, RankGroups groups, ModelSetup setup, JobConfig job)
       throws InterruptedException {
     requireSupport(arenas.engine(), job.precision());
-    this.model = setup.model();
+    this.setup = setup;
+    this.tensorGroup =
+        groups
+            .along(Axis.TENSOR)
+            .map(ranks -> TensorGroup.of(ranks, arenas.host(), job.parallel().sequenceParallel()))
+            .orElseGet(TensorGroup::single);
+    this.model = setup.model(tensorGroup);
     Arena stateArena =
         job.sharding().offload() == JobConfig.Offload.CPU ? arenas.host() : arenas.state();
     this.memory =
         new ModelMemory(
             new ModelMemory.Setup(
                 job.sharding().zero(),
-                groups,
+                groups.shards().groups(),
                 arenas.state(),
                 arenas.device().isCpu() ? arenas.state() : stateArena,
                 arenas.host(),
@@ -52,6 +55,7 @@ final class TrainingState {
                 job.communication().bucketBytes(),
                 job.communication().overlap(),
                 job.sharding().reshardAfterForward(),
+                groups.copies(),
                 GradientCompression.of(
                     job.communication().compression(), job.optimizer().algorithm())),
             model.parameterGroups());
@@ -65,10 +69,8 @@ final class TrainingState {
     if (setup.weights().isPresent()) {
       setup.weights().get().load(memory::load, engine);
     } else {
-      Map<Parameter, Integer> numbers = new IdentityHashMap<>();
-      model.parameters().forEach(parameter -> numbers.put(parameter, numbers.size()));
-      memory.initialize(
-          parameter -> setup.initialization().seed(numbers.getOrDefault(parameter, 0)));
+      List<String> names = Transformer.parameterNames(setup.config());
+      memory.initialize(parameter -> setup.initialization().seed(names.indexOf(parameter.name())));
     }
   }
 
@@ -135,6 +137,16 @@ final class TrainingState {
         "optimizer.kind is not available in this version: " + settings.algorithm());
   }
 
+  /** For checkpoints: what the ranks that divide the model hold of it. */
+  ModelParts parts(RankGroups groups, Arena host) {
+    return new ModelParts(
+        groups,
+        host,
+        model.parameters(),
+        rank ->
+            setup.model(tensorGroup.as(groups.coordinateInModel(rank, Axis.TENSOR))).parameters());
+  }
+
   Transformer model() {
     return model;
   }
@@ -149,6 +161,11 @@ final class TrainingState {
 
   LossScaler lossScaler() {
     return lossScaler;
+  }
+
+  /** Time that the training thread has waited for other ranks since the start. */
+  long exposedNanos() {
+    return memory.exposedNanos() + tensorGroup.exposedNanos();
   }
 
   /**

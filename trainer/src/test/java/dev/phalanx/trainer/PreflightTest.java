@@ -43,13 +43,13 @@ final class PreflightTest {
 
   private DataException failure(String yaml, String... overrides) {
     ParsedPlan plan = JobConfigParser.parse("plan.yaml", yaml, List.of(overrides));
-    return catchThrowableOfType(DataException.class, () -> Preflight.check(plan, folder));
+    return catchThrowableOfType(DataException.class, () -> Preflight.check(plan, folder, 1));
   }
 
   @Test
   void dataThatFitsPasses() {
     ParsedPlan plan = JobConfigParser.parse("plan.yaml", PLAN.replace("100", "121"));
-    assertThatCode(() -> Preflight.check(plan, folder)).doesNotThrowAnyException();
+    assertThatCode(() -> Preflight.check(plan, folder, 1)).doesNotThrowAnyException();
   }
 
   @Test

@@ -14,7 +14,6 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
-import java.util.Map;
 import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import picocli.CommandLine.Command;
@@ -83,15 +82,18 @@ final class PlanCommand implements Callable<Integer> {
     ArrayNode communication = json.putArray("communication");
     first
         .sent()
-        .byName()
         .forEach(
-            (operation, sent) ->
-                communication
-                    .addObject()
-                    .put("axis", Axis.DATA.label())
-                    .put("operation", operation)
-                    .put("count_per_step", sent.count())
-                    .put("bytes_sent_per_rank", sent.bytes()));
+            (axis, operations) ->
+                operations
+                    .byName()
+                    .forEach(
+                        (operation, sent) ->
+                            communication
+                                .addObject()
+                                .put("axis", axis.label())
+                                .put("operation", operation)
+                                .put("count_per_step", sent.count())
+                                .put("bytes_sent_per_rank", sent.bytes())));
     ObjectNode pipeline = json.putObject("pipeline");
     pipeline.put("schedule", config.parallel().schedule());
     pipeline.put("micro_batches", plan.microBatches());
@@ -124,7 +126,7 @@ final class PlanCommand implements Callable<Integer> {
     json.put("optimizer_bytes", rehearsal.optimizerBytes());
     json.put("activation_bytes", rehearsal.peakActivationBytes());
     json.put("peak_bytes", rehearsal.peakBytes());
-    json.put("bytes_sent_per_step", rehearsal.sent().bytes());
+    json.put("bytes_sent_per_step", rehearsal.bytesSent());
     json.put("flops_per_step", rehearsal.operations());
   }
 
@@ -169,21 +171,29 @@ final class PlanCommand implements Callable<Integer> {
               Quantities.bytes(held.optimizerBytes()),
               Quantities.bytes(held.peakActivationBytes()),
               Quantities.bytes(held.peakBytes()),
-              Quantities.bytes(held.sent().bytes())));
+              Quantities.bytes(held.bytesSent())));
     }
-    if (!first.sent().byName().isEmpty()) {
+    first.sent().forEach((axis, operations) -> lines.addAll(sent(axis, operations)));
+    return lines;
+  }
+
+  private static List<String> sent(Axis axis, SentOperations operations) {
+    List<String> lines = new ArrayList<>();
+    if (!operations.byName().isEmpty()) {
       lines.add("");
-      lines.add("what rank 0 sends in a step, data axis:");
-      for (Map.Entry<String, SentOperations.Sent> operation : first.sent().byName().entrySet()) {
-        lines.add(
-            String.format(
-                Locale.ROOT,
-                "  %-15s %6d  %s",
-                operation.getKey(),
-                operation.getValue().count(),
-                Quantities.bytes(operation.getValue().bytes())));
-      }
+      lines.add("what rank 0 sends in a step, " + axis.label() + " axis:");
     }
+    operations
+        .byName()
+        .forEach(
+            (name, sent) ->
+                lines.add(
+                    String.format(
+                        Locale.ROOT,
+                        "  %-15s %6d  %s",
+                        name,
+                        sent.count(),
+                        Quantities.bytes(sent.bytes()))));
     return lines;
   }
 

@@ -72,7 +72,7 @@ final class TrainCommand implements Callable<Integer> {
                     worldSize(config), isInProcess, network.port(), network.encryption()));
     requireTransport(config, placement.worldSize());
     Optional<Path> resumeFrom = resumeFrom(config, baseDirectory);
-    Preflight.check(parsed, baseDirectory);
+    Preflight.check(parsed, baseDirectory, placement.worldSize());
 
     Console console = common.console();
     JobOptions options =

@@ -3,14 +3,17 @@ package dev.phalanx.launcher.event;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatCode;
 
+import dev.phalanx.collectives.Traffic;
 import dev.phalanx.launcher.ExitStatus;
 import dev.phalanx.launcher.Failure;
+import dev.phalanx.parallelism.mesh.Axis;
 import dev.phalanx.sharding.compression.CompressionStatistics;
 import dev.phalanx.trainer.JobResult;
 import dev.phalanx.trainer.JobSummary;
 import dev.phalanx.trainer.RankStatistics;
 import dev.phalanx.trainer.StepRecord;
 import java.nio.file.Path;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import net.jqwik.api.Arbitraries;
@@ -113,8 +116,9 @@ final class EventCodecTest {
                     bytes / 2,
                     bytes / 3,
                     bytes / 5,
-                    messages,
-                    ~messages,
+                    Map.of(
+                        Axis.DATA, new Traffic(messages, ~messages),
+                        Axis.TENSOR, new Traffic(bytes, rank)),
                     compute,
                     -compute,
                     idle,

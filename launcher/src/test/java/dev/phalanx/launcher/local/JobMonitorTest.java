@@ -16,6 +16,7 @@ import java.io.IOException;
 import java.io.OutputStream;
 import java.io.PrintStream;
 import java.nio.file.Path;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import org.junit.jupiter.api.Test;
@@ -68,6 +69,6 @@ final class JobMonitorTest {
   }
 
   private static RankStatistics statistics(int rank) {
-    return new RankStatistics(rank, 1000L * rank, 1, 2, 3, 4, 5, 6, 7, 8, 9, null);
+    return new RankStatistics(rank, 1000L * rank, 1, 2, 3, 4, Map.of(), 7, 8, 9, null);
   }
 }

@@ -24,6 +24,11 @@ public final class LinearCrossEntropy {
 
   private LinearCrossEntropy() {}
 
+  /** Rows of logits that are at hand at once. */
+  public static long rowsAtOnce(DType dtype, long vocabulary) {
+    return Math.max(MINIMUM_ROWS, CHUNK_BYTES / dtype.bytes(Math.max(1, vocabulary)));
+  }
+
   /**
    * @param x [n, d]
    * @param weight [v, d]
@@ -35,7 +40,7 @@ public final class LinearCrossEntropy {
     long rows = x.shape().size(0);
     long vocabulary = weight.shape().size(0);
     DType dtype = x.value().dtype();
-    long chunk = Math.max(MINIMUM_ROWS, CHUNK_BYTES / dtype.bytes(Math.max(1, vocabulary)));
+    long chunk = rowsAtOnce(dtype, vocabulary);
     Tensor losses = tape.allocate(DType.FLOAT32, Shape.of(rows));
     Tensor dx = tape.allocate(dtype, tape.isRecording() ? x.shape() : Shape.of(0));
     for (long start = 0; start < rows; start += chunk) {

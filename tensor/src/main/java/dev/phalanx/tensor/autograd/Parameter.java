@@ -14,14 +14,24 @@ import org.jspecify.annotations.Nullable;
  */
 public final class Parameter {
   private final String name;
+  private final Partition partition;
   private final Shape shape;
   private final Initializer initializer;
   private @Nullable Memory memory;
   private boolean hasGradient;
 
+  /** A parameter that this rank holds whole. */
   public Parameter(String name, Shape shape, Initializer initializer) {
+    this(name, Partition.whole(shape), initializer);
+  }
+
+  /**
+   * @param initializer of the whole parameter's elements
+   */
+  public Parameter(String name, Partition partition, Initializer initializer) {
     this.name = name;
-    this.shape = shape;
+    this.partition = partition;
+    this.shape = partition.shape();
     this.initializer = initializer;
   }
 
@@ -53,12 +63,25 @@ public final class Parameter {
     return name;
   }
 
+  /** Of what this rank holds, which is all of it as a rule. */
   public Shape shape() {
     return shape;
   }
 
-  public Initializer initializer() {
-    return initializer;
+  /** Which elements of the whole this rank holds. */
+  public Partition partition() {
+    return partition;
+  }
+
+  /**
+   * The first value of an element.
+   *
+   * @param seed the parameter's own
+   * @param element within {@link #shape}, row-major, from 0
+   */
+  public double initialValue(long seed, long element) {
+    long inWhole = partition.wholeElement(element);
+    return inWhole < 0 ? 0 : initializer.value(seed, inWhole);
   }
 
   /** Whether weight decay applies: to matrices, not to biases and gains. */

@@ -1,13 +1,16 @@
 package dev.phalanx.tensor.nn;
 
-import dev.phalanx.tensor.Shape;
 import dev.phalanx.tensor.autograd.LayerNorm;
 import dev.phalanx.tensor.autograd.Parameter;
+import dev.phalanx.tensor.autograd.Partition;
 import dev.phalanx.tensor.autograd.Tape;
 import dev.phalanx.tensor.autograd.Variable;
 import java.util.List;
 
-/** {@link LayerNorm} with parameters {@code NAME.weight} and {@code NAME.bias}, both [d]. */
+/**
+ * {@link LayerNorm} with parameters {@code NAME.weight} and {@code NAME.bias}, both [d], which this
+ * rank holds whole.
+ */
 public final class LayerNormLayer implements NormLayer {
   private final Parameter weight;
   private final Parameter bias;
@@ -15,12 +18,12 @@ public final class LayerNormLayer implements NormLayer {
 
   public LayerNormLayer(
       String name,
-      long width,
+      Partition partition,
       double epsilon,
       Parameter.Initializer weightInitializer,
       Parameter.Initializer biasInitializer) {
-    this.weight = new Parameter(name + ".weight", Shape.of(width), weightInitializer);
-    this.bias = new Parameter(name + ".bias", Shape.of(width), biasInitializer);
+    this.weight = new Parameter(name + ".weight", partition, weightInitializer);
+    this.bias = new Parameter(name + ".bias", partition, biasInitializer);
     this.epsilon = epsilon;
   }
 

@@ -87,6 +87,96 @@ public abstract class LossConformance extends KernelConformance {
     }
   }
 
+  @ParameterizedTest
+  @EnumSource(names = {"FLOAT32", "BFLOAT16", "FLOAT16"})
+  void crossEntropyOfColumnsThatLieApart(DType dtype) {
+    for (int[] sizes : new int[][] {{1, 2}, {17, 33}, {65, 257}, {300, 1000}, {3, 70_000}}) {
+      checkParts(dtype, sizes[0], sizes[1], sizes[1] / 2);
+      checkParts(dtype, sizes[0], sizes[1], 1);
+    }
+  }
+
+  /** Two parts, added up as ranks would. */
+  private void checkParts(DType dtype, int rows, int vocabulary, int cut) {
+    double[] logits = ReferenceKernels.map(normal(dtype, (long) rows * vocabulary), v -> 2 * v);
+    long[] targets = random.longs(rows, 0, vocabulary).toArray();
+    targets[rows - 1] = rows > 1 ? -1 : targets[0];
+    Tensor whole = tensor(dtype, logits, rows, vocabulary);
+    Tensor expectedLosses = output(DType.FLOAT32, rows);
+    engine.crossEntropy(whole, ids(targets), expectedLosses);
+    engine.crossEntropyBackward(whole, ids(targets), 0.25);
+
+    int[] firsts = {0, cut};
+    int[] counts = {cut, vocabulary - cut};
+    Tensor[] parts = new Tensor[2];
+    double[] maxima = new double[rows];
+    Arrays.fill(maxima, Double.NEGATIVE_INFINITY);
+    for (int part = 0; part < 2; part++) {
+      parts[part] = columns(dtype, logits, rows, firsts[part], counts[part]);
+      Tensor own = output(DType.FLOAT32, rows);
+      engine.rowMaxima(parts[part], own);
+      double[] found = values(own);
+      Arrays.setAll(maxima, row -> Math.max(maxima[row], found[row]));
+    }
+    Tensor allMaxima = tensor(DType.FLOAT32, maxima, rows);
+    Tensor sums = arena.zeros(DType.FLOAT32, rows);
+    Tensor picked = arena.zeros(DType.FLOAT32, rows);
+    for (int part = 0; part < 2; part++) {
+      Tensor ownSums = output(DType.FLOAT32, rows);
+      Tensor ownPicked = output(DType.FLOAT32, rows);
+      engine.crossEntropyPart(
+          parts[part], firsts[part], ids(targets), allMaxima, ownSums, ownPicked);
+      engine.add(sums, ownSums, sums);
+      engine.add(picked, ownPicked, picked);
+    }
+    Tensor losses = output(DType.FLOAT32, rows);
+    engine.crossEntropyOfParts(sums, picked, ids(targets), losses);
+    assertClose(losses, values(expectedLosses), 1e-5);
+
+    double[] expected = values(whole);
+    for (int part = 0; part < 2; part++) {
+      engine.crossEntropyPartBackward(
+          parts[part], firsts[part], ids(targets), allMaxima, sums, 0.25);
+      double[] some = values(columns(DType.FLOAT32, expected, rows, firsts[part], counts[part]));
+      assertClose(parts[part], some, 4 * tolerance(dtype));
+    }
+  }
+
+  private Tensor columns(DType dtype, double[] matrix, int rows, int first, int count) {
+    int all = matrix.length / rows;
+    double[] some = new double[rows * count];
+    Arrays.setAll(some, i -> matrix[i / count * all + first + i % count]);
+    return tensor(dtype, some, rows, count);
+  }
+
+  @Test
+  void partsHideTheNanOfARowWithoutTargetAndRefuseWhatDoesNotFit() {
+    Tensor logits = tensor(DType.FLOAT32, new double[] {Double.NaN, 1, 2, 2}, 2, 2);
+    Tensor maxima = tensor(DType.FLOAT32, new double[] {1, 2}, 2);
+    Tensor sums = output(DType.FLOAT32, 2);
+    Tensor picked = output(DType.FLOAT32, 2);
+    Tensor losses = output(DType.FLOAT32, 2);
+    engine.crossEntropyPart(logits, 0, ids(-1, 0), maxima, sums, picked);
+    engine.crossEntropyOfParts(sums, picked, ids(-1, 0), losses);
+    assertThat(values(losses)[0]).isZero();
+    engine.crossEntropyPartBackward(logits, 0, ids(-1, 0), maxima, sums, 1);
+    assertThat(withoutSignsOfZero(logits)).containsExactly(0, 0, -0.5, 0.5);
+
+    Tensor three = arena.zeros(DType.FLOAT32, 3);
+    assertRefused("rowMaxima", () -> engine.rowMaxima(logits, three));
+    assertRefused(
+        "crossEntropyPart",
+        () -> engine.crossEntropyPart(logits, 0, ids(0, 1), three, sums, picked));
+    assertRefused(
+        "crossEntropyPart",
+        () -> engine.crossEntropyPart(logits, -1, ids(0, 1), maxima, sums, picked));
+    assertRefused(
+        "crossEntropyOfParts", () -> engine.crossEntropyOfParts(sums, three, ids(0, 1), losses));
+    assertRefused(
+        "crossEntropyPartBackward",
+        () -> engine.crossEntropyPartBackward(logits, 0, ids(0), maxima, sums, 1));
+  }
+
   @Test
   void largeLogitsDoNotOverflow() {
     Tensor logits = tensor(DType.FLOAT32, new double[] {1e4, -1e4, 0, 1e4}, 2, 2);

@@ -60,6 +60,38 @@ public abstract class PositionConformance extends KernelConformance {
     }
   }
 
+  @ParameterizedTest
+  @EnumSource(names = {"FLOAT32", "BFLOAT16", "FLOAT16"})
+  void rowsOfALargerTableThatAreElsewhereAreZerosAndLeftOut(DType dtype) {
+    for (long width : ODD_SIZES) {
+      int columns = (int) width;
+      double[] table = normal(dtype, 4 * width);
+      double[] rows = normal(dtype, 37 * width);
+      long[] numbers = randomIds(37, 11); // of which rows 5 to 8 are here
+      double[] gathered = new double[37 * columns];
+      double[] sums = ReferenceKernels.map(normal(DType.FLOAT32, 4 * width), v -> v);
+      double[] expectedSums = sums.clone();
+      for (int i = 0; i < gathered.length; i++) {
+        long row = numbers[i / columns] - 5;
+        if (row >= 0 && row < 4) {
+          gathered[i] = table[(int) row * columns + i % columns];
+          expectedSums[(int) row * columns + i % columns] += rows[i];
+        }
+      }
+      Tensor out = output(dtype, 37, width);
+      engine.gatherRowsWithin(tensor(dtype, table, 4, width), 5, ids(numbers), out);
+      assertThat(ReferenceKernels.map(values(out), v -> v + 0.0)).isEqualTo(gathered);
+      Tensor added = tensor(DType.FLOAT32, sums, 4, width);
+      engine.scatterAddRowsWithin(tensor(dtype, rows, 37, width), ids(numbers), added, 5);
+      assertClose(added, expectedSums, 1e-5);
+    }
+    Tensor table = arena.zeros(DType.FLOAT32, 5, 2);
+    Tensor three = arena.zeros(DType.FLOAT32, 3, 2);
+    assertRefused("gatherRowsWithin", () -> engine.gatherRowsWithin(table, 0, ids(0, 1), three));
+    assertRefused(
+        "scatterAddRowsWithin", () -> engine.scatterAddRowsWithin(three, ids(0, 1), table, 0));
+  }
+
   @Test
   void aNumberThatIsNoRowIsRefusedWithTheVocabularySize() {
     Tensor table = arena.zeros(DType.FLOAT32, 5, 2);

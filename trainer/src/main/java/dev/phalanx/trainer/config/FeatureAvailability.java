@@ -57,16 +57,10 @@ final class FeatureAvailability {
   }
 
   private void checkParallelism(JobConfig.Parallel parallel) {
-    requireOne(parallel.tensor(), "tensor", "tensor parallelism");
     requireOne(parallel.pipeline(), "pipeline", "pipeline parallelism");
     requireOne(parallel.context(), "context", "context parallelism");
     requireOne(parallel.expert(), "expert", "expert parallelism");
     requireOne(parallel.virtualStages(), "virtual_stages", "more than one virtual stage");
-    require(
-        !parallel.sequenceParallel(),
-        "parallel.sequence_parallel",
-        "sequence parallelism",
-        "false");
   }
 
   private void requireOne(int size, String key, String feature) {

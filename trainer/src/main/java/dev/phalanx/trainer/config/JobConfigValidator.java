@@ -78,6 +78,8 @@ public final class JobConfigValidator {
     checkCompressedOptimizer();
     checkCompressedPrecision();
     checkResharding();
+    checkTensorSizes();
+    checkTensorOptimizer();
     if (checkWorld()) {
       checkBatch();
       checkShards();
@@ -302,6 +304,74 @@ public final class JobConfigValidator {
             + " saves",
         "write 'kind: none', 'zero: 1', or a shard_size below the data-parallel ranks: then what"
             + " is sent between copies is compressed");
+  }
+
+  /** What ranks divide among them must divide. */
+  private void checkTensorSizes() {
+    Model model = config.model();
+    int tensor = config.parallel().tensor();
+    if (tensor == 1) {
+      return;
+    }
+    requireDivides("heads", model.heads(), tensor);
+    requireDivides("ffn_hidden", model.ffnHidden(), tensor);
+    int keyValueHeads = model.kvHeads();
+    if (keyValueHeads > 0 && keyValueHeads % tensor != 0 && tensor % keyValueHeads != 0) {
+      report(
+          "parallel.tensor",
+          "neither does tensor "
+              + tensor
+              + " divide kv_heads "
+              + keyValueHeads
+              + " nor the other way round",
+          "write 'tensor: " + divisorNear(keyValueHeads, tensor) + "'");
+    }
+    if (model.vocab() > 0 && model.vocab() < tensor) {
+      report(
+          "parallel.tensor",
+          "a vocabulary of " + model.vocab() + " has no row for each of " + tensor + " ranks",
+          "write at most 'tensor: " + model.vocab() + "'");
+    }
+    long tokens = config.batch().micro() * model.sequence();
+    if (config.parallel().sequenceParallel() && tokens > 0 && tokens % tensor != 0) {
+      report(
+          "parallel.sequence_parallel",
+          "micro "
+              + config.batch().micro()
+              + " × sequence "
+              + model.sequence()
+              + " = "
+              + tokens
+              + " tokens of a micro-batch, which tensor "
+              + tensor
+              + " does not divide",
+          "write 'sequence_parallel: false' or a 'micro' that is a multiple of " + tensor);
+    }
+  }
+
+  private void requireDivides(String key, long size, int tensor) {
+    if (size > 0 && size % tensor != 0) {
+      report(
+          "parallel.tensor",
+          "tensor " + tensor + " does not divide " + key + " " + size,
+          "write 'tensor: " + divisorNear(size, tensor) + "'");
+    }
+  }
+
+  /** Optimizers that look at whole matrices. */
+  private void checkTensorOptimizer() {
+    Optimizer.Rule algorithm = config.optimizer().algorithm();
+    boolean looksAtWhole =
+        algorithm instanceof Optimizer.Lamb || algorithm instanceof Optimizer.Muon;
+    if (config.parallel().tensor() > 1 && looksAtWhole) {
+      report(
+          "optimizer.kind",
+          algorithm.kind()
+              + " looks at whole matrices, of which tensor "
+              + config.parallel().tensor()
+              + " leaves each rank a part; that is not available in this version",
+          "write 'kind: adamw' or 'kind: sgd', or 'tensor: 1'");
+    }
   }
 
   /** Whether the mesh fits the world, so that the size of the data axis is known. */

@@ -1,5 +1,6 @@
 package dev.phalanx.trainer.model;
 
+import dev.phalanx.parallelism.tensor.TensorGroup;
 import dev.phalanx.tensor.autograd.RotaryTable;
 import org.jspecify.annotations.Nullable;
 
@@ -20,4 +21,9 @@ record ForwardPass(
     @Nullable RotaryTable rotary,
     boolean isTraining,
     long dropoutSeed,
-    long firstToken) {}
+    long firstToken) {
+  /** The number of the first element of a width among those that are here. */
+  long firstElement(TensorGroup group, long width) {
+    return (firstToken + group.rows(batch * length).first()) * width;
+  }
+}

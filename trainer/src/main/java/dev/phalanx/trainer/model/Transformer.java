@@ -1,5 +1,7 @@
 package dev.phalanx.trainer.model;
 
+import dev.phalanx.parallelism.tensor.TensorGroup;
+import dev.phalanx.parallelism.tensor.VocabularyTable;
 import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.CounterRandom;
 import dev.phalanx.tensor.DType;
@@ -7,11 +9,9 @@ import dev.phalanx.tensor.Device;
 import dev.phalanx.tensor.Shape;
 import dev.phalanx.tensor.Tensor;
 import dev.phalanx.tensor.autograd.Dropout;
-import dev.phalanx.tensor.autograd.Embedding;
-import dev.phalanx.tensor.autograd.Linear;
-import dev.phalanx.tensor.autograd.LinearCrossEntropy;
 import dev.phalanx.tensor.autograd.Loss;
 import dev.phalanx.tensor.autograd.Parameter;
+import dev.phalanx.tensor.autograd.Partition;
 import dev.phalanx.tensor.autograd.RotaryTable;
 import dev.phalanx.tensor.autograd.Tape;
 import dev.phalanx.tensor.autograd.Variable;
@@ -20,6 +20,7 @@ import dev.phalanx.tensor.nn.NormLayer;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.function.DoubleUnaryOperator;
 import org.jspecify.annotations.Nullable;
 
@@ -27,32 +28,87 @@ import org.jspecify.annotations.Nullable;
  * A decoder-only transformer: embedding, layers, a last norm, and the projection to the vocabulary.
  *
  * <p>Parameters are named {@code wte}, {@code wpe} (GPT-2), {@code h.L.ln1|qkv|proj|ln2|fc|out},
- * {@code lnf} and, where it is not tied, {@code head.weight}. The rows of {@code qkv} are all
- * queries, then all keys, then all values; of a gated {@code fc} the gate, then the other half.
+ * {@code lnf} and, where it is not tied, {@code head.weight}, whatever part of them is here. The
+ * rows of {@code qkv} are all queries, then all keys, then all values; of a gated {@code fc} the
+ * gate, then the other half.
  */
 public final class Transformer implements Layer {
+  /** What {@link Partition.Copies} call the first and the last stage, which share a tied table. */
+  public static final String EMBEDDING_COPIES = "embedding";
+
   private final TransformerConfig config;
-  private final Parameter tokenTable;
+  private final TensorGroup group;
+  private final StageLayers stage;
+  private final @Nullable VocabularyTable tokenTable;
   private final @Nullable Parameter positionTable;
   private final List<TransformerLayer> layers = new ArrayList<>();
-  private final NormLayer lastNorm;
-  private final @Nullable Parameter head;
+  private final @Nullable NormLayer lastNorm;
+  private final @Nullable VocabularyTable outputTable; // the token table where it is tied
   private @Nullable RotaryTable rotaryTable;
 
+  /** A whole model on one rank. */
   public Transformer(TransformerConfig config, Initialization initialization) {
-    this.config = config;
-    this.tokenTable = table("wte", config.vocabulary(), initialization);
-    this.positionTable =
-        config.family() == Family.GPT2 ? table("wpe", config.sequence(), initialization) : null;
-    for (int layer = 0; layer < config.layers(); layer++) {
-      layers.add(new TransformerLayer(config, layer, initialization));
-    }
-    this.lastNorm = TransformerLayer.norm(config, "lnf", initialization);
-    this.head = config.isTied() ? null : table("head.weight", config.vocabulary(), initialization);
+    this(config, initialization, TensorGroup.single(), StageLayers.all(config.layers()));
   }
 
-  private Parameter table(String name, long rows, Initialization initialization) {
-    return new Parameter(name, Shape.of(rows, config.hidden()), initialization.of(name));
+  /**
+   * A rank's part of a model.
+   *
+   * @param group the ranks that divide each matrix
+   * @param stage which layers are here
+   */
+  public Transformer(
+      TransformerConfig config,
+      Initialization initialization,
+      TensorGroup group,
+      StageLayers stage) {
+    this.config = config;
+    this.group = group;
+    this.stage = stage;
+    boolean isOutputTied = config.isTied() && stage.isLast();
+    this.tokenTable = stage.isFirst() || isOutputTied ? table("wte", initialization) : null;
+    this.positionTable =
+        stage.isFirst() && config.family() == Family.GPT2
+            ? new Parameter(
+                "wpe",
+                group.copied(Shape.of(config.sequence(), config.hidden())),
+                initialization.of("wpe"))
+            : null;
+    for (int layer = stage.first(); layer < stage.end(); layer++) {
+      layers.add(new TransformerLayer(config, layer, initialization, group));
+    }
+    this.lastNorm =
+        stage.isLast() ? TransformerLayer.norm(config, "lnf", initialization, group) : null;
+    VocabularyTable head = null;
+    if (stage.isLast()) {
+      head = config.isTied() ? tokenTable : table("head.weight", initialization);
+    }
+    this.outputTable = head;
+  }
+
+  private VocabularyTable table(String name, Initialization initialization) {
+    boolean isCopied = config.isTied() && stage.isFirst() != stage.isLast();
+    return new VocabularyTable(
+        group,
+        name,
+        config.vocabulary(),
+        config.hidden(),
+        isCopied
+            ? Optional.of(
+                new Partition.Copies(EMBEDDING_COPIES, stage.isFirst() ? 0 : 1, true, true))
+            : Optional.empty(),
+        initialization.of(name));
+  }
+
+  /** The names of all parameters of a whole model, in the order of first use. */
+  public static List<String> parameterNames(TransformerConfig config) {
+    return new Transformer(config, new Initialization.Empty())
+        .parameters().stream().map(Parameter::name).toList();
+  }
+
+  /** Which layers are here. */
+  public StageLayers stage() {
+    return stage;
   }
 
   public TransformerConfig config() {
@@ -67,11 +123,18 @@ public final class Transformer implements Layer {
   /** {@link #parameters}, those together that the forward pass reads together. */
   public List<List<Parameter>> parameterGroups() {
     List<List<Parameter>> groups = new ArrayList<>();
-    groups.add(positionTable == null ? List.of(tokenTable) : List.of(tokenTable, positionTable));
+    if (stage.isFirst() && tokenTable != null) {
+      groups.add(
+          positionTable == null
+              ? List.of(tokenTable.parameter())
+              : List.of(tokenTable.parameter(), positionTable));
+    }
     layers.forEach(layer -> groups.add(layer.parameters()));
-    groups.add(lastNorm.parameters());
-    if (head != null) {
-      groups.add(List.of(head));
+    if (lastNorm != null) {
+      groups.add(lastNorm.parameters());
+    }
+    if (outputTable != null && !(stage.isFirst() && outputTable == tokenTable)) {
+      groups.add(List.of(outputTable.parameter()));
     }
     return groups;
   }
@@ -100,21 +163,48 @@ public final class Transformer implements Layer {
   }
 
   /**
-   * The loss of a micro-batch.
+   * The loss of a micro-batch, of a model that is all here.
    *
-   * @param scale see {@link LinearCrossEntropy}
+   * @param scale see {@link dev.phalanx.tensor.autograd.LinearCrossEntropy}
    * @param dropoutSeed the seed of this step's masks
    * @param firstSequence the number of the first sequence within the global batch
    */
   public Loss loss(
       Tape tape, TokenBatch batch, double scale, long dropoutSeed, long firstSequence) {
-    Variable hidden = hidden(tape, batch, 0, dropoutSeed, firstSequence * batch.length(), null);
-    return LinearCrossEntropy.apply(tape, hidden, outputTable(), batch.targets(), scale);
+    return loss(tape, forward(tape, batch, null, dropoutSeed, firstSequence), batch, scale);
+  }
+
+  /**
+   * This stage's part of a forward pass over a micro-batch.
+   *
+   * @param received what the stage before has given, [n, hidden] of those tokens that are here;
+   *     null on the first stage
+   * @param dropoutSeed the seed of this step's masks
+   * @param firstSequence the number of the first sequence within the global batch
+   * @return what the next stage is given, or on the last one what {@link #loss} takes
+   */
+  public Variable forward(
+      Tape tape,
+      TokenBatch batch,
+      @Nullable Variable received,
+      long dropoutSeed,
+      long firstSequence) {
+    ForwardPass pass = pass(tape, batch, 0, dropoutSeed, firstSequence * batch.length());
+    return throughLayers(tape, received == null ? embed(tape, batch, pass) : received, pass, null);
+  }
+
+  /**
+   * The loss of a micro-batch on the last stage.
+   *
+   * @param hidden what {@link #forward} has returned
+   */
+  public Loss loss(Tape tape, Variable hidden, TokenBatch batch, double scale) {
+    return output().loss(tape, hidden, batch.targets(), scale);
   }
 
   /** The logits of all positions, [batch * length, vocabulary]. */
   public Variable logits(Tape tape, TokenBatch batch) {
-    return Linear.apply(tape, hidden(tape, batch, 0, 0, 0, null), outputTable(), null, null);
+    return output().logits(tape, forward(tape, batch, null, 0, 0));
   }
 
   /**
@@ -122,47 +212,54 @@ public final class Transformer implements Layer {
    * the cache.
    */
   public Variable nextLogits(Tape tape, TokenBatch batch, KeyValueCache cache) {
-    Variable hidden = hidden(tape, batch, cache.length(), 0, 0, cache);
+    ForwardPass pass = pass(tape, batch, cache.length(), 0, 0);
+    Variable hidden = throughLayers(tape, embed(tape, batch, pass), pass, cache);
     cache.advance(batch.length());
     Variable last = tape.constant(hidden.value().slice(0, batch.length() - 1, 1));
-    return Linear.apply(tape, last, outputTable(), null, null);
+    return output().logits(tape, last);
   }
 
-  private Parameter outputTable() {
-    return head == null ? tokenTable : head;
+  private VocabularyTable output() {
+    if (outputTable == null) {
+      throw new IllegalStateException("The projection to the vocabulary is not in " + stage);
+    }
+    return outputTable;
   }
 
-  private Variable hidden(
-      Tape tape,
-      TokenBatch batch,
-      long firstPosition,
-      long dropoutSeed,
-      long firstToken,
-      @Nullable KeyValueCache cache) {
+  private ForwardPass pass(
+      Tape tape, TokenBatch batch, long firstPosition, long dropoutSeed, long firstToken) {
     long end = firstPosition + batch.length();
     if (end > config.sequence()) {
       throw new IllegalArgumentException(
           "Position " + end + " is past the model's longest sequence of " + config.sequence());
     }
-    ForwardPass pass =
-        new ForwardPass(
-            batch.batch(),
-            batch.length(),
-            rotary(tape, firstPosition, batch.length()),
-            tape.isRecording(),
-            dropoutSeed,
-            firstToken);
-    Variable x =
-        Embedding.apply(tape, tokenTable, batch.tokens(), positionTable, batch.positions());
-    if (pass.isTraining()) {
-      x =
-          Dropout.apply(
-              tape,
-              x,
-              config.dropout(),
-              CounterRandom.at(dropoutSeed, 0),
-              firstToken * config.hidden());
+    return new ForwardPass(
+        batch.batch(),
+        batch.length(),
+        rotary(tape, firstPosition, batch.length()),
+        tape.isRecording(),
+        dropoutSeed,
+        firstToken);
+  }
+
+  private Variable embed(Tape tape, TokenBatch batch, ForwardPass pass) {
+    if (tokenTable == null || !stage.isFirst()) {
+      throw new IllegalStateException("The embedding is not in " + stage);
     }
+    Variable x = tokenTable.embed(tape, batch.tokens(), positionTable, batch.positions());
+    return pass.isTraining()
+        ? Dropout.apply(
+            tape,
+            x,
+            config.dropout(),
+            CounterRandom.at(pass.dropoutSeed(), 0),
+            pass.firstElement(group, config.hidden()))
+        : x;
+  }
+
+  private Variable throughLayers(
+      Tape tape, Variable first, ForwardPass pass, @Nullable KeyValueCache cache) {
+    Variable x = first;
     for (TransformerLayer layer : layers) {
       Variable input = x;
       x =
@@ -170,6 +267,9 @@ public final class Transformer implements Layer {
               ? tape.recompute(input, (inner, value) -> layer.forward(inner, value, pass, cache))
               : layer.forward(tape, input, pass, cache);
       tape.release(input);
+    }
+    if (lastNorm == null) {
+      return x;
     }
     Variable normed = lastNorm.forward(tape, x);
     tape.release(x);

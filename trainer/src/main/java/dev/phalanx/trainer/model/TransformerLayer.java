@@ -1,17 +1,22 @@
 package dev.phalanx.trainer.model;
 
+import dev.phalanx.parallelism.tensor.ColumnParallelLinear;
+import dev.phalanx.parallelism.tensor.RowParallelLinear;
+import dev.phalanx.parallelism.tensor.Rows;
+import dev.phalanx.parallelism.tensor.TensorGroup;
 import dev.phalanx.tensor.CounterRandom;
+import dev.phalanx.tensor.Shape;
 import dev.phalanx.tensor.autograd.Add;
 import dev.phalanx.tensor.autograd.Dropout;
 import dev.phalanx.tensor.autograd.Gelu;
 import dev.phalanx.tensor.autograd.Parameter;
+import dev.phalanx.tensor.autograd.Partition;
 import dev.phalanx.tensor.autograd.SelfAttention;
 import dev.phalanx.tensor.autograd.SwiGlu;
 import dev.phalanx.tensor.autograd.Tape;
 import dev.phalanx.tensor.autograd.Variable;
 import dev.phalanx.tensor.nn.Layer;
 import dev.phalanx.tensor.nn.LayerNormLayer;
-import dev.phalanx.tensor.nn.LinearLayer;
 import dev.phalanx.tensor.nn.NormLayer;
 import dev.phalanx.tensor.nn.RmsNormLayer;
 import java.util.List;
@@ -22,66 +27,85 @@ import org.jspecify.annotations.Nullable;
 final class TransformerLayer implements Layer {
   private final TransformerConfig config;
   private final int number;
+  private final TensorGroup group;
+  private final HeadShare heads;
   private final NormLayer attentionNorm;
-  private final LinearLayer queryKeyValue;
-  private final LinearLayer projection;
+  private final ColumnParallelLinear queryKeyValue;
+  private final RowParallelLinear projection;
   private final NormLayer feedForwardNorm;
-  private final LinearLayer feedForwardIn;
-  private final LinearLayer feedForwardOut;
+  private final ColumnParallelLinear feedForwardIn;
+  private final RowParallelLinear feedForwardOut;
 
-  TransformerLayer(TransformerConfig config, int number, Initialization initialization) {
+  TransformerLayer(
+      TransformerConfig config, int number, Initialization initialization, TensorGroup group) {
     this.config = config;
     this.number = number;
+    this.group = group;
+    this.heads = new HeadShare(config, group);
     String name = "h." + number + ".";
     long hidden = config.hidden();
-    long packed = (config.heads() + 2 * config.keyValueHeads()) * config.headSize();
+    TensorGroup.Share feedForward = group.share(config.feedForward());
     boolean isGated = config.family() == Family.LLAMA;
-    this.attentionNorm = norm(config, name + "ln1", initialization);
-    this.queryKeyValue = linear(config, name + "qkv", hidden, packed, initialization);
-    this.projection = linear(config, name + "proj", hidden, hidden, initialization);
-    this.feedForwardNorm = norm(config, name + "ln2", initialization);
+    boolean hasBias = config.family() == Family.GPT2;
+    this.attentionNorm = norm(config, name + "ln1", initialization, group);
+    this.queryKeyValue =
+        new ColumnParallelLinear(
+            group,
+            name + "qkv",
+            hidden,
+            (config.heads() + 2 * config.keyValueHeads()) * config.headSize(),
+            heads.queryKeyValueRows(),
+            initialization.of(name + "qkv.weight"),
+            hasBias ? initialization.of(name + "qkv.bias") : null);
+    this.projection =
+        new RowParallelLinear(
+            group,
+            name + "proj",
+            hidden,
+            hidden,
+            heads.projectionColumns(),
+            initialization.of(name + "proj.weight"),
+            hasBias ? initialization.of(name + "proj.bias") : null);
+    this.feedForwardNorm = norm(config, name + "ln2", initialization, group);
+    Rows first = new Rows(feedForward.first(), feedForward.count());
+    Rows second = new Rows(config.feedForward() + feedForward.first(), feedForward.count());
     this.feedForwardIn =
-        linear(
-            config,
+        new ColumnParallelLinear(
+            group,
             name + "fc",
             hidden,
             isGated ? 2 * config.feedForward() : config.feedForward(),
-            initialization);
+            isGated ? List.of(first, second) : List.of(first),
+            initialization.of(name + "fc.weight"),
+            hasBias ? initialization.of(name + "fc.bias") : null);
     this.feedForwardOut =
-        linear(config, name + "out", config.feedForward(), hidden, initialization);
+        new RowParallelLinear(
+            group,
+            name + "out",
+            config.feedForward(),
+            hidden,
+            feedForward,
+            initialization.of(name + "out.weight"),
+            hasBias ? initialization.of(name + "out.bias") : null);
   }
 
-  static NormLayer norm(TransformerConfig config, String name, Initialization initialization) {
+  static NormLayer norm(
+      TransformerConfig config, String name, Initialization initialization, TensorGroup group) {
+    Partition copied = group.copied(Shape.of(config.hidden()));
     return switch (config.family()) {
       case GPT2 ->
           new LayerNormLayer(
               name,
-              config.hidden(),
+              copied,
               config.normEpsilon(),
               initialization.of(name + ".weight"),
               initialization.of(name + ".bias"));
       case LLAMA ->
-          new RmsNormLayer(
-              name, config.hidden(), config.normEpsilon(), initialization.of(name + ".weight"));
+          new RmsNormLayer(name, copied, config.normEpsilon(), initialization.of(name + ".weight"));
     };
   }
 
-  private static LinearLayer linear(
-      TransformerConfig config,
-      String name,
-      long inputs,
-      long outputs,
-      Initialization initialization) {
-    boolean hasBias = config.family() == Family.GPT2;
-    return new LinearLayer(
-        name,
-        inputs,
-        outputs,
-        initialization.of(name + ".weight"),
-        hasBias ? initialization.of(name + ".bias") : null);
-  }
-
-  /** [n, hidden] to [n, hidden]. */
+  /** [n, hidden] to [n, hidden], of those tokens that are here. */
   Variable forward(Tape tape, Variable x, ForwardPass pass, @Nullable KeyValueCache cache) {
     Variable normed = attentionNorm.forward(tape, x);
     Variable packed = queryKeyValue.forward(tape, normed);
@@ -109,12 +133,17 @@ final class TransformerLayer implements Layer {
       return cache.attend(tape, number, packed, pass);
     }
     return new SelfAttention(
-            pass.batch(), pass.length(), config.heads(), config.keyValueHeads(), pass.rotary())
+            pass.batch(), pass.length(), heads.queries(), heads.keyValues(), pass.rotary())
         .apply(tape, packed);
   }
 
   private Variable add(
-      Tape tape, LinearLayer layer, Variable x, Variable residual, ForwardPass pass, int half) {
+      Tape tape,
+      RowParallelLinear layer,
+      Variable x,
+      Variable residual,
+      ForwardPass pass,
+      int half) {
     if (config.dropout() == 0 || !pass.isTraining()) {
       return layer.forwardAndAdd(tape, x, residual);
     }
@@ -125,7 +154,7 @@ final class TransformerLayer implements Layer {
             layer.forward(tape, x),
             config.dropout(),
             seed,
-            pass.firstToken() * config.hidden());
+            pass.firstElement(group, config.hidden()));
     return Add.apply(tape, dropped, residual);
   }
 
@@ -139,8 +168,9 @@ final class TransformerLayer implements Layer {
       return List.of(config.feedForward(), config.feedForward());
     }
     boolean isMatrix =
-        Stream.of(projection, feedForwardIn, feedForwardOut)
-            .anyMatch(layer -> parameter == layer.weight());
+        parameter == projection.weight()
+            || parameter == feedForwardIn.weight()
+            || parameter == feedForwardOut.weight();
     return isMatrix ? List.of(parameter.shape().size(0)) : List.of();
   }
 

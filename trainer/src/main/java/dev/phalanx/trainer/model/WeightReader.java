@@ -32,11 +32,11 @@ final class WeightReader {
   }
 
   /**
-   * @param destination of the parameter's shape
+   * @param destination of the whole parameter's shape
    */
   void read(Parameter parameter, Tensor destination) throws IOException {
     String name = parameter.name();
-    long[] shape = parameter.shape().toArray();
+    long[] shape = parameter.partition().whole().toArray();
     switch (config.family()) {
       case GPT2 -> {
         if (name.equals("wpe")) {

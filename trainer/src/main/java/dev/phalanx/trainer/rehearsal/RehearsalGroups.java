@@ -2,7 +2,6 @@ package dev.phalanx.trainer.rehearsal;
 
 import dev.phalanx.collectives.Communicator;
 import dev.phalanx.collectives.ProcessGroups;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.IntStream;
 
@@ -12,20 +11,16 @@ import java.util.stream.IntStream;
 public final class RehearsalGroups implements ProcessGroups {
   private final int rank;
   private final int worldSize;
-  private final List<RehearsalCommunicator> communicators = new ArrayList<>();
   private final RehearsalCommunicator world;
 
   public RehearsalGroups(int rank, int worldSize) {
     this.rank = rank;
     this.worldSize = worldSize;
-    this.world = add("world", IntStream.range(0, worldSize).boxed().toList());
+    this.world = communicator("world", IntStream.range(0, worldSize).boxed().toList());
   }
 
-  private RehearsalCommunicator add(String name, List<Integer> ranks) {
-    RehearsalCommunicator communicator =
-        new RehearsalCommunicator(name, ranks.indexOf(rank), ranks.size());
-    communicators.add(communicator);
-    return communicator;
+  private RehearsalCommunicator communicator(String name, List<Integer> ranks) {
+    return new RehearsalCommunicator(name, ranks.indexOf(rank), ranks.size());
   }
 
   @Override
@@ -45,13 +40,15 @@ public final class RehearsalGroups implements ProcessGroups {
 
   @Override
   public Communicator group(String name, List<Integer> ranks) {
-    return add(name, ranks);
+    return communicator(name, ranks);
   }
 
-  /** What has been sent so far, in all groups. */
-  public SentOperations sent() {
+  /** What this rank has sent so far in some of its groups. */
+  public static SentOperations sent(List<Communicator> groups) {
     SentOperations all = new SentOperations();
-    communicators.forEach(communicator -> all.add(communicator.sent()));
+    for (Communicator group : groups) {
+      all.add(((RehearsalCommunicator) group).sent());
+    }
     return all;
   }
 

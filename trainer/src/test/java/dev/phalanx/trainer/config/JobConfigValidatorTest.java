@@ -5,6 +5,8 @@ import static dev.phalanx.trainer.config.Plans.problemsInWorld;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import java.util.ArrayList;
+import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -90,7 +92,6 @@ class JobConfigValidatorTest {
         "parallel.expert=2               | expert parallelism is not available in this version;"
             + " write 'expert: 1'",
         "parallel.virtual_stages=2       | more than one virtual stage is not available",
-        "parallel.sequence_parallel=true | sequence parallelism is not available",
         "sharding.shard_size=2           | shard_size 2 has nothing to divide while zero is 0;"
             + " write 'zero: 1'",
         "sharding={zero: 1, shard_size: 3} | shard_size 3 does not divide the 2 data-parallel"
@@ -108,6 +109,32 @@ class JobConfigValidatorTest {
         .contains(expected);
   }
 
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "3 | model.ffn_hidden=255 | parallel.tensor: tensor 3 does not divide heads 4;"
+            + " write 'tensor: 2'",
+        "2 | model.ffn_hidden=255 | parallel.tensor: tensor 2 does not divide ffn_hidden 255;"
+            + " write 'tensor: 1'",
+        "4 | model={family: llama, layers: 1, hidden: 48, heads: 12, kv_heads: 6, ffn_hidden: 8,"
+            + " sequence: 16} | parallel.tensor: neither does tensor 4 divide kv_heads 6 nor the"
+            + " other way round; write 'tensor: 3'",
+        "4 | model={family: gpt2, layers: 1, hidden: 8, heads: 4, sequence: 16, vocab: 3} |"
+            + " a vocabulary of 3 has no row for each of 4 ranks; write at most 'tensor: 3'",
+        "2 | model.sequence=15;batch={global: 8, micro: 1};parallel.sequence_parallel=true |"
+            + " micro 1 × sequence 15 = 15 tokens of a micro-batch, which tensor 2 does not divide;"
+            + " write 'sequence_parallel: false' or a 'micro' that is a multiple of 2",
+        "2 | optimizer={kind: lamb, lr: 1} | optimizer.kind: lamb looks at whole matrices, of which"
+            + " tensor 2 leaves each rank a part",
+      })
+  void whatRanksDivideMustDivide(int tensor, String overrides, String expected) {
+    List<String> all = new ArrayList<>(List.of(overrides.split(";")));
+    all.add("parallel.tensor=" + tensor);
+    assertThat(problemsInWorld(tensor, MINIMAL, all.toArray(String[]::new)))
+        .anySatisfy(problem -> assertThat(problem).contains(expected));
+  }
+
   @Test
   void nothingCanBeHeldOutOfWhatAFormulaMakes() {
     assertThat(problemsInWorld(1, MINIMAL, "data={kind: reference}", "evaluation.every=5"))
@@ -118,7 +145,7 @@ class JobConfigValidatorTest {
   }
 
   @ParameterizedTest
-  @CsvSource({"tensor", "pipeline", "context"})
+  @CsvSource({"pipeline", "context"})
   void axesThatAreNotThereYetAreRefused(String axis) {
     assertThat(problemsInWorld(2, MINIMAL, "parallel." + axis + "=2"))
         .containsExactly(

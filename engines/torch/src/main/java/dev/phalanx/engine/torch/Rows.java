@@ -16,6 +16,8 @@ final class Rows {
   private final TorchContext context;
   private final Scratch gathered;
   private final Scratch widened;
+  private final Scratch shifted;
+  private final Scratch mask;
   private final FloatAddress from = new FloatAddress();
   private final FloatAddress to = new FloatAddress();
 
@@ -23,6 +25,8 @@ final class Rows {
     this.context = context;
     this.gathered = context.scratch();
     this.widened = context.scratch();
+    this.shifted = context.scratch();
+    this.mask = context.scratch();
   }
 
   void gather(Tensor table, Tensor ids, Tensor out, boolean accumulate) {
@@ -59,25 +63,66 @@ final class Rows {
     }
     if (table.dtype() != DType.FLOAT32) {
       context.of(table).index_add_(0, context.of(ids), context.of(rows));
-    } else if (rows.dtype() == DType.FLOAT32) {
-      context.of(rows);
-      addRows(rows.address(), ids, 0, ids.size(0), table);
     } else {
-      long width = rows.size(1);
-      long chunk = Math.max(1, CHUNK_ELEMENTS / width);
-      for (long start = 0; start < rows.size(0); start += chunk) {
-        long count = Math.min(chunk, rows.size(0) - start);
-        var wide = widened.get(DType.FLOAT32, count, width);
-        try (var someRows = context.of(rows).narrow(0, start, count)) {
-          wide.copy_(someRows);
-        }
-        addRows(wide.data_ptr().address(), ids, start, count, table);
+      addToFloat32(rows, ids, table, 0);
+    }
+  }
+
+  /** Rows that are none of the table's are left out. */
+  private void addToFloat32(Tensor rows, Tensor ids, Tensor table, long firstRow) {
+    if (rows.dtype() == DType.FLOAT32) {
+      context.of(rows);
+      addRows(rows.address(), ids, 0, ids.size(0), table, firstRow);
+      return;
+    }
+    long width = rows.size(1);
+    long chunk = Math.max(1, CHUNK_ELEMENTS / width);
+    for (long start = 0; start < rows.size(0); start += chunk) {
+      long count = Math.min(chunk, rows.size(0) - start);
+      var wide = widened.get(DType.FLOAT32, count, width);
+      try (var someRows = context.of(rows).narrow(0, start, count)) {
+        wide.copy_(someRows);
       }
+      addRows(wide.data_ptr().address(), ids, start, count, table, firstRow);
+    }
+  }
+
+  void gatherWithin(Tensor table, long firstRow, Tensor ids, Tensor out) {
+    Arguments.floating("gatherRowsWithin", table, out);
+    check("gatherRowsWithin", table, ids, out);
+    int count = Math.toIntExact(ids.size(0));
+    if (out.elementCount() == 0 || table.size(0) == 0) {
+      context.of(out).zero_();
+      return;
+    }
+    long[] rows = new long[count];
+    float[] isHere = new float[count];
+    LongBuffer numbers = ids.byteBuffer(0, Math.multiplyExact(Long.BYTES, count)).asLongBuffer();
+    for (int i = 0; i < count; i++) {
+      long row = numbers.get(i) - firstRow;
+      boolean within = row >= 0 && row < table.size(0);
+      rows[i] = within ? row : 0;
+      isHere[i] = within ? 1 : 0;
+    }
+    var places = shifted.get(DType.INT64, count);
+    var factors = mask.get(DType.FLOAT32, count, 1);
+    TorchContext.hostLongs(places).put(rows);
+    TorchContext.hostFloats(factors).put(isHere);
+    torch.index_select_out(context.of(out), context.of(table), 0, places);
+    context.of(out).mul_(factors);
+  }
+
+  void scatterAddWithin(Tensor rows, Tensor ids, Tensor table, long firstRow) {
+    Arguments.floating("scatterAddRowsWithin", rows);
+    Arguments.type("scatterAddRowsWithin", DType.FLOAT32, table);
+    check("scatterAddRowsWithin", table, ids, rows);
+    if (rows.elementCount() > 0) {
+      addToFloat32(rows, ids, table, firstRow);
     }
   }
 
   /** One BLAS call a row: LibTorch's own index_add_ takes some ten times as long. */
-  private void addRows(long rows, Tensor ids, long start, long count, Tensor table) {
+  private void addRows(long rows, Tensor ids, long start, long count, Tensor table, long firstRow) {
     int width = Math.toIntExact(table.size(1));
     long rowBytes = Float.BYTES * (long) width;
     for (long done = 0; done < count; done += IDS_PIECE) {
@@ -85,13 +130,16 @@ final class Rows {
       LongBuffer numbers =
           ids.byteBuffer(Long.BYTES * (start + done), Long.BYTES * length).asLongBuffer();
       for (int i = 0; i < length; i++) {
-        openblas_nolapack.cblas_saxpy(
-            width,
-            1,
-            from.moveTo(rows + (done + i) * rowBytes),
-            1,
-            to.moveTo(table.address() + numbers.get(i) * rowBytes),
-            1);
+        long row = numbers.get(i) - firstRow;
+        if (row >= 0 && row < table.size(0)) {
+          openblas_nolapack.cblas_saxpy(
+              width,
+              1,
+              from.moveTo(rows + (done + i) * rowBytes),
+              1,
+              to.moveTo(table.address() + row * rowBytes),
+              1);
+        }
       }
     }
   }

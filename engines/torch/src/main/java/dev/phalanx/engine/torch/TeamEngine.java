@@ -600,6 +600,25 @@ final class TeamEngine implements Engine {
   }
 
   @Override
+  public void gatherRowsWithin(Tensor table, long firstRow, Tensor ids, Tensor out) {
+    divide(
+        isLarge(out) && rows(ids) == rows(out),
+        rows(out),
+        part -> {
+          Tensor ownTable = part.all(table);
+          Tensor someIds = part.rows(ids);
+          Tensor someOut = part.rows(out);
+          return engine -> engine.gatherRowsWithin(ownTable, firstRow, someIds, someOut);
+        });
+  }
+
+  /** Undivided, as {@link #scatterAddRows}. */
+  @Override
+  public void scatterAddRowsWithin(Tensor rows, Tensor ids, Tensor table, long firstRow) {
+    first().scatterAddRowsWithin(rows, ids, table, firstRow);
+  }
+
+  @Override
   public void rotary(Tensor x, Tensor cosine, Tensor sine, boolean inverse, Tensor out) {
     divide(
         isLarge(x) && x.shape().equals(out.shape()) && x.shape().rank() == 4,
@@ -725,6 +744,37 @@ final class TeamEngine implements Engine {
     eachRow(
         List.of(logits, targets),
         (engine, t) -> engine.crossEntropyBackward(t.get(0), t.get(1), scale));
+  }
+
+  @Override
+  public void rowMaxima(Tensor x, Tensor maxima) {
+    eachRow(List.of(x, maxima), (engine, t) -> engine.rowMaxima(t.get(0), t.get(1)));
+  }
+
+  @Override
+  public void crossEntropyPart(
+      Tensor logits, long firstColumn, Tensor targets, Tensor maxima, Tensor sums, Tensor picked) {
+    eachRow(
+        List.of(logits, targets, maxima, sums, picked),
+        (engine, t) ->
+            engine.crossEntropyPart(t.get(0), firstColumn, t.get(1), t.get(2), t.get(3), t.get(4)));
+  }
+
+  @Override
+  public void crossEntropyOfParts(Tensor sums, Tensor picked, Tensor targets, Tensor losses) {
+    eachRow(
+        List.of(sums, picked, targets, losses),
+        (engine, t) -> engine.crossEntropyOfParts(t.get(0), t.get(1), t.get(2), t.get(3)));
+  }
+
+  @Override
+  public void crossEntropyPartBackward(
+      Tensor logits, long firstColumn, Tensor targets, Tensor maxima, Tensor sums, double scale) {
+    eachRow(
+        List.of(logits, targets, maxima, sums),
+        (engine, t) ->
+            engine.crossEntropyPartBackward(
+                t.get(0), firstColumn, t.get(1), t.get(2), t.get(3), scale));
   }
 
   // ---------------------------------------------------------------------------------- optimizers

@@ -35,6 +35,7 @@ final class TorchEngine implements Engine {
   private final RotaryEmbedding rotaryEmbedding;
   private final Attention attention;
   private final Losses lossKernels;
+  private final PartialLosses partialLosses;
   private final Optimizers optimizers;
 
   TorchEngine(EngineOptions options) {
@@ -54,6 +55,7 @@ final class TorchEngine implements Engine {
     this.rotaryEmbedding = new RotaryEmbedding(context);
     this.attention = new Attention(context);
     this.lossKernels = new Losses(context);
+    this.partialLosses = new PartialLosses(context);
     this.optimizers = new Optimizers(context);
   }
 
@@ -267,6 +269,16 @@ final class TorchEngine implements Engine {
   }
 
   @Override
+  public void gatherRowsWithin(Tensor table, long firstRow, Tensor ids, Tensor out) {
+    indexedRows.gatherWithin(table, firstRow, ids, out);
+  }
+
+  @Override
+  public void scatterAddRowsWithin(Tensor rows, Tensor ids, Tensor table, long firstRow) {
+    indexedRows.scatterAddWithin(rows, ids, table, firstRow);
+  }
+
+  @Override
   public void rotary(Tensor x, Tensor cosine, Tensor sine, boolean inverse, Tensor out) {
     rotaryEmbedding.rotate(x, cosine, sine, inverse, out);
   }
@@ -313,6 +325,28 @@ final class TorchEngine implements Engine {
   @Override
   public void crossEntropyBackward(Tensor logProbabilities, Tensor targets, double scale) {
     lossKernels.crossEntropyBackward(logProbabilities, targets, scale);
+  }
+
+  @Override
+  public void rowMaxima(Tensor x, Tensor maxima) {
+    partialLosses.rowMaxima(x, maxima);
+  }
+
+  @Override
+  public void crossEntropyPart(
+      Tensor logits, long firstColumn, Tensor targets, Tensor maxima, Tensor sums, Tensor picked) {
+    partialLosses.forward(logits, firstColumn, targets, maxima, sums, picked);
+  }
+
+  @Override
+  public void crossEntropyOfParts(Tensor sums, Tensor picked, Tensor targets, Tensor losses) {
+    partialLosses.losses(sums, picked, targets, losses);
+  }
+
+  @Override
+  public void crossEntropyPartBackward(
+      Tensor logits, long firstColumn, Tensor targets, Tensor maxima, Tensor sums, double scale) {
+    partialLosses.backward(logits, firstColumn, targets, maxima, sums, scale);
   }
 
   @Override

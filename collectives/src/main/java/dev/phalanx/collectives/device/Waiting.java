@@ -1,16 +1,16 @@
-package dev.phalanx.sharding;
+package dev.phalanx.collectives.device;
 
 /** Waits for other ranks, and counts how long: what overlap did not hide. */
-final class Waiting {
+public final class Waiting {
   /** What waits. */
   @FunctionalInterface
-  interface Blocking {
+  public interface Blocking {
     void run() throws InterruptedException;
   }
 
   private long nanos;
 
-  void await(Blocking wait) throws InterruptedException {
+  public void await(Blocking wait) throws InterruptedException {
     long start = System.nanoTime();
     try {
       wait.run();
@@ -20,7 +20,7 @@ final class Waiting {
   }
 
   /** In the midst of a pass, where no checked exception can be thrown. */
-  void awaitInPass(Blocking wait) {
+  public void awaitInPass(Blocking wait) {
     try {
       await(wait);
     } catch (InterruptedException e) {
@@ -29,7 +29,7 @@ final class Waiting {
     }
   }
 
-  long nanos() {
+  public long nanos() {
     return nanos;
   }
 }

@@ -1,4 +1,4 @@
-package dev.phalanx.sharding;
+package dev.phalanx.collectives.device;
 
 import dev.phalanx.collectives.Communicator;
 import dev.phalanx.collectives.PointToPoint;
@@ -16,9 +16,9 @@ import java.util.List;
  *
  * <p>Used by the thread that owns the arena.
  */
-final class DeviceCollectives {
+public final class DeviceCollectives {
   /** An operation under way. It is awaited once; then its tensors may be used again. */
-  interface Pending {
+  public interface Pending {
     /**
      * Of two operations of which the second one follows from the first: waits for that and hands
      * the second one over. All ranks do it in the order in which they started.
@@ -33,7 +33,7 @@ final class DeviceCollectives {
     boolean isDone();
   }
 
-  static final Pending DONE =
+  public static final Pending DONE =
       new Pending() {
         @Override
         public void await() {
@@ -53,23 +53,28 @@ final class DeviceCollectives {
   /**
    * @param host an arena on the CPU; it owns the copies
    */
-  DeviceCollectives(Arena host, Communicator communicator) {
+  public DeviceCollectives(Arena host, Communicator communicator) {
     this.engine = host.engine();
     this.host = host;
     this.communicator = communicator;
   }
 
   /** Sums over all ranks, in place. */
-  Pending allReduce(Tensor tensor) {
+  public Pending allReduce(Tensor tensor) {
+    return allReduce(tensor, ReduceOperation.SUM);
+  }
+
+  /** Reduces each element over all ranks, in place. */
+  public Pending allReduce(Tensor tensor, ReduceOperation operation) {
     if (communicator.size() == 1) {
       return DONE;
     }
     engine.synchronize(tensor.device());
     if (communicator.reads(tensor.device())) {
-      return new Direct(communicator.allReduce(tensor, ReduceOperation.SUM));
+      return new Direct(communicator.allReduce(tensor, operation));
     }
     Tensor copy = copy(tensor);
-    return new Copied(communicator.allReduce(copy, ReduceOperation.SUM), copy, copy, tensor);
+    return new Copied(communicator.allReduce(copy, operation), copy, copy, tensor);
   }
 
   /**
@@ -78,7 +83,7 @@ final class DeviceCollectives {
    * @param whole [ranks * n]; undefined afterwards
    * @param part [n]; may be this rank's own slice of {@code whole}
    */
-  Pending reduceScatter(Tensor whole, Tensor part) {
+  public Pending reduceScatter(Tensor whole, Tensor part) {
     if (communicator.size() == 1) {
       copyWhereApart(whole, part);
       return DONE;
@@ -98,7 +103,7 @@ final class DeviceCollectives {
    * @param part [n]; may be this rank's own slice of {@code whole}
    * @param whole [ranks * n]
    */
-  Pending allGather(Tensor part, Tensor whole) {
+  public Pending allGather(Tensor part, Tensor whole) {
     if (communicator.size() == 1) {
       copyWhereApart(part, whole);
       return DONE;
@@ -115,7 +120,7 @@ final class DeviceCollectives {
   }
 
   /** Sends and receives between some ranks, all tensors on one device. */
-  Pending exchange(List<PointToPoint> transfers) {
+  public Pending exchange(List<PointToPoint> transfers) {
     if (transfers.isEmpty()) {
       return DONE;
     }
@@ -146,7 +151,7 @@ final class DeviceCollectives {
   }
 
   /** A tensor of the host with the same elements; whoever asks for it closes it. */
-  Tensor copy(Tensor tensor) {
+  public Tensor copy(Tensor tensor) {
     Tensor copy = host.allocate(tensor.dtype(), tensor.shape());
     engine.copy(tensor, copy);
     engine.synchronize(tensor.device());

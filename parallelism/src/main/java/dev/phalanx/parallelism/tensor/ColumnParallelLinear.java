@@ -1,0 +1,130 @@
+package dev.phalanx.parallelism.tensor;
+
+import dev.phalanx.collectives.device.DeviceCollectives;
+import dev.phalanx.tensor.Engine;
+import dev.phalanx.tensor.Shape;
+import dev.phalanx.tensor.Tensor;
+import dev.phalanx.tensor.autograd.Linear;
+import dev.phalanx.tensor.autograd.Parameter;
+import dev.phalanx.tensor.autograd.Partition;
+import dev.phalanx.tensor.autograd.Tape;
+import dev.phalanx.tensor.autograd.Variable;
+import dev.phalanx.tensor.nn.Layer;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * {@code y = x weight^T + bias} of which each rank computes some columns of y, with those rows of
+ * the weight (Shoeybi et al., 2019, "Megatron-LM", 3, and its operator f).
+ *
+ * <pre>
+ *                       forward                   backward
+ *   tensor parallel     x is here                 sum of dx
+ *   sequence parallel   gather rows of x          gather rows of x; sum of dx, each rank its rows
+ * </pre>
+ *
+ * <p>The sum of dx is under way while the weight's gradient is computed.
+ */
+public final class ColumnParallelLinear implements Layer {
+  private final TensorGroup group;
+  private final Parameter weight;
+  private final @Nullable Parameter bias;
+
+  /**
+   * @param outputs of the whole layer
+   * @param rows of the whole weight that this rank has, in the order of its results
+   * @param biasInitializer null for a layer without bias
+   */
+  public ColumnParallelLinear(
+      TensorGroup group,
+      String name,
+      long inputs,
+      long outputs,
+      List<Rows> rows,
+      Parameter.Initializer weightInitializer,
+      Parameter.@Nullable Initializer biasInitializer) {
+    this.group = group;
+    Shape shape = Shape.of(outputs, inputs);
+    this.weight =
+        new Parameter(
+            name + ".weight",
+            group.isSingle()
+                ? Partition.whole(shape)
+                : new Partition(shape, Rows.blocks(rows, inputs), 0),
+            weightInitializer);
+    Shape vector = Shape.of(outputs);
+    this.bias =
+        biasInitializer == null
+            ? null
+            : new Parameter(
+                name + ".bias",
+                group.isSingle()
+                    ? Partition.whole(vector)
+                    : new Partition(vector, Rows.blocks(rows, 1), 0),
+                biasInitializer);
+  }
+
+  /** The rows [n, in] that are here to this rank's columns [all n, out / size] of all rows. */
+  public Variable forward(Tape tape, Variable x) {
+    if (group.isSingle()) {
+      return Linear.apply(tape, x, weight, bias, null);
+    }
+    Engine engine = tape.engine();
+    Shape all = group.allRows(x.shape());
+    Tensor y = tape.allocate(x.value().dtype(), Shape.of(all.size(0), weight.shape().size(0)));
+    Gathered input = Gathered.start(group, tape, x.value());
+    engine.linear(input.await(), weight.value(), bias == null ? null : bias.value(), null, y);
+    input.close();
+    return tape.record(
+        y,
+        List.of(x),
+        bias == null ? List.of(weight) : List.of(weight, bias),
+        List.of(x),
+        List.of(),
+        dy -> {
+          Gathered again = Gathered.start(group, tape, x.value());
+          if (x.requiresGradient()) {
+            tape.contributeNew(x, dx -> inputGradient(tape, dy, all, again, dx));
+          } else {
+            parameterGradients(tape, dy, again);
+          }
+          again.close();
+        });
+  }
+
+  private void inputGradient(Tape tape, Tensor dy, Shape all, Gathered x, Tensor dx) {
+    if (!group.isSequenceParallel()) {
+      tape.engine().matmul(dy, false, weight.value(), false, dx, 1, false);
+      DeviceCollectives.Pending sum = group.startSum(dx);
+      parameterGradients(tape, dy, x);
+      group.await(sum);
+      return;
+    }
+    try (Tensor whole = tape.allocate(dx.dtype(), all)) {
+      tape.engine().matmul(dy, false, weight.value(), false, whole, 1, false);
+      DeviceCollectives.Pending sum = group.startSumRows(whole, dx);
+      parameterGradients(tape, dy, x);
+      group.await(sum);
+    }
+  }
+
+  private void parameterGradients(Tape tape, Tensor dy, Gathered x) {
+    Engine engine = tape.engine();
+    tape.contribute(
+        weight,
+        (dWeight, accumulate) -> engine.matmul(dy, true, x.await(), false, dWeight, 1, accumulate));
+    if (bias != null) {
+      tape.contribute(bias, (dBias, accumulate) -> engine.sumRows(dy, dBias, accumulate));
+    }
+  }
+
+  /** [out / size, in]. */
+  public Parameter weight() {
+    return weight;
+  }
+
+  @Override
+  public List<Parameter> parameters() {
+    return bias == null ? List.of(weight) : List.of(weight, bias);
+  }
+}

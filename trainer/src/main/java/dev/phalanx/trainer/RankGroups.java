@@ -1,0 +1,230 @@
+package dev.phalanx.trainer;
+
+import dev.phalanx.collectives.Communicator;
+import dev.phalanx.collectives.ProcessGroups;
+import dev.phalanx.collectives.Traffic;
+import dev.phalanx.parallelism.mesh.Axis;
+import dev.phalanx.parallelism.mesh.DeviceMesh;
+import dev.phalanx.parallelism.tensor.TensorGroup;
+import dev.phalanx.trainer.config.JobConfig;
+import dev.phalanx.trainer.model.HeadShare;
+import dev.phalanx.trainer.model.Transformer;
+import dev.phalanx.trainer.model.TransformerConfig;
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.EnumMap;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A rank's place in the mesh and the groups of ranks that it talks to. All ranks make theirs
+ * together.
+ *
+ * <pre>
+ *   world       losses, votes, checkpoints; counted as the data axis'
+ *   data        ranks with the same part of the model; shards of it are ShardGroups
+ *   tensor      ranks that divide each matrix; of them those with the same key and value heads
+ *   pipeline    ranks with other layers; of them the first and the last, which share a tied table
+ *   model       the ranks that have a copy of the model together
+ * </pre>
+ */
+final class RankGroups implements AutoCloseable {
+  /** Axes along which ranks send, as reports name them. */
+  static final List<Axis> COMMUNICATING_AXES = List.of(Axis.DATA, Axis.TENSOR, Axis.PIPELINE);
+
+  /** A group, and the axis for whose sake ranks send in it. */
+  private record Opened(Axis axis, Communicator ranks) {}
+
+  private final DeviceMesh mesh;
+  private final Communicator world;
+  private final Communicator data;
+  private final ShardGroups shards;
+  private final Map<Axis, Communicator> parallel = new EnumMap<>(Axis.class);
+  private final Map<String, Communicator> copies = new HashMap<>();
+  private final List<Opened> own; // closed with this
+  private final @Nullable Communicator model;
+
+  private RankGroups(
+      DeviceMesh mesh,
+      TransformerConfig config,
+      JobConfig job,
+      ProcessGroups ranks,
+      Communicator world,
+      List<Opened> opened)
+      throws IOException, InterruptedException {
+    this.mesh = mesh;
+    this.world = world;
+    this.own = opened;
+    int rank = ranks.rank();
+    boolean isDataAlone = mesh.size(Axis.DATA) == mesh.worldSize();
+    this.data =
+        isDataAlone ? world : open(ranks, Axis.DATA, name(Axis.DATA), mesh.group(rank, Axis.DATA));
+    for (Axis axis : List.of(Axis.TENSOR, Axis.PIPELINE)) {
+      if (mesh.size(axis) > 1) {
+        parallel.put(axis, open(ranks, axis, name(axis), mesh.group(rank, axis)));
+      }
+    }
+    openCopies(config, job, ranks);
+    this.model =
+        isDataAlone
+            ? null
+            : open(
+                ranks,
+                Axis.DATA,
+                "model[" + mesh.coordinate(rank, Axis.DATA) + "]",
+                modelRanks(rank));
+    this.shards = ShardGroups.of(job.sharding(), ranks, data, mesh.group(rank, Axis.DATA));
+  }
+
+  /** Ranks that hold the same elements of a model though they divide it. */
+  private void openCopies(TransformerConfig config, JobConfig job, ProcessGroups ranks)
+      throws IOException, InterruptedException {
+    List<Integer> tensor = mesh.group(ranks.rank(), Axis.TENSOR);
+    int place = tensor.indexOf(ranks.rank());
+    if (job.parallel().sequenceParallel() && tensor.size() > 1) {
+      copies.put(TensorGroup.COPIES, parallel.get(Axis.TENSOR));
+    }
+    int sharing = HeadShare.ranksPerKeyValueHead(config.keyValueHeads(), tensor.size());
+    if (sharing > 1) {
+      int first = place / sharing * sharing;
+      List<Integer> same = tensor.subList(first, first + sharing);
+      copies.put(
+          TensorGroup.KEY_VALUE_COPIES,
+          open(ranks, Axis.TENSOR, "key_value[" + same.get(0) + "]", same));
+    }
+    List<Integer> stages = mesh.group(ranks.rank(), Axis.PIPELINE);
+    int stage = stages.indexOf(ranks.rank());
+    if (config.isTied() && stages.size() > 1 && (stage == 0 || stage == stages.size() - 1)) {
+      List<Integer> ends = List.of(stages.get(0), stages.get(stages.size() - 1));
+      copies.put(
+          Transformer.EMBEDDING_COPIES,
+          open(ranks, Axis.PIPELINE, "embedding[" + ends.get(0) + "]", ends));
+    }
+  }
+
+  /**
+   * @param config sizes of the model, complete
+   * @param world the group of all ranks, which the caller closes
+   */
+  static RankGroups open(
+      JobConfig job, TransformerConfig config, ProcessGroups ranks, Communicator world)
+      throws IOException, InterruptedException {
+    List<Opened> opened = new ArrayList<>();
+    try {
+      return new RankGroups(mesh(job.parallel(), world.size()), config, job, ranks, world, opened);
+    } catch (IOException | InterruptedException | RuntimeException e) {
+      opened.forEach(group -> group.ranks().close());
+      throw e;
+    }
+  }
+
+  private Communicator open(ProcessGroups ranks, Axis axis, String name, List<Integer> members)
+      throws IOException, InterruptedException {
+    Communicator opened = ranks.group(name, members);
+    own.add(new Opened(axis, opened));
+    return opened;
+  }
+
+  /** {@code tensor[0]} is the group of rank 0. */
+  private String name(Axis axis) {
+    List<Integer> group = mesh.group(world.rank(), axis);
+    return axis.label() + "[" + mesh.groups(axis).indexOf(group) + "]";
+  }
+
+  /** The ranks that have a copy of the model together, in the order of their numbers. */
+  private List<Integer> modelRanks(int rank) {
+    int copy = mesh.coordinate(rank, Axis.DATA);
+    return IntStream.range(0, mesh.worldSize())
+        .filter(other -> mesh.coordinate(other, Axis.DATA) == copy)
+        .boxed()
+        .toList();
+  }
+
+  /** How a plan arranges the ranks. */
+  static DeviceMesh mesh(JobConfig.Parallel parallel, int worldSize) {
+    Map<Axis, Integer> sizes = new EnumMap<>(Axis.class);
+    sizes.put(Axis.TENSOR, parallel.tensor());
+    sizes.put(Axis.CONTEXT, parallel.context());
+    sizes.put(Axis.PIPELINE, parallel.pipeline());
+    sizes.put(Axis.DATA, parallel.dataSize(worldSize));
+    return new DeviceMesh(
+        parallel.order().stream().map(axis -> Axis.valueOf(axis.name())).toList(), sizes);
+  }
+
+  DeviceMesh mesh() {
+    return mesh;
+  }
+
+  /** This rank's place along an axis. */
+  int coordinate(Axis axis) {
+    return mesh.coordinate(world.rank(), axis);
+  }
+
+  Communicator world() {
+    return world;
+  }
+
+  /** The ranks that train the same part of the model on different data. */
+  Communicator data() {
+    return data;
+  }
+
+  ShardGroups shards() {
+    return shards;
+  }
+
+  /** The ranks that divide what one rank would otherwise hold; empty where that is one rank. */
+  Optional<Communicator> along(Axis axis) {
+    return Optional.ofNullable(parallel.get(axis));
+  }
+
+  /** The ranks that have a copy of the model together; empty where that is one rank. */
+  Optional<Communicator> model() {
+    return Optional.ofNullable(model);
+  }
+
+  /** The place along an axis of a rank of {@link #model}, by its number there. */
+  int coordinateInModel(int rankOfModel, Axis axis) {
+    return mesh.coordinate(modelRanks(world.rank()).get(rankOfModel), axis);
+  }
+
+  /** By the name that the model's partitions give them. */
+  Map<String, Communicator> copies() {
+    return copies;
+  }
+
+  /** Every group in which this rank sends for the sake of an axis. */
+  List<Communicator> ofAxis(Axis axis) {
+    List<Communicator> groups = new ArrayList<>();
+    own.stream().filter(group -> group.axis() == axis).forEach(group -> groups.add(group.ranks()));
+    if (axis == Axis.DATA) {
+      groups.add(world);
+      groups.addAll(shards.own());
+    }
+    return groups;
+  }
+
+  /** What this rank has sent to others so far. */
+  Map<Axis, Traffic> traffic() {
+    Map<Axis, Traffic> sent = new EnumMap<>(Axis.class);
+    for (Axis axis : COMMUNICATING_AXES) {
+      List<Traffic> ofGroups = ofAxis(axis).stream().map(Communicator::traffic).toList();
+      sent.put(
+          axis,
+          new Traffic(
+              ofGroups.stream().mapToLong(Traffic::bytesSent).sum(),
+              ofGroups.stream().mapToLong(Traffic::messagesSent).sum()));
+    }
+    return sent;
+  }
+
+  @Override
+  public void close() {
+    shards.close();
+    own.forEach(group -> group.ranks().close());
+  }
+}
