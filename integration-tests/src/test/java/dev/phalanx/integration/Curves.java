@@ -38,6 +38,11 @@ record Curves(double[] losses, double[] norms) {
     return steps.stream().mapToDouble(step -> step.path(key).doubleValue()).toArray();
   }
 
+  /** The first steps. */
+  Curves upTo(int steps) {
+    return new Curves(Arrays.copyOf(losses, steps), Arrays.copyOf(norms, steps));
+  }
+
   /** What comes after so many steps. */
   Curves from(int steps) {
     return new Curves(

@@ -74,6 +74,32 @@ final class FaultTest {
     assertThat(survivor.path("compute_ms").doubleValue()).isPositive();
   }
 
+  /**
+   * A stage of a pipeline, or a part of every matrix: in the midst of a step others wait for it.
+   */
+  @ParameterizedTest
+  @CsvSource({"pipeline, 2, 1", "pipeline, 2, 0", "tensor, 2, 1", "pipeline, 3, 1"})
+  void aRankThatOthersWaitForWithinAStepIsNamedWhenItIsKilled(String axis, int ranks, int victim)
+      throws Exception {
+    try (Command.Started job =
+        start(
+            "1.0e-3",
+            "--workers",
+            Integer.toString(ranks),
+            "--set",
+            "model.layers=4",
+            "--set",
+            "parallel." + axis + "=" + ranks)) {
+      List<ProcessHandle> workers = workers(job, ranks);
+      long pid = workers.get(victim).pid();
+      assertThat(workers.get(victim).destroyForcibly()).isTrue();
+      Command.Outcome outcome = job.await();
+      assertThat(outcome.status()).as(outcome.error()).isEqualTo(70);
+      assertThat(outcome.error()).contains("rank " + victim + "/" + ranks, "pid " + pid);
+      assertThat(workers).noneMatch(ProcessHandle::isAlive);
+    }
+  }
+
   /** A job whose rank 1 is stopped, and when it ended. */
   private record Stopped(
       String transport,

@@ -14,6 +14,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
+import org.assertj.core.data.Percentage;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
@@ -25,16 +26,16 @@ import org.junit.jupiter.params.provider.CsvSource;
 final class PlanTest {
   @TempDir private Path folder = Path.of("");
 
-  private static String plan(String family, int steps, int micro, String more) {
+  private static String plan(String family, int layers, int steps, int micro, String more) {
     return """
-    model: {family: %s, layers: 3, hidden: 48, heads: 4, sequence: 24, vocab: 250, dropout: 0.1%s
+    model: {family: %s, layers: %d, hidden: 48, heads: 4, sequence: 24, vocab: 250, dropout: 0.1%s
     data: {kind: reference}
     batch: {global: 12, micro: %d}
     optimizer: {kind: adamw, lr: 1.0e-3, clip_grad_norm: 1.0}
     steps: %d
     log: {report: report.json}
     """
-        .formatted(family, more, micro, steps);
+        .formatted(family, layers, more, micro, steps);
   }
 
   @ParameterizedTest(name = "{0}, {1} ranks, micro-batches of {2}, {3}")
@@ -56,16 +57,22 @@ final class PlanTest {
         "gpt2  | 2 | 4 | };parallel: {tensor: 2}",
         "llama | 4 | 2 | , kv_heads: 1};parallel: {tensor: 2, sequence_parallel: true}",
         "gpt2  | 4 | 3 | , recompute: full};parallel: {tensor: 2};sharding: {zero: 3}",
+        "gpt2  | 2 | 2 | };parallel: {pipeline: 2}",
+        "gpt2  | 3 | 1 | };parallel: {pipeline: 3, schedule: zb-h1}",
+        "llama | 2 | 2 | };parallel: {pipeline: 2, schedule: gpipe}",
+        "gpt2  | 8 | 1 | };parallel: {tensor: 2, pipeline: 2};sharding: {zero: 1}",
+        "llama | 4 | 1 | };parallel: {pipeline: 2};sharding: {zero: 3}",
         "gpt2  | 8 | 3 | };parallel: {tensor: 4, sequence_parallel: true};sharding: {zero: 1}",
       })
   void aRunHoldsAndSendsWhatWasPredicted(String family, int ranks, int micro, String more)
       throws Exception {
     String rest = more.replace(';', '\n') + "\ncommunication: {algorithm: ring, bucket_mb: 0.05}";
-    JsonNode shorter = run(plan(family, 2, micro, rest), ranks);
-    JsonNode longer = run(plan(family, 5, micro, rest), ranks);
-    ParsedPlan parsed = JobConfigParser.parse("plan.yaml", plan(family, 2, micro, rest));
+    int layers = more.contains("pipeline") ? 9 : 3;
+    JsonNode shorter = run(plan(family, layers, 2, micro, rest), ranks);
+    JsonNode longer = run(plan(family, layers, 5, micro, rest), ranks);
+    ParsedPlan parsed = JobConfigParser.parse("plan.yaml", plan(family, layers, 2, micro, rest));
     JobConfigValidator.validate(parsed, ranks);
-    JobPlan predicted = JobPlan.of(parsed.config(), folder, ranks);
+    JobPlan predicted = JobPlan.of(parsed, folder, ranks);
 
     assertThat(predicted.ranks()).hasSize(ranks);
     for (JobPlan.Rank rank : predicted.ranks()) {
@@ -74,8 +81,11 @@ final class PlanTest {
       assertThat(found.path("parameter_bytes").longValue()).isEqualTo(expected.parameterBytes());
       assertThat(found.path("gradient_bytes").longValue()).isEqualTo(expected.gradientBytes());
       assertThat(found.path("optimizer_bytes").longValue()).isEqualTo(expected.optimizerBytes());
+      // What is sent is freed when it has left, which is not at the same time in each run.
       assertThat(found.path("peak_activation_bytes").longValue())
-          .isEqualTo(expected.peakActivationBytes());
+          .isCloseTo(
+              expected.peakActivationBytes(),
+              Percentage.withPercentage(more.contains("pipeline") ? 5 : 0));
       for (Axis axis : List.of(Axis.DATA, Axis.TENSOR, Axis.PIPELINE)) {
         long sent = bytesSent(longer, rank, axis) - bytesSent(shorter, rank, axis);
         long expectedBytes = expected.sent(axis).bytes();
@@ -100,7 +110,7 @@ final class PlanTest {
 
   @Test
   void theCommandPrintsItInFixedWords() throws Exception {
-    Files.writeString(folder.resolve("plan.yaml"), plan("gpt2", 1, 3, "}"));
+    Files.writeString(folder.resolve("plan.yaml"), plan("gpt2", 3, 1, 3, "}"));
     Command.Outcome outcome =
         Command.in(folder)
             .run("plan", "plan.yaml", "--workers", "2", "--set", "sharding.zero=3", "--json");
@@ -130,7 +140,7 @@ final class PlanTest {
 
   @Test
   void theTableNamesEveryRankAndAMistakeIsToldAsTrainDoes() throws Exception {
-    Files.writeString(folder.resolve("plan.yaml"), plan("gpt2", 1, 3, "}"));
+    Files.writeString(folder.resolve("plan.yaml"), plan("gpt2", 3, 1, 3, "}"));
     Command.Outcome table = Command.in(folder).run("plan", "plan.yaml", "--workers", "2");
     assertThat(table.status()).as(table.error()).isZero();
     assertThat(table.output())

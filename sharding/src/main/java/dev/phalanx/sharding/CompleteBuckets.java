@@ -2,6 +2,7 @@ package dev.phalanx.sharding;
 
 import dev.phalanx.tensor.autograd.Parameter;
 import java.util.function.Consumer;
+import java.util.function.Predicate;
 
 /**
  * Passes on the buckets whose gradients are all complete, in the order of their numbers, whatever
@@ -11,6 +12,7 @@ final class CompleteBuckets {
   private final ShardLayout layout;
   private final Consumer<ShardLayout.Bucket> next;
   private final int[] missing;
+  private final boolean[] isLeftOut;
   private int nextBucket;
 
   /**
@@ -20,21 +22,27 @@ final class CompleteBuckets {
     this.layout = layout;
     this.next = next;
     this.missing = new int[layout.buckets().size()];
-    begin();
+    this.isLeftOut = new boolean[missing.length];
+    begin(bucket -> true);
   }
 
-  /** Before a backward pass. */
-  void begin() {
+  /**
+   * Before a backward pass.
+   *
+   * @param isReached whether the pass comes to a bucket; others are left out
+   */
+  void begin(Predicate<ShardLayout.Bucket> isReached) {
     nextBucket = 0;
     for (ShardLayout.Bucket bucket : layout.buckets()) {
       missing[bucket.index()] = bucket.parameters().size();
+      isLeftOut[bucket.index()] = !isReached.test(bucket);
     }
   }
 
   /** One gradient is complete. */
   void add(Parameter parameter) {
     missing[layout.bucketOf(parameter).index()]--;
-    while (nextBucket < missing.length && missing[nextBucket] == 0) {
+    while (nextBucket < missing.length && (isLeftOut[nextBucket] || missing[nextBucket] == 0)) {
       passOn();
     }
   }
@@ -47,6 +55,9 @@ final class CompleteBuckets {
   }
 
   private void passOn() {
-    next.accept(layout.buckets().get(nextBucket++));
+    int bucket = nextBucket++;
+    if (!isLeftOut[bucket]) {
+      next.accept(layout.buckets().get(bucket));
+    }
   }
 }

@@ -21,9 +21,12 @@ interface GradientSums {
   void beginStep(long step);
 
   /**
-   * @param isLast whether the step has no more micro-batches
+   * A backward pass begins.
+   *
+   * @param part of the model, see {@link ModelMemory}
+   * @param isLast whether the step has no more micro-batches for it
    */
-  GradientListener beginBackward(boolean isLast);
+  GradientListener beginBackward(int part, boolean isLast);
 
   /** Waits until all sums are there. */
   void finish() throws InterruptedException;

@@ -33,7 +33,7 @@ import org.jspecify.annotations.Nullable;
  *
  * <pre>
  *   beginStep
- *   beginForward - loss - beginBackward - backward - endBackward   for each micro-batch
+ *   beginPass - loss - beginBackward - backward - endPass   for each micro-batch
  *   finishGradients - an optimizer's step, which ends with refreshValues
  *
  *   stage  values            gradients            update
@@ -124,21 +124,14 @@ public final class ModelMemory implements UpdatedValues {
   /**
    * Allocates the memory and binds every parameter to it. All ranks call it together.
    *
-   * @param parameterGroups parameters that a pass reads together, a layer's as a rule, in the order
-   *     of first use
+   * @param parts of the model that passes go through one at a time, a pipeline's stages as a rule;
+   *     of each the parameters that a pass reads together, a layer's as a rule. All in the order of
+   *     first use
    */
-  public ModelMemory(Setup setup, List<List<Parameter>> parameterGroups)
-      throws InterruptedException {
+  public ModelMemory(Setup setup, List<List<List<Parameter>>> parts) throws InterruptedException {
     this.engine = setup.arena().engine();
     this.setup = setup;
-    this.layout =
-        new ShardLayout(
-            setup.stage() == 3
-                ? layers(parameterGroups)
-                : ShardLayout.cut(
-                    reversed(parameterGroups.stream().flatMap(List::stream).toList()),
-                    setup.bucketBytes()),
-            setup.groups().shards());
+    this.layout = new ShardLayout(cuts(setup, parts), setup.groups().shards());
     this.shardGroup = setup.shardCollectives();
     this.values =
         setup.stage() == 3 && shardGroup.isPresent()
@@ -187,6 +180,23 @@ public final class ModelMemory implements UpdatedValues {
         return gradients.gradient(parameter);
       }
     };
+  }
+
+  /** In the reverse of the order of first use. */
+  private static List<ShardLayout.Cut> cuts(Setup setup, List<List<List<Parameter>>> parts) {
+    List<ShardLayout.Cut> cuts = new ArrayList<>();
+    for (int part = parts.size() - 1; part >= 0; part--) {
+      List<List<Parameter>> groups = parts.get(part);
+      List<List<Parameter>> buckets =
+          setup.stage() == 3
+              ? layers(groups)
+              : ShardLayout.cut(
+                  reversed(groups.stream().flatMap(List::stream).toList()), setup.bucketBytes());
+      for (List<Parameter> bucket : buckets) {
+        cuts.add(new ShardLayout.Cut(part, bucket));
+      }
+    }
+    return cuts;
   }
 
   /** In the reverse of the order of first use; small groups go with the one before. */
@@ -572,23 +582,23 @@ public final class ModelMemory implements UpdatedValues {
     gradients.beginStep(step);
   }
 
-  /** A micro-batch's forward pass begins. */
-  public void beginForward() {
+  /** Passes begin: a micro-batch's, or those of several that go through the model together. */
+  public void beginPass() {
     values.beginPass();
   }
 
   /**
-   * A micro-batch's backward pass begins.
+   * A micro-batch's backward pass through a part of the model begins.
    *
-   * @param isLast whether the step has no more micro-batches
+   * @param isLast whether the step has no more micro-batches for this part
    * @return who must hear of complete gradients
    */
-  public GradientListener beginBackward(boolean isLast) {
-    return gradients.beginBackward(isLast);
+  public GradientListener beginBackward(int part, boolean isLast) {
+    return gradients.beginBackward(part, isLast);
   }
 
-  /** A micro-batch's backward pass is over. */
-  public void endBackward() {
+  /** All passes that have begun are over. */
+  public void endPass() {
     values.endPass();
   }
 

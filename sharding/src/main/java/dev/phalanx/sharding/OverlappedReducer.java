@@ -69,7 +69,7 @@ final class OverlappedReducer implements GradientListener {
     while (!underWay.isEmpty()) {
       waiting.await(underWay.remove()::await);
     }
-    complete.begin();
+    complete.begin(bucket -> true);
   }
 
   private void launch(ShardLayout.Bucket bucket) {

@@ -21,11 +21,21 @@ import java.util.Map;
  */
 final class ShardLayout {
   /**
+   * @param modelPart whose parameters these are, see {@link ModelMemory}
    * @param offset of the first element in padded flat memory
    * @param count of elements without padding
    * @param paddedCount a multiple of the ranks
    */
-  record Bucket(int index, List<Parameter> parameters, long offset, long count, long paddedCount) {}
+  record Bucket(
+      int index,
+      int modelPart,
+      List<Parameter> parameters,
+      long offset,
+      long count,
+      long paddedCount) {}
+
+  /** The parameters of a bucket that is to be, and the part of the model that they belong to. */
+  record Cut(int modelPart, List<Parameter> parameters) {}
 
   /** Where a parameter begins in its bucket. */
   private record Place(Bucket bucket, long offset) {}
@@ -41,17 +51,19 @@ final class ShardLayout {
   private final long paddedCount;
 
   /**
-   * @param bucketParameters each bucket's parameters; all of them in the order of flat memory
+   * @param cuts each bucket's parameters; all of them in the order of flat memory
    * @param shards ranks that divide each bucket
    */
-  ShardLayout(List<List<Parameter>> bucketParameters, int shards) {
+  ShardLayout(List<Cut> cuts, int shards) {
     this.shards = shards;
     long offset = 0;
     long elements = 0;
-    for (List<Parameter> inBucket : bucketParameters) {
+    for (Cut cut : cuts) {
+      List<Parameter> inBucket = cut.parameters();
       long count = elementCount(inBucket);
       long padded = Math.multiplyExact((count + shards - 1) / shards, shards);
-      Bucket bucket = new Bucket(buckets.size(), List.copyOf(inBucket), offset, count, padded);
+      Bucket bucket =
+          new Bucket(buckets.size(), cut.modelPart(), List.copyOf(inBucket), offset, count, padded);
       buckets.add(bucket);
       long start = 0;
       for (Parameter parameter : inBucket) {
@@ -66,6 +78,11 @@ final class ShardLayout {
     }
     this.elementCount = elements;
     this.paddedCount = offset;
+  }
+
+  /** Buckets of a model that is one part. */
+  static ShardLayout ofOnePart(List<List<Parameter>> buckets, int shards) {
+    return new ShardLayout(buckets.stream().map(bucket -> new Cut(0, bucket)).toList(), shards);
   }
 
   /**

@@ -104,8 +104,8 @@ final class ShardedGradients implements GradientSums, GradientListener {
   }
 
   @Override
-  public GradientListener beginBackward(boolean isLast) {
-    complete.begin();
+  public GradientListener beginBackward(int part, boolean isLast) {
+    complete.begin(bucket -> bucket.modelPart() == part);
     return this;
   }
 

@@ -87,7 +87,7 @@ final class WholeGradients implements GradientSums {
   }
 
   @Override
-  public GradientListener beginBackward(boolean isLast) {
+  public GradientListener beginBackward(int part, boolean isLast) {
     return isLast ? reducer : NOBODY;
   }
 

@@ -40,7 +40,7 @@ final class BucketCutTest {
       @ForAll @LongRange(min = 1, max = 10_000) long bucketBytes,
       @ForAll @IntRange(min = 1, max = 9) int shards) {
     List<Parameter> parameters = parameters(shapes);
-    ShardLayout layout = new ShardLayout(ShardLayout.cut(parameters, bucketBytes), shards);
+    ShardLayout layout = ShardLayout.ofOnePart(ShardLayout.cut(parameters, bucketBytes), shards);
 
     long end = 0;
     for (ShardLayout.Bucket bucket : layout.buckets()) {

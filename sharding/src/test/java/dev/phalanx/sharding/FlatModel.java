@@ -59,7 +59,7 @@ final class FlatModel implements AutoCloseable {
 
   /** The gradients in buckets of about so many bytes. */
   ShardLayout layout(long bucketBytes) {
-    return new ShardLayout(ShardLayout.cut(flat.parameters(), bucketBytes), 1);
+    return ShardLayout.ofOnePart(ShardLayout.cut(flat.parameters(), bucketBytes), 1);
   }
 
   /** Sums by all-reduce. */

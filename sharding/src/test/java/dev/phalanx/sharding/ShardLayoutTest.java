@@ -20,13 +20,13 @@ final class ShardLayoutTest {
 
   @Test
   void aRankThatHoldsAllHasTheParametersOwnShapes() {
-    assertThat(new ShardLayout(parameters(), 1).partShapes(0))
+    assertThat(ShardLayout.ofOnePart(parameters(), 1).partShapes(0))
         .containsExactly(List.of(Shape.of(5, 4), Shape.of(6), Shape.of(2, 2, 3)));
   }
 
   @Test
   void aMatrixThatIsCutIsItsWholeRows() {
-    ShardLayout three = new ShardLayout(parameters(), 3); // 13 elements each, one of padding
+    ShardLayout three = ShardLayout.ofOnePart(parameters(), 3); // 13 elements each, one of padding
 
     assertThat(three.partShapes(0)).containsExactly(List.of(Shape.of(3, 4), Shape.of(1)));
     assertThat(three.partShapes(1))
@@ -37,7 +37,7 @@ final class ShardLayoutTest {
   @Test
   void everyElementIsInOneShape() {
     for (int ranks = 1; ranks <= 50; ranks++) {
-      ShardLayout layout = new ShardLayout(parameters(), ranks);
+      ShardLayout layout = ShardLayout.ofOnePart(parameters(), ranks);
       long elements = 0;
       for (int rank = 0; rank < ranks; rank++) {
         long ofRank = layout.partShapes(rank).get(0).stream().mapToLong(Shape::elementCount).sum();

@@ -1,16 +1,14 @@
 package dev.phalanx.trainer;
 
-import dev.phalanx.collectives.Communicator;
 import dev.phalanx.collectives.ReduceOperation;
+import dev.phalanx.parallelism.pipeline.Action;
 import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Engine;
 import dev.phalanx.tensor.Tensor;
-import dev.phalanx.tensor.autograd.Loss;
-import dev.phalanx.tensor.autograd.Tape;
+import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.data.BatchSource;
-import dev.phalanx.trainer.model.TokenBatch;
-import dev.phalanx.trainer.model.Transformer;
+import java.util.List;
 
 /**
  * The mean loss over held-out samples. The samples are the same for every layout: micro-batch i is
@@ -25,15 +23,16 @@ final class Evaluator {
 
   private final Engine engine;
   private final Arena stepArena;
-  private final Transformer model;
-  private final boolean isCollective; // whether all ranks must evaluate as often
-  private final Communicator dataGroup;
+  private final TrainingState state;
+  private final RankGroups groups;
   private final BatchSource samples;
+  private final DType dtype;
   private final int microBatch;
   private final long sampleLimit;
   private final HostNumbers sums; // loss, tokens
   private final HostNumbers fetched;
   private final Tensor part; // [1] FLOAT64
+  private double loss;
 
   /**
    * @param samplesAtMost how many of the held-out samples are taken, from the first on: the same
@@ -42,17 +41,17 @@ final class Evaluator {
   Evaluator(
       Arenas arenas,
       TrainingState state,
-      Communicator dataGroup,
+      RankGroups groups,
       BatchSource samples,
-      int microBatch,
+      JobConfig job,
       long samplesAtMost) {
     this.engine = arenas.engine();
     this.stepArena = arenas.step();
-    this.model = state.model();
-    this.isCollective = state.memory().isForwardCollective();
-    this.dataGroup = dataGroup;
+    this.state = state;
+    this.groups = groups;
     this.samples = samples;
-    this.microBatch = microBatch;
+    this.dtype = TrainingState.computeType(job.precision());
+    this.microBatch = Math.toIntExact(job.batch().micro());
     this.sampleLimit = Math.min(samples.samplesPerEpoch(), samplesAtMost);
     this.sums = new HostNumbers(arenas.host(), 2);
     this.fetched = new HostNumbers(arenas.host(), 1);
@@ -60,34 +59,67 @@ final class Evaluator {
   }
 
   Outcome run() throws InterruptedException {
-    double loss = 0;
+    loss = 0;
     double tokens = 0;
-    long stride = (long) dataGroup.size() * microBatch;
+    long stride = (long) groups.data().size() * microBatch;
     for (long round = 0; round < sampleLimit; round += stride) {
-      long first = round + (long) dataGroup.rank() * microBatch;
+      long first = round + (long) groups.data().rank() * microBatch;
       int count = (int) Math.min(microBatch, sampleLimit - first);
       if (count > 0) {
-        loss += lossOf(first, count);
+        addLossOf(first, count);
         tokens += (double) count * samples.sequence();
-      } else if (isCollective) {
-        lossOf(0, 1); // the others need this rank's parts
+      } else if (state.memory().isForwardCollective()) {
+        double before = loss;
+        addLossOf(0, 1); // the others need this rank's parts
+        loss = before;
       }
     }
-    sums.set(LOSS, loss);
-    sums.set(TOKENS, tokens);
-    sums.allReduce(dataGroup, ReduceOperation.SUM).await();
+    sums.set(LOSS, groups.countsLosses() ? loss : 0);
+    sums.set(TOKENS, groups.countsLosses() ? tokens : 0);
+    sums.allReduce(groups.world(), ReduceOperation.SUM).await();
     return new Outcome(sums.get(LOSS) / sums.get(TOKENS), (long) sums.get(TOKENS));
   }
 
-  private double lossOf(long firstSample, int count) {
-    long[] inputs = new long[count * samples.sequence()];
-    long[] targets = new long[inputs.length];
-    samples.fill(firstSample, count, inputs, targets);
-    try (TokenBatch batch = TokenBatch.of(stepArena, count, inputs, targets);
-        Tape tape = Tape.inference(stepArena)) {
-      Loss loss = model.loss(tape, batch, 1, 0, 0);
-      engine.sum(loss.losses(), part);
-      return fetched.fetch(0, part);
-    }
+  /**
+   * A pass through all stages; each rank calls it for the same samples as the others of its copy.
+   */
+  private void addLossOf(long firstSample, int count) {
+    StagePasses passes =
+        new StagePasses(
+            state,
+            stepArena,
+            dtype,
+            0,
+            new StagePasses.Setup(
+                samplesOf(firstSample, count),
+                1,
+                0,
+                false,
+                losses -> {
+                  engine.sum(losses, part);
+                  loss += fetched.fetch(0, part);
+                }));
+    List<Action> forwards =
+        state.stages().stream().map(stage -> new Action(stage, Action.Kind.FORWARD, 0)).toList();
+    state.pipeline().run(forwards, passes);
+  }
+
+  private StagePasses.Samples samplesOf(long firstSample, int samplesOfBatch) {
+    return new StagePasses.Samples() {
+      @Override
+      public int count(int microBatch) {
+        return samplesOfBatch;
+      }
+
+      @Override
+      public void fill(int microBatch, long[] inputs, long[] targets) {
+        samples.fill(firstSample, samplesOfBatch, inputs, targets);
+      }
+
+      @Override
+      public long firstSequence(int microBatch) {
+        return 0;
+      }
+    };
   }
 }

@@ -1,56 +1,76 @@
 package dev.phalanx.trainer;
 
+import dev.phalanx.parallelism.mesh.Axis;
 import dev.phalanx.parallelism.mesh.DeviceMesh;
+import dev.phalanx.parallelism.pipeline.ScheduleSimulator;
+import dev.phalanx.parallelism.pipeline.StageCosts;
 import dev.phalanx.trainer.config.JobConfig;
+import dev.phalanx.trainer.config.ParsedPlan;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.IntStream;
 
 /**
  * What a job would be: the ranks' arrangement and what each of them would hold, compute and send.
  * Nothing is started.
  *
- * @param layers of the model
- * @param microBatches of one rank's step
+ * @param pipeline the stages and their schedule, of one stage where there is no pipeline
  * @param tokensPerStep of all ranks
- * @param ranks each rank, or of many the first one alone: others have the same but for padding and,
- *     with muon, for which matrices are theirs to update
+ * @param ranks each rank, or of many the first one of each place in the pipeline: others have the
+ *     same but for padding and, with muon, for which matrices are theirs to update
  */
 public record JobPlan(
-    DeviceMesh mesh, int layers, long microBatches, long tokensPerStep, List<Rank> ranks) {
+    DeviceMesh mesh, PipelinePlan pipeline, long tokensPerStep, List<Rank> ranks) {
   /** Of more ranks only the first one is looked at. */
   private static final int MOST_RANKS = 64;
 
-  /** One rank's step. */
-  public record Rank(int number, Rehearsal rehearsal) {}
+  /**
+   * One rank's step.
+   *
+   * @param layers that it computes
+   */
+  public record Rank(int number, List<Integer> layers, Rehearsal rehearsal) {}
 
   public JobPlan {
     ranks = List.copyOf(ranks);
   }
 
   /**
-   * @param config of a plan that is valid for this number of ranks
+   * @param plan valid for this number of ranks, as far as its own text tells
+   * @throws dev.phalanx.trainer.config.ConfigurationException where sizes that a file gives do not
+   *     fit the ranks, or the schedule does not fit the job
    * @throws IOException where files that give the model's sizes cannot be read
    */
-  public static JobPlan of(JobConfig config, Path baseDirectory, int worldSize)
+  public static JobPlan of(ParsedPlan plan, Path baseDirectory, int worldSize)
       throws IOException, InterruptedException {
+    JobConfig config = plan.config();
     boolean takesVocabularyFromData =
         config.model().vocab() == 0
             && !(config.model().init() instanceof JobConfig.Init.HuggingFace);
     ModelSetup setup =
         ModelSetup.of(
             config, baseDirectory, takesVocabularyFromData ? vocabulary(config, baseDirectory) : 0);
+    DeviceMesh mesh = RankGroups.mesh(config.parallel(), worldSize);
+    PipelinePlan pipeline = PipelinePlan.checked(plan, setup, baseDirectory, worldSize);
     List<Rank> ranks = new ArrayList<>();
-    for (int rank = 0; rank < (worldSize <= MOST_RANKS ? worldSize : 1); rank++) {
-      ranks.add(new Rank(rank, Rehearsal.of(config, setup, rank, worldSize)));
+    for (int rank : shown(mesh)) {
+      int stage = mesh.coordinate(rank, Axis.PIPELINE);
+      ranks.add(
+          new Rank(
+              rank,
+              pipeline.layersOf(stage),
+              Rehearsal.of(config, setup, pipeline, rank, worldSize)));
     }
-    return new JobPlan(
-        RankGroups.mesh(config.parallel(), worldSize),
-        setup.config().layers(),
-        config.microBatchesPerStep(worldSize),
-        config.batch().global() * setup.config().sequence(),
-        ranks);
+    return new JobPlan(mesh, pipeline, config.batch().global() * setup.config().sequence(), ranks);
+  }
+
+  /** All ranks, or of many the first one of each place in the pipeline. */
+  private static List<Integer> shown(DeviceMesh mesh) {
+    return mesh.worldSize() <= MOST_RANKS
+        ? IntStream.range(0, mesh.worldSize()).boxed().toList()
+        : mesh.group(0, Axis.PIPELINE);
   }
 
   private static long vocabulary(JobConfig config, Path baseDirectory) {
@@ -62,6 +82,20 @@ public record JobPlan(
   /** Whether {@link #ranks} are not all. */
   public boolean isAbridged() {
     return ranks.size() < mesh.worldSize();
+  }
+
+  /** Micro-batches of one rank's step. */
+  public int microBatches() {
+    return pipeline.table().microBatches();
+  }
+
+  /**
+   * The part of a step's time in which the rank with the most work computes nothing, where a
+   * backward pass takes twice a forward pass and sending takes no time.
+   */
+  public double bubble() {
+    return ScheduleSimulator.simulate(pipeline.table(), StageCosts.uniform(1, 1, 1, 0))
+        .bubbleRate();
   }
 
   /** Floating-point operations of all ranks' step. */

@@ -11,19 +11,21 @@ import dev.phalanx.tensor.Device;
 import dev.phalanx.tensor.Engine;
 import dev.phalanx.tensor.Tensor;
 import dev.phalanx.tensor.autograd.Parameter;
+import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.function.IntFunction;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
  * Brings what ranks that divide a model hold of it together on rank 0, for a checkpoint: whole
  * tensors, whatever the layout. Of several copies of the model the first one is taken.
  *
- * <p>Rank 0 knows from the plan what each rank holds, so the others send nothing but values, one
- * parameter after the other.
+ * <p>Rank 0 knows from the plan what each rank holds, so the others send which of it a tensor is
+ * there for, and values, one parameter after the other.
  */
 final class ModelParts {
   private static final int TAG = 0;
@@ -80,7 +82,8 @@ final class ModelParts {
       wholes.forEach(
           (name, whole) -> entries.add(new SafetensorsWriter.Entry(prefix + name, whole)));
     } else {
-      for (Parameter parameter : own) {
+      sendWhich(ranks, held);
+      for (Parameter parameter : own.stream().filter(held.tensors()::containsKey).toList()) {
         try (Tensor sent = host.allocate(DType.FLOAT32, parameter.shape().elementCount())) {
           copyOut(held.of(parameter), sent);
           ranks.send(sent, 0, TAG).await();
@@ -100,7 +103,11 @@ final class ModelParts {
       throws InterruptedException {
     Map<String, Tensor> wholes = new LinkedHashMap<>();
     for (int rank = 0; rank < ranks.size(); rank++) {
-      for (Parameter parameter : rank == 0 ? own : parametersOfRank.apply(rank)) {
+      List<Parameter> given =
+          rank == 0
+              ? own.stream().filter(held.tensors()::containsKey).toList()
+              : receiveWhich(ranks, rank);
+      for (Parameter parameter : given) {
         try (Tensor part = host.allocate(DType.FLOAT32, parameter.shape().elementCount())) {
           if (rank == 0) {
             copyOut(held.of(parameter), part);
@@ -115,6 +122,27 @@ final class ModelParts {
       }
     }
     return wholes;
+  }
+
+  /** Some states are of some parameters alone. */
+  private void sendWhich(Communicator ranks, WholeTensors held) throws InterruptedException {
+    try (Tensor flags = host.allocate(DType.UINT8, own.size())) {
+      ByteBuffer bytes = flags.byteBuffer(0, own.size());
+      own.forEach(parameter -> bytes.put((byte) (held.tensors().containsKey(parameter) ? 1 : 0)));
+      ranks.send(flags, 0, TAG).await();
+    }
+  }
+
+  private List<Parameter> receiveWhich(Communicator ranks, int rank) throws InterruptedException {
+    List<Parameter> all = parametersOfRank.apply(rank);
+    try (Tensor flags = host.allocate(DType.UINT8, all.size())) {
+      ranks.receive(flags, rank, TAG).await();
+      ByteBuffer bytes = flags.byteBuffer(0, all.size());
+      return IntStream.range(0, all.size())
+          .filter(number -> bytes.get(number) == 1)
+          .mapToObj(all::get)
+          .toList();
+    }
   }
 
   private Tensor allocate(Parameter parameter, List<Tensor> owned) {

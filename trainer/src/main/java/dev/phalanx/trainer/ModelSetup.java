@@ -49,9 +49,9 @@ record ModelSetup(
     return new ModelSetup(config, initialization, Optional.empty());
   }
 
-  /** This rank's part of it. */
-  Transformer model(TensorGroup tensorGroup) {
-    return new Transformer(config, initialization, tensorGroup, StageLayers.all(config.layers()));
+  /** One stage of it, as far as a rank of a tensor-parallel group holds it. */
+  Transformer model(TensorGroup tensorGroup, StageLayers stage) {
+    return new Transformer(config, initialization, tensorGroup, stage);
   }
 
   /** The plan's own sizes, which must be complete but for the vocabulary. */

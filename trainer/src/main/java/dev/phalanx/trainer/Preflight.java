@@ -1,7 +1,6 @@
 package dev.phalanx.trainer;
 
 import dev.phalanx.trainer.config.JobConfig;
-import dev.phalanx.trainer.config.JobConfigValidator;
 import dev.phalanx.trainer.config.ParsedPlan;
 import dev.phalanx.trainer.data.DataException;
 import dev.phalanx.trainer.data.TrainingData;
@@ -18,7 +17,7 @@ public final class Preflight {
   /**
    * @param worldSize ranks that will run it
    * @throws dev.phalanx.trainer.config.ConfigurationException where sizes that a file gives do not
-   *     fit the ranks
+   *     fit the ranks, or the schedule does not fit the job
    * @throws DataException where the data is missing or does not fit the model, with the place in
    *     the plan
    * @throws dev.phalanx.checkpoint.BadCheckpointException where a weights directory contradicts the
@@ -38,8 +37,7 @@ public final class Preflight {
     JobConfig config = plan.config();
     try (DataSetup data = DataSetup.open(config.data(), baseDirectory)) {
       ModelSetup model = ModelSetup.of(config, baseDirectory, data.vocabulary());
-      JobConfig complete = config.withModel(model.resolved(config.model()));
-      JobConfigValidator.validate(new ParsedPlan(complete, plan.positions()), worldSize);
+      PipelinePlan.checked(plan, model, baseDirectory, worldSize);
       double heldOut = config.evaluation().every() > 0 ? config.evaluation().fraction() : 0;
       try (TrainingData samples =
           data.samples(model.config().sequence(), model.config().vocabulary(), heldOut)) {

@@ -5,6 +5,8 @@ import dev.phalanx.collectives.ProcessGroups;
 import dev.phalanx.collectives.Traffic;
 import dev.phalanx.parallelism.mesh.Axis;
 import dev.phalanx.parallelism.mesh.DeviceMesh;
+import dev.phalanx.parallelism.pipeline.PipelineExecutor;
+import dev.phalanx.parallelism.pipeline.StageChannel;
 import dev.phalanx.parallelism.tensor.TensorGroup;
 import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.model.HeadShare;
@@ -45,11 +47,14 @@ final class RankGroups implements AutoCloseable {
   private final ShardGroups shards;
   private final Map<Axis, Communicator> parallel = new EnumMap<>(Axis.class);
   private final Map<String, Communicator> copies = new HashMap<>();
+  private final Map<StageChannel, Communicator> channels = new HashMap<>();
+  private final PipelinePlan pipeline;
   private final List<Opened> own; // closed with this
   private final @Nullable Communicator model;
 
   private RankGroups(
       DeviceMesh mesh,
+      PipelinePlan pipeline,
       TransformerConfig config,
       JobConfig job,
       ProcessGroups ranks,
@@ -57,6 +62,7 @@ final class RankGroups implements AutoCloseable {
       List<Opened> opened)
       throws IOException, InterruptedException {
     this.mesh = mesh;
+    this.pipeline = pipeline;
     this.world = world;
     this.own = opened;
     int rank = ranks.rank();
@@ -69,6 +75,7 @@ final class RankGroups implements AutoCloseable {
       }
     }
     openCopies(config, job, ranks);
+    openChannels(ranks);
     this.model =
         isDataAlone
             ? null
@@ -90,32 +97,52 @@ final class RankGroups implements AutoCloseable {
     }
     int sharing = HeadShare.ranksPerKeyValueHead(config.keyValueHeads(), tensor.size());
     if (sharing > 1) {
-      int first = place / sharing * sharing;
-      List<Integer> same = tensor.subList(first, first + sharing);
+      int firstPlace = place / sharing * sharing;
+      List<Integer> same = tensor.subList(firstPlace, firstPlace + sharing);
       copies.put(
           TensorGroup.KEY_VALUE_COPIES,
           open(ranks, Axis.TENSOR, "key_value[" + same.get(0) + "]", same));
     }
     List<Integer> stages = mesh.group(ranks.rank(), Axis.PIPELINE);
     int stage = stages.indexOf(ranks.rank());
-    if (config.isTied() && stages.size() > 1 && (stage == 0 || stage == stages.size() - 1)) {
-      List<Integer> ends = List.of(stages.get(0), stages.get(stages.size() - 1));
+    int first = pipeline.table().rankOf(0);
+    int last = pipeline.table().rankOf(pipeline.table().stages() - 1);
+    if (config.isTied() && first != last && (stage == first || stage == last)) {
+      List<Integer> ends = List.of(stages.get(first), stages.get(last));
       copies.put(
           Transformer.EMBEDDING_COPIES,
           open(ranks, Axis.PIPELINE, "embedding[" + ends.get(0) + "]", ends));
     }
   }
 
+  private void openChannels(ProcessGroups ranks) throws IOException, InterruptedException {
+    List<Integer> members = mesh.group(ranks.rank(), Axis.PIPELINE);
+    int place = members.indexOf(ranks.rank());
+    for (StageChannel channel : PipelineExecutor.channels(pipeline.table())) {
+      if (channel.from() == place || channel.to() == place) {
+        List<Integer> ends = List.of(members.get(channel.from()), members.get(channel.to()));
+        String name = name(Axis.PIPELINE) + " " + channel.label();
+        channels.put(channel, open(ranks, Axis.PIPELINE, name, ends));
+      }
+    }
+  }
+
   /**
+   * @param pipeline of this job
    * @param config sizes of the model, complete
    * @param world the group of all ranks, which the caller closes
    */
   static RankGroups open(
-      JobConfig job, TransformerConfig config, ProcessGroups ranks, Communicator world)
+      JobConfig job,
+      PipelinePlan pipeline,
+      TransformerConfig config,
+      ProcessGroups ranks,
+      Communicator world)
       throws IOException, InterruptedException {
     List<Opened> opened = new ArrayList<>();
     try {
-      return new RankGroups(mesh(job.parallel(), world.size()), config, job, ranks, world, opened);
+      return new RankGroups(
+          mesh(job.parallel(), world.size()), pipeline, config, job, ranks, world, opened);
     } catch (IOException | InterruptedException | RuntimeException e) {
       opened.forEach(group -> group.ranks().close());
       throw e;
@@ -190,6 +217,21 @@ final class RankGroups implements AutoCloseable {
   /** The place along an axis of a rank of {@link #model}, by its number there. */
   int coordinateInModel(int rankOfModel, Axis axis) {
     return mesh.coordinate(modelRanks(world.rank()).get(rankOfModel), axis);
+  }
+
+  PipelinePlan pipeline() {
+    return pipeline;
+  }
+
+  /** The groups of the ways between this rank's stages and others. */
+  Map<StageChannel, Communicator> channels() {
+    return channels;
+  }
+
+  /** Whether what this rank finds out of a loss is counted, which several ranks may find alike. */
+  boolean countsLosses() {
+    int last = pipeline.table().rankOf(pipeline.table().stages() - 1);
+    return coordinate(Axis.TENSOR) == 0 && coordinate(Axis.PIPELINE) == last;
   }
 
   /** By the name that the model's partitions give them. */

@@ -37,12 +37,14 @@ public record Rehearsal(
   /**
    * @param config of a plan that is valid for this number of ranks
    */
-  static Rehearsal of(JobConfig config, ModelSetup setup, int rank, int worldSize)
+  static Rehearsal of(
+      JobConfig config, ModelSetup setup, PipelinePlan pipeline, int rank, int worldSize)
       throws IOException, InterruptedException {
     RehearsalEngine engine = new RehearsalEngine();
     RehearsalGroups groups = new RehearsalGroups(rank, worldSize);
     try (Arenas arenas = Arenas.open(engine.engine(), Device.CPU);
-        RankGroups rankGroups = RankGroups.open(config, setup.config(), groups, groups.world())) {
+        RankGroups rankGroups =
+            RankGroups.open(config, pipeline, setup.config(), groups, groups.world())) {
       TrainingState state = new TrainingState(arenas, rankGroups, setup, config);
       BatchPartition partition =
           new BatchPartition(
@@ -65,8 +67,8 @@ public record Rehearsal(
       before.forEach(
           (axis, earlier) -> sent.computeIfPresent(axis, (same, all) -> all.since(earlier)));
       double operationsBefore = engine.operations();
-      steps.runMicroBatch(0, 0, false); // the optimizer's and codecs' products are not the model's
-      double ofMicroBatch = engine.operations() - operationsBefore;
+      steps.runPasses(0); // the optimizer's and codecs' products are not the model's
+      double operations = engine.operations() - operationsBefore;
       return new Rehearsal(
           setup.config().parameterCount(),
           state.memory().parameterBytes(),
@@ -76,7 +78,7 @@ public record Rehearsal(
           arenas.state().peakBytesInUse()
               + arenas.step().peakBytesInUse()
               + arenas.host().peakBytesInUse(),
-          ofMicroBatch * partition.microBatches(),
+          operations,
           sent);
     }
   }

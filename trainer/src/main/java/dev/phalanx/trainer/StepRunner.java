@@ -10,13 +10,10 @@ import dev.phalanx.tensor.CounterRandom;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Engine;
 import dev.phalanx.tensor.Tensor;
-import dev.phalanx.tensor.autograd.Loss;
-import dev.phalanx.tensor.autograd.Tape;
 import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.config.LearningRateSchedule;
 import dev.phalanx.trainer.data.BatchPartition;
 import dev.phalanx.trainer.data.BatchSource;
-import dev.phalanx.trainer.model.TokenBatch;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -70,8 +67,7 @@ final class StepRunner {
   private final Tensor lossSum; // [1] FLOAT64, as the next two
   private final Tensor microBatchLoss; // [1]
   private final List<Tensor> squaredNorms = new ArrayList<>(); // of each of the gradients, [1]
-  private final long[] inputs;
-  private final long[] targets;
+  private final DType dtype; // of what passes compute
 
   StepRunner(
       Arenas arenas,
@@ -98,9 +94,7 @@ final class StepRunner {
       boolean isOnDevice = part.device().equals(arenas.device());
       squaredNorms.add((isOnDevice ? arenas.state() : arenas.host()).allocate(DType.FLOAT64, 1));
     }
-    int tokens = Math.multiplyExact(partition.microBatch(), samples.sequence());
-    this.inputs = new long[tokens];
-    this.targets = new long[tokens];
+    this.dtype = TrainingState.computeType(job.precision());
   }
 
   /**
@@ -143,11 +137,9 @@ final class StepRunner {
   private void sumGradients(long step, BooleanSupplier stopRequested) throws InterruptedException {
     state.memory().beginStep(step + 1);
     engine.fill(lossSum, 0);
-    for (long microBatch = 0; microBatch < partition.microBatches(); microBatch++) {
-      runMicroBatch(step, microBatch, microBatch == partition.microBatches() - 1);
-    }
+    runPasses(step);
     sums.fetch(LOSS, lossSum);
-    if (groups.coordinate(Axis.TENSOR) > 0) { // which has the same as the first one
+    if (!groups.countsLosses()) {
       sums.set(LOSS, 0);
     }
     sums.set(STOP_VOTES, stopRequested.getAsBoolean() ? 1 : 0);
@@ -156,32 +148,50 @@ final class StepRunner {
     sumsOfAllRanks.await();
   }
 
-  /**
-   * Forward and backward.
-   *
-   * @param isLast whether gradients are summed over the ranks meanwhile
-   */
-  void runMicroBatch(long step, long microBatch, boolean isLast) {
-    long firstSample = partition.firstSample(step, microBatch);
-    samples.fill(firstSample, partition.microBatch(), inputs, targets);
-    state.memory().beginForward();
-    try (TokenBatch batch = TokenBatch.of(stepArena, partition.microBatch(), inputs, targets);
-        Tape tape = Tape.recording(stepArena)) {
-      long firstSequence = firstSample - partition.samplesBefore(step);
-      Loss loss =
-          state
-              .model()
-              .loss(
-                  tape,
-                  batch,
-                  tokenWeight() * state.lossScaler().scale(),
-                  CounterRandom.at(dropoutSeed, step),
-                  firstSequence);
-      engine.sum(loss.losses(), microBatchLoss);
-      engine.addScaled(1, microBatchLoss, lossSum);
-      tape.backward(loss, state.memory().beginBackward(isLast));
+  /** Forward and backward passes of all micro-batches; the last ones begin the sums over ranks. */
+  void runPasses(long step) {
+    StagePasses passes =
+        new StagePasses(
+            state,
+            stepArena,
+            dtype,
+            Math.toIntExact(partition.microBatches()),
+            new StagePasses.Setup(
+                samplesOf(step),
+                tokenWeight() * state.lossScaler().scale(),
+                CounterRandom.at(dropoutSeed, step),
+                true,
+                this::addLosses));
+    try {
+      state.pipeline().run(passes);
+    } finally {
+      passes.close();
     }
-    state.memory().endBackward();
+  }
+
+  private void addLosses(Tensor losses) {
+    engine.sum(losses, microBatchLoss);
+    engine.addScaled(1, microBatchLoss, lossSum);
+  }
+
+  private StagePasses.Samples samplesOf(long step) {
+    return new StagePasses.Samples() {
+      @Override
+      public int count(int microBatch) {
+        return partition.microBatch();
+      }
+
+      @Override
+      public void fill(int microBatch, long[] inputs, long[] targets) {
+        samples.fill(
+            partition.firstSample(step, microBatch), partition.microBatch(), inputs, targets);
+      }
+
+      @Override
+      public long firstSequence(int microBatch) {
+        return partition.firstSample(step, microBatch) - partition.samplesBefore(step);
+      }
+    };
   }
 
   /** What one token's loss counts in the mean. */

@@ -87,7 +87,13 @@ public final class TrainingJob {
               dataSetup.samples(
                   modelSetup.config().sequence(), modelSetup.config().vocabulary(), heldOut);
           RankGroups groups =
-              RankGroups.open(config, modelSetup.config(), context.groups(), context.world())) {
+              RankGroups.open(
+                  config,
+                  PipelinePlan.of(
+                      config, modelSetup.config(), context.baseDirectory(), context.worldSize()),
+                  modelSetup.config(),
+                  context.groups(),
+                  context.world())) {
         TrainingState state = new TrainingState(arenas, groups, modelSetup, config);
         state.initialize(modelSetup, engine);
         return train(
@@ -128,9 +134,9 @@ public final class TrainingJob {
                     new Evaluator(
                         arenas,
                         state,
-                        dataGroup,
+                        groups,
                         heldOut,
-                        Math.toIntExact(config.batch().micro()),
+                        config,
                         config.evaluation().batches() * config.batch().global()))
             .orElse(null);
     Report report =
@@ -164,8 +170,8 @@ public final class TrainingJob {
     return new JobSummary(
         config.name(),
         context.worldSize(),
-        state.model().config().family().name().toLowerCase(Locale.ROOT),
-        state.model().config().parameterCount(),
+        state.modelConfig().family().name().toLowerCase(Locale.ROOT),
+        state.modelConfig().parameterCount(),
         engine.name(),
         engine.description(),
         config.precision().label(),
@@ -336,7 +342,7 @@ public final class TrainingJob {
   }
 
   private long tokensPerStep(TrainingState state) {
-    return config.batch().global() * state.model().config().sequence();
+    return config.batch().global() * state.modelConfig().sequence();
   }
 
   private static boolean isDue(long every, long done) {

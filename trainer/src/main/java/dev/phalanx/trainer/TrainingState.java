@@ -1,6 +1,7 @@
 package dev.phalanx.trainer;
 
 import dev.phalanx.parallelism.mesh.Axis;
+import dev.phalanx.parallelism.pipeline.PipelineExecutor;
 import dev.phalanx.parallelism.tensor.TensorGroup;
 import dev.phalanx.sharding.AdamWOptimizer;
 import dev.phalanx.sharding.FlatOptimizer;
@@ -13,8 +14,10 @@ import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Engine;
 import dev.phalanx.tensor.EngineNotFoundException;
 import dev.phalanx.tensor.Tensor;
+import dev.phalanx.tensor.autograd.Parameter;
 import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.model.Transformer;
+import dev.phalanx.trainer.model.TransformerConfig;
 import java.io.IOException;
 import java.util.List;
 
@@ -25,7 +28,10 @@ import java.util.List;
 final class TrainingState {
   private final ModelSetup setup;
   private final TensorGroup tensorGroup;
-  private final Transformer model;
+  private final PipelinePlan pipelinePlan;
+  private final PipelineExecutor pipeline;
+  private final List<Integer> stages; // of this rank
+  private final List<Transformer> models; // of these stages
   private final ModelMemory memory;
   private final FlatOptimizer optimizer;
   private final LossScaler lossScaler;
@@ -40,7 +46,15 @@ final class TrainingState {
             .along(Axis.TENSOR)
             .map(ranks -> TensorGroup.of(ranks, arenas.host(), job.parallel().sequenceParallel()))
             .orElseGet(TensorGroup::single);
-    this.model = setup.model(tensorGroup);
+    this.pipelinePlan = groups.pipeline();
+    this.pipeline =
+        new PipelineExecutor(
+            pipelinePlan.table(),
+            groups.coordinate(Axis.PIPELINE),
+            arenas.host(),
+            groups.channels());
+    this.stages = pipelinePlan.stagesOf(groups.coordinate(Axis.PIPELINE));
+    this.models = models(tensorGroup, groups.coordinate(Axis.PIPELINE));
     Arena stateArena =
         job.sharding().offload() == JobConfig.Offload.CPU ? arenas.host() : arenas.state();
     this.memory =
@@ -58,9 +72,9 @@ final class TrainingState {
                 groups.copies(),
                 GradientCompression.of(
                     job.communication().compression(), job.optimizer().algorithm())),
-            model.parameterGroups());
-    model.prepare(arenas.state());
-    this.optimizer = optimizer(stateArena, arenas.host(), model, memory, job.optimizer());
+            models.stream().map(Transformer::parameterGroups).toList());
+    models.forEach(model -> model.prepare(arenas.state()));
+    this.optimizer = optimizer(stateArena, arenas.host(), job.optimizer());
     this.lossScaler = LossScaler.of(job.lossScaling(), arenas.host());
   }
 
@@ -93,12 +107,7 @@ final class TrainingState {
     };
   }
 
-  private static FlatOptimizer optimizer(
-      Arena arena,
-      Arena host,
-      Transformer model,
-      ModelMemory memory,
-      JobConfig.Optimizer settings) {
+  private FlatOptimizer optimizer(Arena arena, Arena host, JobConfig.Optimizer settings) {
     if (settings.algorithm() instanceof JobConfig.Optimizer.AdamW adamW) {
       return new AdamWOptimizer(
           arena,
@@ -122,7 +131,7 @@ final class TrainingState {
           arena,
           host,
           memory,
-          model::hiddenMatrices,
+          this::hiddenMatrices,
           new MuonOptimizer.Settings(
               muon.momentum(),
               muon.nesterov(),
@@ -137,18 +146,66 @@ final class TrainingState {
         "optimizer.kind is not available in this version: " + settings.algorithm());
   }
 
+  /** See {@link Transformer#hiddenMatrices}. */
+  private List<Long> hiddenMatrices(Parameter parameter) {
+    return models.stream()
+        .map(model -> model.hiddenMatrices(parameter))
+        .filter(rows -> !rows.isEmpty())
+        .findFirst()
+        .orElse(List.of());
+  }
+
+  /** What a rank holds of the model, by its place in the pipeline. */
+  private List<Transformer> models(TensorGroup group, int pipelineRank) {
+    return pipelinePlan.stagesOf(pipelineRank).stream()
+        .map(stage -> setup.model(group, pipelinePlan.stages().get(stage)))
+        .toList();
+  }
+
   /** For checkpoints: what the ranks that divide the model hold of it. */
   ModelParts parts(RankGroups groups, Arena host) {
     return new ModelParts(
         groups,
         host,
-        model.parameters(),
+        parameters(models),
         rank ->
-            setup.model(tensorGroup.as(groups.coordinateInModel(rank, Axis.TENSOR))).parameters());
+            parameters(
+                models(
+                    tensorGroup.as(groups.coordinateInModel(rank, Axis.TENSOR)),
+                    groups.coordinateInModel(rank, Axis.PIPELINE))));
   }
 
-  Transformer model() {
-    return model;
+  private static List<Parameter> parameters(List<Transformer> models) {
+    return models.stream().flatMap(model -> model.parameters().stream()).toList();
+  }
+
+  /** Runs passes through the stages, of which this rank has some. */
+  PipelineExecutor pipeline() {
+    return pipeline;
+  }
+
+  /** The stages of this rank, in ascending order. */
+  List<Integer> stages() {
+    return stages;
+  }
+
+  /** The ranks that divide each matrix with this one. */
+  TensorGroup tensorGroup() {
+    return tensorGroup;
+  }
+
+  TransformerConfig modelConfig() {
+    return setup.config();
+  }
+
+  /** The parts of the model that are here, which passes go through one at a time. */
+  List<Transformer> models() {
+    return models;
+  }
+
+  /** Which of {@link #models} a stage of the pipeline is. */
+  int partOf(int stage) {
+    return stages.indexOf(stage);
   }
 
   ModelMemory memory() {
@@ -165,7 +222,7 @@ final class TrainingState {
 
   /** Time that the training thread has waited for other ranks since the start. */
   long exposedNanos() {
-    return memory.exposedNanos() + tensorGroup.exposedNanos();
+    return memory.exposedNanos() + tensorGroup.exposedNanos() + pipeline.exposedNanos();
   }
 
   /**

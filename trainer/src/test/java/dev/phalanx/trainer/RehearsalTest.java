@@ -3,7 +3,6 @@ package dev.phalanx.trainer;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
-import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.config.JobConfigParser;
 import java.nio.file.Path;
 import org.junit.jupiter.api.Timeout;
@@ -28,8 +27,7 @@ final class RehearsalTest {
         parallel: {data: %d}
         """
             .formatted(layers, hidden, heads, SEQUENCE, VOCABULARY, more, batch, ranks);
-    JobConfig config = JobConfigParser.parse("plan.yaml", yaml).config();
-    return JobPlan.of(config, Path.of(""), ranks);
+    return JobPlan.of(JobConfigParser.parse("plan.yaml", yaml), Path.of(""), ranks);
   }
 
   /**

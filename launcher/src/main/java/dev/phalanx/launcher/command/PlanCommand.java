@@ -6,9 +6,11 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.phalanx.launcher.terminal.Console;
 import dev.phalanx.launcher.terminal.Quantities;
 import dev.phalanx.parallelism.mesh.Axis;
+import dev.phalanx.parallelism.pipeline.ScheduleTable;
 import dev.phalanx.trainer.JobPlan;
 import dev.phalanx.trainer.Rehearsal;
 import dev.phalanx.trainer.config.JobConfig;
+import dev.phalanx.trainer.config.ParsedPlan;
 import dev.phalanx.trainer.rehearsal.SentOperations;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -40,8 +42,9 @@ final class PlanCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws Exception {
-    JobConfig config = plan.read(this::worldSize).config();
-    JobPlan found = JobPlan.of(config, Path.of("").toAbsolutePath(), worldSize(config));
+    ParsedPlan parsed = plan.read(this::worldSize);
+    JobConfig config = parsed.config();
+    JobPlan found = JobPlan.of(parsed, Path.of("").toAbsolutePath(), worldSize(config));
     Console console = common.console();
     if (common.isJson) {
       console.result(json(found, config).toString());
@@ -97,8 +100,12 @@ final class PlanCommand implements Callable<Integer> {
     ObjectNode pipeline = json.putObject("pipeline");
     pipeline.put("schedule", config.parallel().schedule());
     pipeline.put("micro_batches", plan.microBatches());
-    pipeline.put("bubble", 0.0);
-    pipeline.putArray("peak_micro_batches").add(1);
+    pipeline.put("bubble", plan.bubble());
+    ScheduleTable table = plan.pipeline().table();
+    ArrayNode peaks = pipeline.putArray("peak_micro_batches");
+    for (int rank = 0; rank < table.ranks().size(); rank++) {
+      ScheduleCommand.add(peaks, table.peakMicroBatches(rank));
+    }
     json.put("tokens_per_step", plan.tokensPerStep());
     json.put("flops_per_step", plan.operationsPerStep());
     return json;
@@ -107,7 +114,7 @@ final class PlanCommand implements Callable<Integer> {
   private static void describe(JobPlan plan, JobPlan.Rank rank, ObjectNode json) {
     Rehearsal rehearsal = rank.rehearsal();
     if (plan.isAbridged()) {
-      json.put("stage", 0);
+      json.put("stage", plan.mesh().coordinate(rank.number(), Axis.PIPELINE));
     } else {
       json.put("rank", rank.number());
     }
@@ -118,9 +125,7 @@ final class PlanCommand implements Callable<Integer> {
       }
     }
     ArrayNode layers = json.putArray("layers");
-    for (int layer = 0; layer < plan.layers(); layer++) {
-      layers.add(layer);
-    }
+    rank.layers().forEach(layers::add);
     json.put("weight_bytes", rehearsal.parameterBytes());
     json.put("gradient_bytes", rehearsal.gradientBytes());
     json.put("optimizer_bytes", rehearsal.optimizerBytes());
@@ -158,6 +163,9 @@ final class PlanCommand implements Callable<Integer> {
         lines.add(axis.label() + " groups: " + groups(plan.mesh().groups(axis)));
       }
     }
+    if (plan.mesh().size(Axis.PIPELINE) > 1) {
+      lines.add(pipeline(plan, config));
+    }
     lines.add("");
     lines.add(
         row("rank", "weights", "gradients", "optimizer", "activations", "peak", "sent a step"));
@@ -165,7 +173,7 @@ final class PlanCommand implements Callable<Integer> {
       Rehearsal held = rank.rehearsal();
       lines.add(
           row(
-              plan.isAbridged() ? "each" : Integer.toString(rank.number()),
+              rankLabel(plan, rank),
               Quantities.bytes(held.parameterBytes()),
               Quantities.bytes(held.gradientBytes()),
               Quantities.bytes(held.optimizerBytes()),
@@ -175,6 +183,28 @@ final class PlanCommand implements Callable<Integer> {
     }
     first.sent().forEach((axis, operations) -> lines.addAll(sent(axis, operations)));
     return lines;
+  }
+
+  private static String pipeline(JobPlan plan, JobConfig config) {
+    String layers =
+        plan.pipeline().stages().stream()
+            .map(stage -> Integer.toString(stage.count()))
+            .collect(Collectors.joining(" "));
+    return String.format(
+        Locale.ROOT,
+        "pipeline: %s, stages of %s layers, idle %.2f %% at least",
+        config.parallel().schedule(),
+        layers,
+        100 * plan.bubble());
+  }
+
+  private static String rankLabel(JobPlan plan, JobPlan.Rank rank) {
+    if (!plan.isAbridged()) {
+      return Integer.toString(rank.number());
+    }
+    return plan.ranks().size() == 1
+        ? "each"
+        : "st. " + plan.mesh().coordinate(rank.number(), Axis.PIPELINE);
   }
 
   private static List<String> sent(Axis axis, SentOperations operations) {
@@ -198,7 +228,7 @@ final class PlanCommand implements Callable<Integer> {
   }
 
   private static String row(String... cells) {
-    return String.format(Locale.ROOT, "%-5s %11s %11s %11s %11s %11s %11s", (Object[]) cells);
+    return String.format(Locale.ROOT, "%-6s %11s %11s %11s %11s %11s %11s", (Object[]) cells);
   }
 
   /** The first ones of many. */

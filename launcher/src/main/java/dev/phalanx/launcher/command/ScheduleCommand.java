@@ -221,12 +221,7 @@ final class ScheduleCommand implements Callable<Integer> {
       result.put("bubble_rate", timing.bubbleRate());
       ArrayNode peaks = result.putArray("peak_micro_batches");
       for (int rank = 0; rank < table.ranks().size(); rank++) {
-        double peak = table.peakMicroBatches(rank);
-        if (peak == Math.rint(peak)) {
-          peaks.add((int) peak);
-        } else {
-          peaks.add(peak);
-        }
+        add(peaks, table.peakMicroBatches(rank));
       }
       result.put("deadlock_free", true);
       console.result(result.toString());
@@ -239,6 +234,15 @@ final class ScheduleCommand implements Callable<Integer> {
             + IntStream.range(0, table.ranks().size())
                 .mapToObj(rank -> number(table.peakMicroBatches(rank)))
                 .collect(Collectors.joining(" ")));
+  }
+
+  /** A whole number without a fraction. */
+  static void add(ArrayNode numbers, double number) {
+    if (number == Math.rint(number)) {
+      numbers.add((int) number);
+    } else {
+      numbers.add(number);
+    }
   }
 
   private String title(ScheduleTable table, ScheduleTiming timing) {

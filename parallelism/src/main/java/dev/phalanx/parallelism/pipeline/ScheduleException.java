@@ -4,7 +4,7 @@ package dev.phalanx.parallelism.pipeline;
 public final class ScheduleException extends IllegalArgumentException {
   private static final long serialVersionUID = 1;
 
-  ScheduleException(String message) {
+  public ScheduleException(String message) {
     super(message);
   }
 }

@@ -82,37 +82,49 @@ public final class ColumnParallelLinear implements Layer {
         List.of(x),
         List.of(),
         dy -> {
-          Gathered again = Gathered.start(group, tape, x.value());
+          Gathered shared = tape.leavesForLater() ? null : Gathered.start(group, tape, x.value());
+          Runnable parameterGradients = () -> parameterGradients(tape, dy, x, shared);
           if (x.requiresGradient()) {
-            tape.contributeNew(x, dx -> inputGradient(tape, dy, all, again, dx));
+            tape.contributeNew(x, dx -> inputGradient(tape, dy, all, dx, parameterGradients));
           } else {
-            parameterGradients(tape, dy, again);
+            parameterGradients.run();
           }
-          again.close();
+          if (shared != null) {
+            shared.close();
+          }
         });
   }
 
-  private void inputGradient(Tape tape, Tensor dy, Shape all, Gathered x, Tensor dx) {
+  /**
+   * @param meanwhile what is computed while the ranks add up
+   */
+  private void inputGradient(Tape tape, Tensor dy, Shape all, Tensor dx, Runnable meanwhile) {
     if (!group.isSequenceParallel()) {
       tape.engine().matmul(dy, false, weight.value(), false, dx, 1, false);
       DeviceCollectives.Pending sum = group.startSum(dx);
-      parameterGradients(tape, dy, x);
+      meanwhile.run();
       group.await(sum);
       return;
     }
     try (Tensor whole = tape.allocate(dx.dtype(), all)) {
       tape.engine().matmul(dy, false, weight.value(), false, whole, 1, false);
       DeviceCollectives.Pending sum = group.startSumRows(whole, dx);
-      parameterGradients(tape, dy, x);
+      meanwhile.run();
       group.await(sum);
     }
   }
 
-  private void parameterGradients(Tape tape, Tensor dy, Gathered x) {
+  private void parameterGradients(Tape tape, Tensor dy, Variable x, @Nullable Gathered shared) {
     Engine engine = tape.engine();
-    tape.contribute(
+    tape.contributeLate(
         weight,
-        (dWeight, accumulate) -> engine.matmul(dy, true, x.await(), false, dWeight, 1, accumulate));
+        (dWeight, accumulate) ->
+            Gathered.use(
+                group,
+                tape,
+                x.value(),
+                shared,
+                all -> engine.matmul(dy, true, all, false, dWeight, 1, accumulate)));
     if (bias != null) {
       tape.contribute(bias, (dBias, accumulate) -> engine.sumRows(dy, dBias, accumulate));
     }

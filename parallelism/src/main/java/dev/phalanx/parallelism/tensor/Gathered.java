@@ -3,6 +3,8 @@ package dev.phalanx.parallelism.tensor;
 import dev.phalanx.collectives.device.DeviceCollectives;
 import dev.phalanx.tensor.Tensor;
 import dev.phalanx.tensor.autograd.Tape;
+import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
 
 /** All rows of values, on their way where ranks have some of them each. */
 final class Gathered implements AutoCloseable {
@@ -26,6 +28,22 @@ final class Gathered implements AutoCloseable {
     }
     Tensor all = tape.allocate(here.dtype(), group.allRows(here.shape()));
     return new Gathered(group, all, true, group.startGather(here, all));
+  }
+
+  /**
+   * Uses all rows.
+   *
+   * @param shared where they are on their way already; null: they are gathered for this use
+   */
+  static void use(
+      TensorGroup group, Tape tape, Tensor here, @Nullable Gathered shared, Consumer<Tensor> use) {
+    if (shared != null) {
+      use.accept(shared.await());
+      return;
+    }
+    try (Gathered own = start(group, tape, here)) {
+      use.accept(own.await());
+    }
   }
 
   Tensor await() {

@@ -100,10 +100,17 @@ public final class RowParallelLinear implements Layer {
               x,
               (dx, accumulate) ->
                   engine.matmul(all.await(), false, weight.value(), false, dx, 1, accumulate));
-          tape.contribute(
+          Gathered shared = tape.leavesForLater() ? null : all;
+          tape.contributeLate(
               weight,
               (dWeight, accumulate) ->
-                  engine.matmul(all.await(), true, x.value(), false, dWeight, 1, accumulate));
+                  Gathered.use(
+                      group,
+                      tape,
+                      dy,
+                      shared,
+                      wholeDy ->
+                          engine.matmul(wholeDy, true, x.value(), false, dWeight, 1, accumulate)));
           all.close();
           if (residual != null) {
             tape.give(residual, dy);

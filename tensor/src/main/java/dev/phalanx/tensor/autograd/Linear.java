@@ -46,7 +46,7 @@ public final class Linear {
               x,
               (dx, accumulate) ->
                   engine.matmul(dy, false, weight.value(), false, dx, 1, accumulate));
-          tape.contribute(
+          tape.contributeLate(
               weight,
               (dWeight, accumulate) ->
                   engine.matmul(dy, true, x.value(), false, dWeight, 1, accumulate));

@@ -47,12 +47,18 @@ public final class Tape implements AutoCloseable {
   private record Node(
       Runnable backward, List<Parameter> parameters, List<Variable> needed, List<Tensor> saved) {}
 
+  /** What a node has left for later, and what of it must stay until then. */
+  private record Later(Node node, List<Runnable> writers, List<Tensor> gradients) {}
+
   private final Arena arena;
   private final boolean recording;
   private final List<Node> nodes = new ArrayList<>();
   private final List<Variable> variables = new ArrayList<>();
   private final Map<Parameter, int[]> openUses = new IdentityHashMap<>();
   private final Set<Parameter> usedParameters = new LinkedHashSet<>();
+  private final List<Later> left = new ArrayList<>();
+  private final List<Parameter> complete = new ArrayList<>(); // and nobody has heard of it
+  private @Nullable Later current; // of the node that runs, where something may be left for later
   private @Nullable Tensor handedOn;
 
   private Tape(Arena arena, boolean recording) {
@@ -281,7 +287,12 @@ public final class Tape implements AutoCloseable {
       return;
     }
     Tensor present = variable.gradientOrNull();
-    if (present == null) {
+    if (present == null && current != null && !current.writers().isEmpty()) {
+      Tensor copy =
+          allocate(gradient.dtype(), gradient.shape()); // others add to it before it is read
+      engine().copy(gradient, copy);
+      variable.setGradient(copy);
+    } else if (present == null) {
       variable.setGradient(gradient);
       handedOn = gradient;
     } else {
@@ -293,6 +304,24 @@ public final class Tape implements AutoCloseable {
   public void contribute(Parameter parameter, GradientWriter writer) {
     writer.write(parameter.gradient(), parameter.hasGradient());
     parameter.markGradient();
+  }
+
+  /**
+   * {@link #contribute} for a gradient that nothing else in the pass waits for: where the pass
+   * leaves such gradients for later ({@link #backwardInputs}) the writer runs then. It may read the
+   * operation's needed and saved values and the gradient of its result, and nothing else.
+   */
+  public void contributeLate(Parameter parameter, GradientWriter writer) {
+    if (current == null) {
+      contribute(parameter, writer);
+    } else {
+      current.writers().add(() -> contribute(parameter, writer));
+    }
+  }
+
+  /** Whether {@link #contributeLate} leaves a gradient for later. */
+  public boolean leavesForLater() {
+    return current != null;
   }
 
   /** Runs the pass from a loss. {@code listener} hears of each parameter once. */
@@ -308,21 +337,77 @@ public final class Tape implements AutoCloseable {
     run(listener);
   }
 
+  /**
+   * {@link #backward} from a result whose gradient the tape takes over.
+   *
+   * @param gradient null: from the loss, as {@link #backward(Loss, GradientListener)}
+   */
+  public void backwardFrom(
+      @Nullable Variable output, @Nullable Tensor gradient, GradientListener listener) {
+    if (output != null) {
+      output.setGradient(gradient);
+    }
+    run(listener);
+  }
+
+  /**
+   * The part of {@link #backwardFrom} that gives the gradients of inputs (Qi et al., 2024, "Zero
+   * Bubble Pipeline Parallelism"). Gradients of parameters that nothing waits for are left for
+   * {@link #backwardParameters}, and what they are computed from stays until then.
+   */
+  public void backwardInputs(@Nullable Variable output, @Nullable Tensor gradient) {
+    if (output != null) {
+      output.setGradient(gradient);
+    }
+    for (int i = nodes.size() - 1; i >= 0; i--) {
+      Node node = nodes.get(i);
+      Later later = new Later(node, new ArrayList<>(), new ArrayList<>());
+      current = later;
+      node.backward().run();
+      current = null;
+      if (later.writers().isEmpty()) {
+        finish(node, complete::add);
+      } else {
+        left.add(later);
+      }
+    }
+    nodes.clear();
+  }
+
+  /** The rest of {@link #backwardInputs}. {@code listener} hears of each parameter once. */
+  public void backwardParameters(GradientListener listener) {
+    for (Parameter parameter : complete) {
+      requireGradient(parameter); // which whoever owns the memory may have taken meanwhile
+      listener.gradientComplete(parameter);
+    }
+    complete.clear();
+    for (Later later : left) {
+      later.writers().forEach(Runnable::run);
+      later.gradients().forEach(Tensor::close);
+      finish(later.node(), listener);
+    }
+    left.clear();
+  }
+
   private void run(GradientListener listener) {
     for (int i = nodes.size() - 1; i >= 0; i--) {
       Node node = nodes.get(i);
       node.backward().run();
-      for (Variable variable : node.needed()) {
-        if (variable.letGo() && variable.isOwnedByTape()) {
-          variable.value().close();
-        }
-      }
-      node.saved().forEach(Tensor::close);
-      for (Parameter parameter : node.parameters()) {
-        endUse(parameter, listener);
-      }
+      finish(node, listener);
     }
     nodes.clear();
+  }
+
+  private void finish(Node node, GradientListener listener) {
+    for (Variable variable : node.needed()) {
+      if (variable.letGo() && variable.isOwnedByTape()) {
+        variable.value().close();
+      }
+    }
+    node.saved().forEach(Tensor::close);
+    for (Parameter parameter : node.parameters()) {
+      endUse(parameter, listener);
+    }
   }
 
   private void runFrom(Variable output, Backward backward) {
@@ -333,7 +418,12 @@ public final class Tape implements AutoCloseable {
     output.setGradient(null);
     handedOn = null;
     backward.run(gradient);
-    if (handedOn != gradient) {
+    if (handedOn == gradient) {
+      return;
+    }
+    if (current != null && !current.writers().isEmpty()) {
+      current.gradients().add(gradient);
+    } else {
       gradient.close();
     }
   }
@@ -344,15 +434,39 @@ public final class Tape implements AutoCloseable {
       return;
     }
     openUses.remove(parameter);
+    requireGradient(parameter);
+    listener.gradientComplete(parameter);
+  }
+
+  private void requireGradient(Parameter parameter) {
     if (!parameter.hasGradient()) {
       contribute(parameter, (destination, accumulate) -> engine().fill(destination, 0));
     }
-    listener.gradientComplete(parameter);
+  }
+
+  /** Hands a result over to the caller, who owns it from here on; no operation may need it. */
+  public Tensor take(Variable result) {
+    if (result.isHeld() || !variables.remove(result)) {
+      throw new IllegalStateException("This value stays on the tape: " + result.value());
+    }
+    return result.value();
+  }
+
+  /** Hands an input's gradient over to the caller, who owns it from here on. */
+  public Tensor takeGradient(Variable input) {
+    Tensor gradient = input.gradient();
+    input.setGradient(null);
+    return gradient;
   }
 
   /** Frees everything that the tape owns, gradients of inputs included. */
   @Override
   public void close() {
+    for (Later later : left) {
+      later.gradients().forEach(Tensor::close);
+      later.node().saved().forEach(Tensor::close);
+    }
+    left.clear();
     for (Node node : nodes) {
       node.saved().forEach(Tensor::close);
     }

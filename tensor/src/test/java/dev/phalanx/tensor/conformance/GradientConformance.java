@@ -271,6 +271,51 @@ public abstract class GradientConformance {
     return download(weight.gradient());
   }
 
+  /** First the gradients of inputs, later those of parameters: the same numbers. */
+  @Test
+  void aBackwardPassInTwoHalvesGivesTheSame() {
+    Parameter weight = parameter("w", 4, 4);
+    Parameter bias = parameter("b", 4);
+    Parameter gain = parameter("g", 4);
+    Parameter shift = parameter("s", 4);
+    List<Parameter> parameters = List.of(weight, bias, gain, shift);
+    Tensor x = upload(values(3, 4));
+    Tensor seed = upload(values(3, 4));
+    List<double[]> whole = new ArrayList<>();
+    List<double[]> halves = new ArrayList<>();
+    for (boolean isDivided : new boolean[] {false, true}) {
+      parameters.forEach(Parameter::clearGradient);
+      List<Parameter> heard = new ArrayList<>();
+      try (Tape tape = Tape.recording(arena)) {
+        Variable input = tape.input(x);
+        Variable normed = LayerNorm.apply(tape, input, gain, shift, 1e-5);
+        Variable once = Linear.apply(tape, normed, weight, bias, input);
+        Variable twice = Linear.apply(tape, Gelu.apply(tape, once), weight, bias, once);
+        if (isDivided) {
+          Tensor gradient = arena.allocate(DType.FLOAT32, seed.shape());
+          engine.copy(seed, gradient);
+          tape.backwardInputs(twice, gradient);
+          Tensor ofInput = tape.takeGradient(input);
+          halves.add(download(ofInput));
+          engine.fill(ofInput, Double.NaN); // whoever has it may write into it
+          ofInput.close();
+          assertThat(heard).isEmpty();
+          tape.backwardParameters(heard::add);
+        } else {
+          tape.backward(twice, seed, heard::add);
+          whole.add(download(input.gradient()));
+        }
+      }
+      assertThat(heard).containsExactlyInAnyOrderElementsOf(parameters);
+      (isDivided ? halves : whole)
+          .addAll(parameters.stream().map(each -> download(each.gradient())).toList());
+    }
+    assertThat(halves).hasSameSizeAs(whole);
+    for (int i = 0; i < whole.size(); i++) {
+      assertThat(halves.get(i)).isEqualTo(whole.get(i));
+    }
+  }
+
   @Test
   void aParameterThatTheLossDoesNotDependOnGetsAZeroGradientAndIsHeardOf() {
     Parameter used = parameter("used", 4, 3);

@@ -19,6 +19,12 @@ public final class ConfigurationException extends RuntimeException {
     this.problems = List.copyOf(problems);
   }
 
+  /** One mistake that shows after the plan was read, at its key. */
+  public static ConfigurationException at(Positions positions, String keyPath, String message) {
+    return new ConfigurationException(
+        List.of(Problem.at(positions.of(keyPath), keyPath, message, "")));
+  }
+
   /** At least one. */
   public List<Problem> problems() {
     return problems;

@@ -57,10 +57,8 @@ final class FeatureAvailability {
   }
 
   private void checkParallelism(JobConfig.Parallel parallel) {
-    requireOne(parallel.pipeline(), "pipeline", "pipeline parallelism");
     requireOne(parallel.context(), "context", "context parallelism");
     requireOne(parallel.expert(), "expert", "expert parallelism");
-    requireOne(parallel.virtualStages(), "virtual_stages", "more than one virtual stage");
   }
 
   private void requireOne(int size, String key, String feature) {

@@ -1,5 +1,6 @@
 package dev.phalanx.trainer.config;
 
+import dev.phalanx.parallelism.pipeline.PipelineSchedules;
 import dev.phalanx.trainer.config.JobConfig.Batch;
 import dev.phalanx.trainer.config.JobConfig.Compression;
 import dev.phalanx.trainer.config.JobConfig.Data;
@@ -80,6 +81,7 @@ public final class JobConfigValidator {
     checkResharding();
     checkTensorSizes();
     checkTensorOptimizer();
+    checkStages();
     if (checkWorld()) {
       checkBatch();
       checkShards();
@@ -355,6 +357,42 @@ public final class JobConfigValidator {
           "parallel.tensor",
           "tensor " + tensor + " does not divide " + key + " " + size,
           "write 'tensor: " + divisorNear(size, tensor) + "'");
+    }
+  }
+
+  /** Of schedules with a name; a table in a file is looked at when it is read. */
+  private void checkStages() {
+    Parallel parallel = config.parallel();
+    boolean hasName = PipelineSchedules.NAMES.contains(parallel.schedule());
+    if (hasName && parallel.virtualStages() > 1 && !parallel.schedule().equals("interleaved")) {
+      report(
+          "parallel.virtual_stages",
+          "schedule "
+              + parallel.schedule()
+              + " has one stage on each rank, not "
+              + parallel.virtualStages(),
+          "write 'schedule: interleaved' or 'virtual_stages: 1'");
+    }
+    if (parallel.virtualStages() > 1 && parallel.pipeline() == 1) {
+      report(
+          "parallel.virtual_stages",
+          "virtual_stages " + parallel.virtualStages() + " divide a pipeline of one rank",
+          "write 'virtual_stages: 1'");
+    }
+    long stages = (long) parallel.pipeline() * parallel.virtualStages();
+    int layers = config.model().layers();
+    if (hasName && layers > 0 && layers < stages) {
+      report(
+          "parallel.pipeline",
+          "pipeline "
+              + parallel.pipeline()
+              + " × virtual_stages "
+              + parallel.virtualStages()
+              + " = "
+              + stages
+              + " stages of at least a layer each, and the model has "
+              + layers,
+          "write at most 'pipeline: " + Math.max(1, layers / parallel.virtualStages()) + "'");
     }
   }
 

@@ -91,7 +91,6 @@ class JobConfigValidatorTest {
             + " write 'recompute: full'",
         "parallel.expert=2               | expert parallelism is not available in this version;"
             + " write 'expert: 1'",
-        "parallel.virtual_stages=2       | more than one virtual stage is not available",
         "sharding.shard_size=2           | shard_size 2 has nothing to divide while zero is 0;"
             + " write 'zero: 1'",
         "sharding={zero: 1, shard_size: 3} | shard_size 3 does not divide the 2 data-parallel"
@@ -144,13 +143,29 @@ class JobConfigValidatorTest {
         .contains("no part to hold out");
   }
 
-  @ParameterizedTest
-  @CsvSource({"pipeline", "context"})
-  void axesThatAreNotThereYetAreRefused(String axis) {
-    assertThat(problemsInWorld(2, MINIMAL, "parallel." + axis + "=2"))
+  @Test
+  void contextParallelismIsNotThereYet() {
+    assertThat(problemsInWorld(2, MINIMAL, "parallel.context=2"))
         .containsExactly(
-            "--set parallel.%s=2: parallel.%s: %s parallelism is not available in this version; write '%s: 1'"
-                .formatted(axis, axis, axis, axis));
+            "--set parallel.context=2: parallel.context: context parallelism is not available in"
+                + " this version; write 'context: 1'");
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "3 | parallel.pipeline=3 | parallel.pipeline: pipeline 3 × virtual_stages 1 = 3 stages of"
+            + " at least a layer each, and the model has 2; write at most 'pipeline: 2'",
+        "2 | parallel={pipeline: 2, virtual_stages: 2} | parallel.virtual_stages: schedule 1f1b has"
+            + " one stage on each rank, not 2; write 'schedule: interleaved' or 'virtual_stages:"
+            + " 1'",
+        "1 | parallel={schedule: interleaved, virtual_stages: 2} | parallel.virtual_stages:"
+            + " virtual_stages 2 divide a pipeline of one rank; write 'virtual_stages: 1'",
+      })
+  void stagesNeedLayersAndASchedule(int ranks, String override, String expected) {
+    assertThat(problemsInWorld(ranks, MINIMAL, override))
+        .anySatisfy(problem -> assertThat(problem).contains(expected));
   }
 
   @Test

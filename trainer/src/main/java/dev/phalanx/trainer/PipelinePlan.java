@@ -1,0 +1,149 @@
+package dev.phalanx.trainer;
+
+import dev.phalanx.parallelism.pipeline.PipelineSchedules;
+import dev.phalanx.parallelism.pipeline.ScheduleException;
+import dev.phalanx.parallelism.pipeline.ScheduleSimulator;
+import dev.phalanx.parallelism.pipeline.ScheduleTable;
+import dev.phalanx.parallelism.pipeline.StageCut;
+import dev.phalanx.trainer.config.ConfigurationException;
+import dev.phalanx.trainer.config.JobConfig;
+import dev.phalanx.trainer.config.JobConfigValidator;
+import dev.phalanx.trainer.config.ParsedPlan;
+import dev.phalanx.trainer.model.Family;
+import dev.phalanx.trainer.model.StageLayers;
+import dev.phalanx.trainer.model.TransformerConfig;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * How a job's model is cut into stages, and in which order ranks compute them. The table is proven
+ * to end. Without a pipeline it is one stage, whose micro-batches go forward and backward in turn.
+ */
+public record PipelinePlan(ScheduleTable table, List<StageLayers> stages) {
+  private static final long LARGEST_TABLE_BYTES = 64L << 20;
+
+  public PipelinePlan {
+    stages = List.copyOf(stages);
+  }
+
+  /**
+   * @param job a plan that is valid for this number of ranks
+   * @param model complete sizes
+   * @param baseDirectory what the path of a table starts from
+   * @throws ScheduleException where the schedule does not suit the job or never ends
+   * @throws IOException where a table cannot be read
+   */
+  static PipelinePlan of(JobConfig job, TransformerConfig model, Path baseDirectory, int worldSize)
+      throws IOException {
+    int microBatches = Math.toIntExact(job.microBatchesPerStep(worldSize));
+    ScheduleTable table = table(job.parallel(), baseDirectory, microBatches);
+    ScheduleSimulator.requireNoDeadlock(table);
+    int ranks = job.parallel().pipeline();
+    if (table.ranks().size() != ranks || table.microBatches() != microBatches) {
+      throw new ScheduleException(
+          "the schedule "
+              + job.parallel().schedule()
+              + " is for "
+              + table.ranks().size()
+              + " ranks and "
+              + table.microBatches()
+              + " micro-batches, and the plan has pipeline "
+              + ranks
+              + " and "
+              + microBatches
+              + " micro-batches (batch.global / batch.micro / data-parallel ranks)");
+    }
+    boolean hasBothEnds = table.rankOf(0) == table.rankOf(table.stages() - 1);
+    if (ranks > 1 && model.isTied() && hasBothEnds) {
+      throw new ScheduleException(
+          "the schedule "
+              + job.parallel().schedule()
+              + " has the first and the last stage on one rank, which would hold a tied embedding"
+              + " twice; write model.tied_embeddings: false or another schedule");
+    }
+    return new PipelinePlan(table, cut(model, table.stages()));
+  }
+
+  /**
+   * {@link #of} for a plan that a user has written.
+   *
+   * @param model with the sizes that files give
+   * @throws ConfigurationException where these sizes do not fit the ranks, or the schedule does not
+   *     suit the job or never ends
+   * @throws IOException where a table cannot be read
+   */
+  static PipelinePlan checked(ParsedPlan plan, ModelSetup model, Path baseDirectory, int worldSize)
+      throws IOException {
+    JobConfig complete = plan.config().withModel(model.resolved(plan.config().model()));
+    JobConfigValidator.validate(new ParsedPlan(complete, plan.positions()), worldSize);
+    try {
+      return of(complete, model.config(), baseDirectory, worldSize);
+    } catch (ScheduleException e) {
+      throw ConfigurationException.at(
+          plan.positions(), "parallel.schedule", String.valueOf(e.getMessage()));
+    }
+  }
+
+  private static ScheduleTable table(
+      JobConfig.Parallel parallel, Path baseDirectory, int microBatches) throws IOException {
+    String schedule = parallel.schedule();
+    if (PipelineSchedules.NAMES.contains(schedule)) {
+      return PipelineSchedules.named(schedule, parallel.virtualStages())
+          .table(parallel.pipeline(), microBatches);
+    }
+    Path file = baseDirectory.resolve(schedule);
+    if (!Files.isRegularFile(file)) {
+      throw new IOException("There is no schedule table " + file);
+    }
+    if (Files.size(file) > LARGEST_TABLE_BYTES) {
+      throw new ScheduleException(
+          "the table " + file + " is larger than " + (LARGEST_TABLE_BYTES >> 20) + " MiB");
+    }
+    try {
+      return ScheduleTable.parse(Files.readString(file));
+    } catch (ScheduleException e) {
+      throw new ScheduleException(file + ": " + e.getMessage());
+    }
+  }
+
+  private static List<StageLayers> cut(TransformerConfig model, int stages) {
+    double layer = layerWork(model);
+    double table = (double) model.vocabulary() * model.hidden();
+    double embedding = model.hidden(); // rows are copied, and their gradients added up
+    int[] counts = StageCut.counts(model.layers(), stages, embedding / layer, table / layer);
+    List<StageLayers> cut = new ArrayList<>();
+    int first = 0;
+    for (int stage = 0; stage < stages; stage++) {
+      cut.add(new StageLayers(first, first + counts[stage], stage == 0, stage == stages - 1));
+      first += counts[stage];
+    }
+    return cut;
+  }
+
+  /** Multiplications for one token: of the matrices, and of causal attention. */
+  private static double layerWork(TransformerConfig model) {
+    double projections =
+        (double) (2 * model.heads() + 2 * model.keyValueHeads()) * model.headSize();
+    double feedForward = (model.family() == Family.LLAMA ? 3.0 : 2.0) * model.feedForward();
+    return model.hidden() * (projections + feedForward + model.sequence());
+  }
+
+  /** The stages of a rank, by its place in the pipeline. */
+  List<Integer> stagesOf(int rank) {
+    return table.stagesOf(rank);
+  }
+
+  /** The numbers of a rank's layers. */
+  List<Integer> layersOf(int rank) {
+    List<Integer> layers = new ArrayList<>();
+    for (int stage : stagesOf(rank)) {
+      for (int layer = stages.get(stage).first(); layer < stages.get(stage).end(); layer++) {
+        layers.add(layer);
+      }
+    }
+    return layers;
+  }
+}
