@@ -33,6 +33,9 @@ import java.util.stream.Collectors;
  * <p>The processes start first because their virtual machines and engines take longest to come up.
  */
 final class LocalWorkers {
+  /** Long enough for a busy host to write some hundred lines. */
+  private static final long ANSWERS_MILLIS = 1500;
+
   private LocalWorkers() {}
 
   /**
@@ -89,12 +92,22 @@ final class LocalWorkers {
                       + missing.stream().map(String::valueOf).collect(Collectors.joining(", "))
                       + ". A worker of this host that can still answer logs what its threads do.");
               group.askWhere(missing);
+              awaitAnswers();
             });
         assign(group, placement, work, rendezvous.port());
         return new Ended(group.await(), signals.asked());
       }
     } finally {
       SharedMemoryEndpoint.cleanUp(placement.token());
+    }
+  }
+
+  /** The others give up when this returns, and the job ends. */
+  private static void awaitAnswers() {
+    try {
+      Thread.sleep(ANSWERS_MILLIS);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
     }
   }
 

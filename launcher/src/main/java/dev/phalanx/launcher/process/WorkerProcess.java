@@ -27,15 +27,18 @@ final class WorkerProcess {
 
   private final WorkerSpec spec;
   private final Process process;
+  private final WorkerLog log;
   private final BlockingQueue<Notice> notices;
   private final OutputStream control;
   private volatile String lastLine = "";
   private boolean isAssigned;
   private boolean isStopAsked;
 
-  private WorkerProcess(WorkerSpec spec, Process process, BlockingQueue<Notice> notices) {
+  private WorkerProcess(
+      WorkerSpec spec, Process process, WorkerLog log, BlockingQueue<Notice> notices) {
     this.spec = spec;
     this.process = process;
+    this.log = log;
     this.notices = notices;
     this.control = process.getOutputStream();
   }
@@ -44,13 +47,13 @@ final class WorkerProcess {
       throws IOException {
     ProcessBuilder builder = new ProcessBuilder(spec.command());
     builder.environment().putAll(spec.environment());
-    WorkerProcess worker = new WorkerProcess(spec, builder.start(), notices);
-    worker.startThreads(log);
+    WorkerProcess worker = new WorkerProcess(spec, builder.start(), log, notices);
+    worker.startThreads();
     return worker;
   }
 
-  private void startThreads(WorkerLog log) {
-    String prefix = "[" + spec.label() + "] ";
+  private void startThreads() {
+    String prefix = prefix();
     Thread output =
         daemon(
             "stdout",
@@ -130,13 +133,23 @@ final class WorkerProcess {
     }
   }
 
-  /** Asks for what its threads do, in its log; before the assignment it does not listen for it. */
+  /**
+   * Asks for what its threads do, in its log: the worker itself, which before the assignment does
+   * not listen; its JVM, which may be up where the worker's own code is not; the host, which knows
+   * of a process that does not answer at all.
+   */
   void askWhere() {
+    HostThreads.lines(process.pid()).forEach(line -> logged(line, log, prefix()));
     synchronized (control) { // see assign
       if (isAssigned) {
         tell("where");
       }
     }
+    HostThreads.askForDump(process.pid());
+  }
+
+  private String prefix() {
+    return "[" + spec.label() + "] ";
   }
 
   /** A worker that is gone does not read the line: its end is noticed elsewhere. */
