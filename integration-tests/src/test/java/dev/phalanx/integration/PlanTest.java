@@ -12,8 +12,10 @@ import dev.phalanx.trainer.config.JobConfigValidator;
 import dev.phalanx.trainer.config.ParsedPlan;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import org.assertj.core.data.Offset;
 import org.assertj.core.data.Percentage;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -151,5 +153,98 @@ final class PlanTest {
     assertThat(mistake.status()).isEqualTo(64);
     assertThat(mistake.output()).isEmpty();
     assertThat(mistake.error()).contains("sharding.zerro", "zero", "batch");
+  }
+
+  private static final String CLUSTER =
+      """
+      devices_per_host: 2
+      device: {peak_tflops: 1, efficiency: 0.5, memory_gib: %s, memory_gb_per_s: 100}
+      links: {within_host: {gbit_per_s: 100}, between_hosts: {gbit_per_s: 1}}
+      """;
+
+  @Test
+  void aDescribedClusterGivesTheTimeOfAStep() throws Exception {
+    Files.writeString(folder.resolve("plan.yaml"), plan("gpt2", 4, 1, 3, "}"));
+    Files.writeString(folder.resolve("cluster.yaml"), CLUSTER.formatted("8"));
+    Command.Outcome outcome =
+        Command.in(folder)
+            .run("plan", "plan.yaml", "--workers", "2", "--cluster", "cluster.yaml", "--json");
+
+    assertThat(outcome.status()).as(outcome.error()).isZero();
+    JsonNode found = new ObjectMapper().readTree(outcome.output());
+    double compute = found.path("flops_per_step").doubleValue() / 2 / 0.5e12;
+    assertThat(found.path("passes_seconds").doubleValue())
+        .isCloseTo(compute, Offset.offset(1e-9 * compute));
+    double parts =
+        found.path("passes_seconds").doubleValue()
+            + found.path("exposed_data_seconds").doubleValue()
+            + found.path("update_seconds").doubleValue();
+    double seconds = found.path("step_seconds").doubleValue();
+    assertThat(seconds).isCloseTo(parts, Offset.offset(1e-12));
+    assertThat(found.path("tokens_per_second").doubleValue())
+        .isCloseTo(12 * 24 / seconds, Offset.offset(1e-6));
+    assertThat(found.path("fits").booleanValue()).isTrue();
+  }
+
+  @Test
+  void theSearchProposesWhatFitsAndItsProposalsAreWhatPlanSays() throws Exception {
+    Files.writeString(folder.resolve("plan.yaml"), plan("gpt2", 4, 1, 3, "}"));
+    Files.writeString(folder.resolve("cluster.yaml"), CLUSTER.formatted("0.004"));
+    JsonNode found = search("8");
+    assertThat(found.path("plans")).isNotEmpty();
+    double before = 0;
+    for (JsonNode proposal : found.path("plans")) {
+      assertThat(proposal.path("peak_bytes").longValue()).isLessThan((long) (0.004 * (1 << 30)));
+      assertThat(proposal.path("step_seconds").doubleValue()).isGreaterThanOrEqualTo(before);
+      before = proposal.path("step_seconds").doubleValue();
+    }
+    JsonNode best = found.path("plans").path(0);
+    List<String> command =
+        new ArrayList<>(
+            List.of("plan", "plan.yaml", "--workers", "8", "--cluster", "cluster.yaml", "--json"));
+    for (JsonNode override : best.path("set")) {
+      command.addAll(List.of("--set", override.asText()));
+    }
+    Command.Outcome outcome = Command.in(folder).run(command.toArray(String[]::new));
+    assertThat(outcome.status()).as(outcome.error()).isZero();
+    JsonNode planned = new ObjectMapper().readTree(outcome.output());
+    assertThat(planned.path("fits").booleanValue()).isTrue();
+    assertThat(planned.path("step_seconds").doubleValue())
+        .isCloseTo(best.path("step_seconds").doubleValue(), Percentage.withPercentage(5));
+
+    Files.writeString(folder.resolve("cluster.yaml"), CLUSTER.formatted("0.0001"));
+    assertThat(search("8").path("plans")).isEmpty();
+  }
+
+  private JsonNode search(String ranks) throws Exception {
+    Command.Outcome outcome =
+        Command.in(folder)
+            .run(
+                "plan",
+                "plan.yaml",
+                "--workers",
+                ranks,
+                "--cluster",
+                "cluster.yaml",
+                "--search",
+                "--json");
+    assertThat(outcome.status()).as(outcome.error()).isZero();
+    return new ObjectMapper().readTree(outcome.output());
+  }
+
+  @Test
+  void mistakesInADescriptionAreToldAsThoseOfAPlan() throws Exception {
+    Files.writeString(folder.resolve("plan.yaml"), plan("gpt2", 4, 1, 3, "}"));
+    Files.writeString(
+        folder.resolve("cluster.yaml"),
+        CLUSTER.formatted("0").replace("devices_per", "device_per"));
+    Command.Outcome outcome =
+        Command.in(folder).run("plan", "plan.yaml", "--workers", "2", "--cluster", "cluster.yaml");
+    assertThat(outcome.status()).isEqualTo(64);
+    assertThat(outcome.error())
+        .contains("cluster.yaml:1:1: device_per_host", "devices_per_host", "device.memory_gib");
+    Command.Outcome alone = Command.in(folder).run("plan", "plan.yaml", "--search");
+    assertThat(alone.status()).isEqualTo(64);
+    assertThat(alone.error()).contains("--search needs --cluster");
   }
 }

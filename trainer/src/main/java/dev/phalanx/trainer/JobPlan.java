@@ -4,8 +4,11 @@ import dev.phalanx.parallelism.mesh.Axis;
 import dev.phalanx.parallelism.mesh.DeviceMesh;
 import dev.phalanx.parallelism.pipeline.ScheduleSimulator;
 import dev.phalanx.parallelism.pipeline.StageCosts;
+import dev.phalanx.parallelism.plan.Cluster;
+import dev.phalanx.parallelism.plan.StepTime;
 import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.config.ParsedPlan;
+import dev.phalanx.trainer.model.TransformerConfig;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -16,13 +19,18 @@ import java.util.stream.IntStream;
  * What a job would be: the ranks' arrangement and what each of them would hold, compute and send.
  * Nothing is started.
  *
+ * @param model complete sizes
  * @param pipeline the stages and their schedule, of one stage where there is no pipeline
  * @param tokensPerStep of all ranks
  * @param ranks each rank, or of many the first one of each place in the pipeline: others have the
  *     same but for padding and, with muon, for which matrices are theirs to update
  */
 public record JobPlan(
-    DeviceMesh mesh, PipelinePlan pipeline, long tokensPerStep, List<Rank> ranks) {
+    DeviceMesh mesh,
+    TransformerConfig model,
+    PipelinePlan pipeline,
+    long tokensPerStep,
+    List<Rank> ranks) {
   /** Of more ranks only the first one is looked at. */
   private static final int MOST_RANKS = 64;
 
@@ -46,12 +54,7 @@ public record JobPlan(
   public static JobPlan of(ParsedPlan plan, Path baseDirectory, int worldSize)
       throws IOException, InterruptedException {
     JobConfig config = plan.config();
-    boolean takesVocabularyFromData =
-        config.model().vocab() == 0
-            && !(config.model().init() instanceof JobConfig.Init.HuggingFace);
-    ModelSetup setup =
-        ModelSetup.of(
-            config, baseDirectory, takesVocabularyFromData ? vocabulary(config, baseDirectory) : 0);
+    ModelSetup setup = setup(config, baseDirectory);
     DeviceMesh mesh = RankGroups.mesh(config.parallel(), worldSize);
     PipelinePlan pipeline = PipelinePlan.checked(plan, setup, baseDirectory, worldSize);
     List<Rank> ranks = new ArrayList<>();
@@ -63,7 +66,8 @@ public record JobPlan(
               pipeline.layersOf(stage),
               Rehearsal.of(config, setup, pipeline, rank, worldSize)));
     }
-    return new JobPlan(mesh, pipeline, config.batch().global() * setup.config().sequence(), ranks);
+    return new JobPlan(
+        mesh, setup.config(), pipeline, config.batch().global() * setup.config().sequence(), ranks);
   }
 
   /** All ranks, or of many the first one of each place in the pipeline. */
@@ -71,6 +75,15 @@ public record JobPlan(
     return mesh.worldSize() <= MOST_RANKS
         ? IntStream.range(0, mesh.worldSize()).boxed().toList()
         : mesh.group(0, Axis.PIPELINE);
+  }
+
+  /** The model's sizes, some of which files may give. */
+  static ModelSetup setup(JobConfig config, Path baseDirectory) throws IOException {
+    boolean takesVocabularyFromData =
+        config.model().vocab() == 0
+            && !(config.model().init() instanceof JobConfig.Init.HuggingFace);
+    return ModelSetup.of(
+        config, baseDirectory, takesVocabularyFromData ? vocabulary(config, baseDirectory) : 0);
   }
 
   private static long vocabulary(JobConfig config, Path baseDirectory) {
@@ -96,6 +109,29 @@ public record JobPlan(
   public double bubble() {
     return ScheduleSimulator.simulate(pipeline.table(), StageCosts.uniform(1, 1, 1, 0))
         .bubbleRate();
+  }
+
+  /**
+   * How long a step takes on a cluster.
+   *
+   * @param config of the same plan
+   */
+  public StepTime time(JobConfig config, Cluster cluster) {
+    List<Integer> places = mesh.group(0, Axis.PIPELINE);
+    return new PredictedTime(config, model, mesh)
+        .on(
+            cluster,
+            pipeline,
+            ranks.stream()
+                .filter(rank -> places.contains(rank.number()))
+                .map(Rank::rehearsal)
+                .toList(),
+            1);
+  }
+
+  /** What the rank that holds most has in memory at once, at most. */
+  public long peakBytes() {
+    return ranks.stream().mapToLong(rank -> rank.rehearsal().peakBytes()).max().orElse(0);
   }
 
   /** Floating-point operations of all ranks' step. */

@@ -197,10 +197,4 @@ final class StagePasses implements StageWork {
       memory().endPass();
     }
   }
-
-  /** Frees what a step that failed has left. */
-  void close() {
-    open.values().forEach(Open::close);
-    open.clear();
-  }
 }

@@ -162,11 +162,8 @@ final class StepRunner {
                 CounterRandom.at(dropoutSeed, step),
                 true,
                 this::addLosses));
-    try {
-      state.pipeline().run(passes);
-    } finally {
-      passes.close();
-    }
+    // Where this fails, what is open stays until the arenas are closed: ranks may be writing there.
+    state.pipeline().run(passes);
   }
 
   private void addLosses(Tensor losses) {

@@ -3,8 +3,13 @@ package dev.phalanx.trainer;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
+import dev.phalanx.parallelism.mesh.Axis;
 import dev.phalanx.trainer.config.JobConfigParser;
+import dev.phalanx.trainer.config.ParsedPlan;
+import dev.phalanx.trainer.model.TransformerConfig;
+import dev.phalanx.trainer.rehearsal.SentOperations;
 import java.nio.file.Path;
+import java.util.List;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -32,37 +37,34 @@ final class RehearsalTest {
 
   /**
    * Narayanan et al., 2021, "Efficient Large-Scale Language Model Training on GPU Clusters", table
-   * 1 and equations 2 and 3: parameters, operations of a step with full recomputation, and the time
-   * that follows from the speed that was reached.
+   * 1 and equations 2 and 3, by the plans in {@code configs}: parameters, operations of a step with
+   * full recomputation, the time that follows from the speed that was reached, and what is sent.
    */
   @ParameterizedTest
   @CsvSource({
-    "  1.7,  24,  2304,  24,   32,  512, 137,  3.52",
-    "  7.5,  32,  4096,  36,  128,  512, 142,  3.69",
-    " 39.1,  64,  8192,  48,  512, 1536, 138, 14.42",
-    "145.6,  96, 12288,  80, 1536, 2304, 148, 24.84",
-    "529.6, 128, 20480, 105, 2520, 2520, 163, 54.16"
+    "1.7b,   1.7,   32, 137,  3.52",
+    "7.5b,   7.5,  128, 142,  3.69",
+    "39b,   39.1,  512, 138, 14.42",
+    "146b, 145.6, 1536, 148, 24.84",
+    "530b, 529.6, 2520, 163, 54.16"
   })
-  void parametersAndOperationsAreMegatrons(
-      double billions,
-      long heads,
-      long hidden,
-      long layers,
-      int devices,
-      long batch,
-      double teraflops,
-      double seconds)
+  void publishedPlansAreWhatTheirPaperSays(
+      String name, double billions, int devices, double teraflops, double seconds)
       throws Exception {
-    // As many ranks as divide the batch: who runs a micro-batch changes nothing of the sum.
-    int ranks = Math.toIntExact(batch / (batch % 3 == 0 ? 3 : 2));
-    JobPlan plan = plan(layers, hidden, heads, ranks, batch, ", recompute: full}");
+    ParsedPlan parsed =
+        JobConfigParser.read(Path.of("../configs/published/megatron-" + name + ".yaml"), List.of());
+    JobPlan plan = JobPlan.of(parsed, Path.of(""), devices);
+    TransformerConfig model = plan.model();
     Rehearsal first = plan.ranks().get(0).rehearsal();
+    long hidden = model.hidden();
+    long layers = model.layers();
 
     long perLayer = 12 * hidden * hidden + 13 * hidden;
     long lastNorm = 2 * hidden; // which the paper's formula leaves out
     assertThat(first.parameters())
         .isEqualTo(layers * perLayer + (VOCABULARY + SEQUENCE) * hidden + lastNorm);
     assertThat(first.parameters() / 1e9).isCloseTo(billions, within(0.051));
+    long batch = parsed.config().batch().global();
     double formula =
         96.0
             * batch
@@ -75,6 +77,31 @@ final class RehearsalTest {
     // The speed is printed to a whole number.
     assertThat(plan.operationsPerStep() / (devices * teraflops * 1e12))
         .isCloseTo(seconds, within(seconds * 0.5 / teraflops));
+    assertThat(plan.peakBytes()).isLessThan(80L << 30);
+    requireSent(plan, hidden);
+  }
+
+  /**
+   * In elements of bf16: b s h at each boundary; 8 b s h (t - 1) / t a layer, and half of that
+   * again where the forward pass is computed twice.
+   */
+  private static void requireSent(JobPlan plan, long hidden) {
+    int tensor = plan.mesh().size(Axis.TENSOR);
+    int stages = plan.mesh().size(Axis.PIPELINE);
+    long activation = 2 * SEQUENCE * hidden * plan.microBatches();
+    for (JobPlan.Rank rank : plan.ranks()) {
+      int stage = plan.mesh().coordinate(rank.number(), Axis.PIPELINE);
+      boolean isEnd = stage == 0 || stage == stages - 1;
+      SentOperations pipeline = rank.rehearsal().sent(Axis.PIPELINE);
+      long boundaries = isEnd ? 1 : 2;
+      assertThat(pipeline.byName().getOrDefault("exchange", new SentOperations.Sent(0, 0)).bytes())
+          .isEqualTo(stages == 1 ? 0 : boundaries * activation);
+      long norm = 16; // one number's sum
+      if (!isEnd) { // no embedding and no loss
+        long sums = 6L * rank.layers().size() * activation / tensor * (tensor - 1);
+        assertThat(rank.rehearsal().sent(Axis.TENSOR).bytes()).isEqualTo(sums * 2 + norm);
+      }
+    }
   }
 
   @ParameterizedTest

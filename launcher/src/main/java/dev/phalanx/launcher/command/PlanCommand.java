@@ -3,12 +3,17 @@ package dev.phalanx.launcher.command;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.phalanx.launcher.CommandException;
 import dev.phalanx.launcher.terminal.Console;
 import dev.phalanx.launcher.terminal.Quantities;
 import dev.phalanx.parallelism.mesh.Axis;
 import dev.phalanx.parallelism.pipeline.ScheduleTable;
+import dev.phalanx.parallelism.plan.Cluster;
+import dev.phalanx.parallelism.plan.StepTime;
 import dev.phalanx.trainer.JobPlan;
+import dev.phalanx.trainer.PlanSearch;
 import dev.phalanx.trainer.Rehearsal;
+import dev.phalanx.trainer.config.ClusterParser;
 import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.config.ParsedPlan;
 import dev.phalanx.trainer.rehearsal.SentOperations;
@@ -16,8 +21,10 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -30,6 +37,8 @@ import picocli.CommandLine.Option;
             + " and sends in a step. Nothing is started. Bytes that are sent are the ring"
             + " algorithms'.")
 final class PlanCommand implements Callable<Integer> {
+  private static final int PROPOSALS = 5;
+
   @Mixin private PlanFileOptions plan = new PlanFileOptions();
 
   @Option(
@@ -38,18 +47,56 @@ final class PlanCommand implements Callable<Integer> {
       description = "ranks; left out: as many as the plan's parallel section names")
   private int workers;
 
+  @Option(
+      names = "--cluster",
+      paramLabel = "FILE",
+      description = "a description of devices and links: says how long a step takes on them")
+  private @Nullable Path clusterFile;
+
+  @Option(
+      names = "--search",
+      description = "proposes the fastest layouts that fit the devices of --cluster")
+  private boolean isSearch;
+
   @Mixin private CommonOptions common = new CommonOptions();
 
   @Override
   public Integer call() throws Exception {
+    Optional<Cluster> cluster = Optional.ofNullable(clusterFile).map(ClusterParser::read);
+    if (isSearch) {
+      return search(
+          cluster.orElseThrow(
+              () ->
+                  CommandException.usage(
+                      "--search needs --cluster FILE, which says what the layouts must fit")));
+    }
     ParsedPlan parsed = plan.read(this::worldSize);
     JobConfig config = parsed.config();
     JobPlan found = JobPlan.of(parsed, Path.of("").toAbsolutePath(), worldSize(config));
     Console console = common.console();
     if (common.isJson) {
-      console.result(json(found, config).toString());
+      ObjectNode json = json(found, config);
+      cluster.ifPresent(devices -> addTime(json, found, config, devices));
+      console.result(json.toString());
     } else {
       lines(found, config).forEach(console::result);
+      cluster.ifPresent(devices -> timeLines(found, config, devices).forEach(console::result));
+    }
+    return 0;
+  }
+
+  private int search(Cluster cluster) throws Exception {
+    // Its own layout need not suit the ranks: others are tried.
+    ParsedPlan parsed = plan.read();
+    JobConfig config = parsed.config();
+    int ranks = workers > 0 ? workers : TrainCommand.worldSize(config, workers);
+    PlanSearch.Result result =
+        PlanSearch.search(parsed, Path.of("").toAbsolutePath(), ranks, cluster, PROPOSALS);
+    Console console = common.console();
+    if (common.isJson) {
+      console.result(json(result, ranks).toString());
+    } else {
+      lines(result, ranks).forEach(console::result);
     }
     return 0;
   }
@@ -108,6 +155,33 @@ final class PlanCommand implements Callable<Integer> {
     }
     json.put("tokens_per_step", plan.tokensPerStep());
     json.put("flops_per_step", plan.operationsPerStep());
+    return json;
+  }
+
+  private static void addTime(ObjectNode json, JobPlan plan, JobConfig config, Cluster cluster) {
+    StepTime time = plan.time(config, cluster);
+    json.put("step_seconds", time.seconds());
+    json.put("passes_seconds", time.passesSeconds());
+    json.put("exposed_data_seconds", time.exposedDataSeconds());
+    json.put("update_seconds", time.updateSeconds());
+    json.put("tokens_per_second", plan.tokensPerStep() / time.seconds());
+    json.put("fits", plan.peakBytes() <= cluster.memoryBytes());
+  }
+
+  private static ObjectNode json(PlanSearch.Result result, int ranks) {
+    ObjectNode json = new ObjectMapper().createObjectNode();
+    json.put("world_size", ranks);
+    json.put("layouts", result.layouts());
+    json.put("rehearsed", result.rehearsed());
+    ArrayNode plans = json.putArray("plans");
+    for (PlanSearch.Found found : result.best()) {
+      ObjectNode node = plans.addObject();
+      ArrayNode overrides = node.putArray("set");
+      found.overrides().forEach(overrides::add);
+      node.put("step_seconds", found.time().seconds());
+      node.put("tokens_per_second", found.tokensPerSecond());
+      node.put("peak_bytes", found.peakBytes());
+    }
     return json;
   }
 
@@ -196,6 +270,55 @@ final class PlanCommand implements Callable<Integer> {
         config.parallel().schedule(),
         layers,
         100 * plan.bubble());
+  }
+
+  private static List<String> timeLines(JobPlan plan, JobConfig config, Cluster cluster) {
+    StepTime time = plan.time(config, cluster);
+    return List.of(
+        "",
+        String.format(
+            Locale.ROOT,
+            "on this cluster: %.4g s a step (passes %.4g, data-parallel communication that nothing"
+                + " hides %.4g, update %.4g), %,.0f tokens a second, %.3g Tflop/s a device",
+            time.seconds(),
+            time.passesSeconds(),
+            time.exposedDataSeconds(),
+            time.updateSeconds(),
+            plan.tokensPerStep() / time.seconds(),
+            plan.operationsPerStep() / time.seconds() / plan.mesh().worldSize() / 1e12),
+        String.format(
+            Locale.ROOT,
+            "memory: %s of %s%s",
+            Quantities.bytes(plan.peakBytes()),
+            Quantities.bytes((long) cluster.memoryBytes()),
+            plan.peakBytes() > cluster.memoryBytes() ? ": it does not fit" : ""));
+  }
+
+  private static List<String> lines(PlanSearch.Result result, int ranks) {
+    List<String> lines = new ArrayList<>();
+    lines.add(
+        String.format(
+            Locale.ROOT,
+            "%d layouts of %d ranks, %d of them rehearsed",
+            result.layouts(),
+            ranks,
+            result.rehearsed()));
+    if (result.best().isEmpty()) {
+      lines.add("None of them fits the devices' memory.");
+    }
+    for (PlanSearch.Found found : result.best()) {
+      lines.add(
+          String.format(
+              Locale.ROOT,
+              "%9.4g s a step  %,12.0f tokens/s  %10s  %s",
+              found.time().seconds(),
+              found.tokensPerSecond(),
+              Quantities.bytes(found.peakBytes()),
+              found.overrides().stream()
+                  .map(each -> "--set '" + each + "'")
+                  .collect(Collectors.joining(" "))));
+    }
+    return lines;
   }
 
   private static String rankLabel(JobPlan plan, JobPlan.Rank rank) {

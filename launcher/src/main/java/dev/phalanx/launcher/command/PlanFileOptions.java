@@ -21,6 +21,11 @@ final class PlanFileOptions {
       description = "override a key of the plan file by its path; may be repeated")
   private List<String> overrides = new ArrayList<>();
 
+  /** See {@link JobConfigParser#read}: the ranks that will run it are not known. */
+  ParsedPlan read() {
+    return JobConfigParser.read(plan, overrides);
+  }
+
   /** See {@link JobConfigParser#readAndValidate}. */
   ParsedPlan read(ToIntFunction<JobConfig> worldSize) {
     return JobConfigParser.readAndValidate(plan, overrides, worldSize);

@@ -2,7 +2,6 @@ package dev.phalanx.trainer.config;
 
 import dev.phalanx.trainer.config.JobConfig.DeviceKind;
 import dev.phalanx.trainer.config.JobConfig.EngineKind;
-import dev.phalanx.trainer.config.JobConfig.Recompute;
 import dev.phalanx.trainer.config.JobConfig.Transport;
 import java.util.EnumSet;
 import java.util.Set;
@@ -48,12 +47,6 @@ final class FeatureAvailability {
   private void checkComputation(JobConfig config) {
     require(config.engine() != EngineKind.ND4J, "engine", "engine nd4j", "auto");
     require(config.device() != DeviceKind.CUDA, "device", "device cuda", "auto");
-    Recompute recompute = config.model().recompute();
-    require(
-        recompute != Recompute.SELECTIVE,
-        "model.recompute",
-        "recompute " + recompute.label(),
-        "full");
   }
 
   private void checkParallelism(JobConfig.Parallel parallel) {

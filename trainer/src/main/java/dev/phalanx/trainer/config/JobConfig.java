@@ -68,6 +68,29 @@ public record JobConfig(
         evaluation);
   }
 
+  /** The same job with other sizes of batches. */
+  public JobConfig withBatch(Batch changed) {
+    return new JobConfig(
+        name,
+        seed,
+        engine,
+        device,
+        precision,
+        lossScaling,
+        threads,
+        model,
+        data,
+        changed,
+        optimizer,
+        steps,
+        parallel,
+        sharding,
+        communication,
+        checkpoint,
+        log,
+        evaluation);
+  }
+
   /**
    * Micro-batches that one data-parallel rank runs for one optimizer step.
    *

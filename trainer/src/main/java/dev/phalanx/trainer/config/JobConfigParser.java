@@ -102,7 +102,7 @@ public final class JobConfigParser {
     return parse(source, yaml, List.of());
   }
 
-  private static String textOf(Path file) {
+  static String textOf(Path file) {
     try {
       if (Files.isDirectory(file)) {
         throw unreadable(file, "this is a directory", "name a plan file");

@@ -163,18 +163,6 @@ public final class Transformer implements Layer {
   }
 
   /**
-   * The loss of a micro-batch, of a model that is all here.
-   *
-   * @param scale see {@link dev.phalanx.tensor.autograd.LinearCrossEntropy}
-   * @param dropoutSeed the seed of this step's masks
-   * @param firstSequence the number of the first sequence within the global batch
-   */
-  public Loss loss(
-      Tape tape, TokenBatch batch, double scale, long dropoutSeed, long firstSequence) {
-    return loss(tape, forward(tape, batch, null, dropoutSeed, firstSequence), batch, scale);
-  }
-
-  /**
    * This stage's part of a forward pass over a micro-batch.
    *
    * @param received what the stage before has given, [n, hidden] of those tokens that are here;
@@ -200,11 +188,6 @@ public final class Transformer implements Layer {
    */
   public Loss loss(Tape tape, Variable hidden, TokenBatch batch, double scale) {
     return output().loss(tape, hidden, batch.targets(), scale);
-  }
-
-  /** The logits of all positions, [batch * length, vocabulary]. */
-  public Variable logits(Tape tape, TokenBatch batch) {
-    return output().logits(tape, forward(tape, batch, null, 0, 0));
   }
 
   /**

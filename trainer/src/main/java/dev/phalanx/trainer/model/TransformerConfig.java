@@ -53,6 +53,25 @@ public record TransformerConfig(
     }
   }
 
+  /** The same model, its activations kept or computed anew. */
+  public TransformerConfig withRecompute(boolean isWanted) {
+    return new TransformerConfig(
+        family,
+        layers,
+        hidden,
+        heads,
+        keyValueHeads,
+        feedForward,
+        sequence,
+        vocabulary,
+        dropout,
+        isTied,
+        normEpsilon,
+        rotaryBase,
+        rotaryScaling,
+        isWanted);
+  }
+
   public long headSize() {
     return hidden / heads;
   }

@@ -47,6 +47,11 @@ public final class SentOperations {
     return Collections.unmodifiableMap(byName);
   }
 
+  /** Operations of all kinds. */
+  public long count() {
+    return byName.values().stream().mapToLong(Sent::count).sum();
+  }
+
   public long bytes() {
     return byName.values().stream().mapToLong(Sent::bytes).sum();
   }

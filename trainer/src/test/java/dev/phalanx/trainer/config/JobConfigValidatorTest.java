@@ -87,8 +87,6 @@ class JobConfigValidatorTest {
         "device=cuda                     | device cuda is not available in this version",
         "sharding={zero: 2, reshard_after_forward: false} | parameters are whole all the time while"
             + " zero is 2; write 'zero: 3'",
-        "model.recompute=selective       | recompute selective is not available in this version;"
-            + " write 'recompute: full'",
         "parallel.expert=2               | expert parallelism is not available in this version;"
             + " write 'expert: 1'",
         "sharding.shard_size=2           | shard_size 2 has nothing to divide while zero is 0;"

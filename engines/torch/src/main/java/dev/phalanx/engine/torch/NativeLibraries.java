@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Properties;
 import java.util.Set;
+import java.util.function.Supplier;
 import org.bytedeco.javacpp.ClassProperties;
 import org.bytedeco.javacpp.Loader;
 
@@ -38,6 +39,16 @@ final class NativeLibraries {
    */
   static boolean locate() {
     return ARE_LOCATED;
+  }
+
+  /**
+   * Opens libraries and looks up their symbols while no other thread does so: glibc locks up at
+   * times (seen with 2.36) where one thread opens a library while another one looks a symbol up.
+   */
+  static <T> T oneAtATime(Supplier<T> opening) {
+    synchronized (NativeLibraries.class) {
+      return opening.get();
+    }
   }
 
   private static boolean tellJavaCpp() {

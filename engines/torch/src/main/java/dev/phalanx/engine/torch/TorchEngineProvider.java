@@ -20,7 +20,8 @@ public final class TorchEngineProvider implements EngineProvider {
   public Engine open(EngineOptions options) {
     try {
       NativeLibraries.locate();
-      return options.threads() == 1 ? new TorchEngine(options) : new TeamEngine(options);
+      return NativeLibraries.oneAtATime(
+          () -> options.threads() == 1 ? new TorchEngine(options) : new TeamEngine(options));
     } catch (LinkageError e) {
       throw new IllegalStateException(
           "The engine 'torch' cannot load LibTorch on "

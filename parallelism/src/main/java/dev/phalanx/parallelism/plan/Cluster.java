@@ -1,0 +1,38 @@
+package dev.phalanx.parallelism.plan;
+
+import java.util.List;
+
+/**
+ * The devices that a job would run on: hosts of equal devices, ranks on neighbouring devices.
+ *
+ * @param devicesPerHost at least 1
+ * @param operationsPerSecond of a device's matrix products, as fast as layers reach it
+ * @param memoryBytes of a device
+ * @param memoryBytesPerSecond what a device reads and writes
+ * @param withinHost between devices of one host
+ * @param betweenHosts a device's share of its host's network
+ */
+public record Cluster(
+    int devicesPerHost,
+    double operationsPerSecond,
+    double memoryBytes,
+    double memoryBytesPerSecond,
+    Link withinHost,
+    Link betweenHosts) {
+  /**
+   * @param bytesPerSecond of one device, one way
+   * @param latencySeconds of a message
+   */
+  public record Link(double bytesPerSecond, double latencySeconds) {
+    /** How long bytes in so many messages, one after the other, are on their way. */
+    public double seconds(double bytes, double messages) {
+      return bytes / bytesPerSecond + messages * latencySeconds;
+    }
+  }
+
+  /** What ranks of a group talk over: the slowest that is between neighbours of the group. */
+  public Link between(List<Integer> ranks) {
+    boolean isOneHost = ranks.stream().map(rank -> rank / devicesPerHost).distinct().count() == 1;
+    return isOneHost ? withinHost : betweenHosts;
+  }
+}

@@ -1,0 +1,72 @@
+package dev.phalanx.parallelism.plan;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
+
+import dev.phalanx.parallelism.pipeline.OneForwardOneBackward;
+import java.util.Collections;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+
+final class StepTimeTest {
+  private static final double EXACT = 1e-9;
+  private static final Cluster.Link LINK = new Cluster.Link(1e9, 1e-5);
+  private static final Cluster CLUSTER = new Cluster(2, 1e12, 16e9, 1e11, LINK, LINK);
+  private static final StepTime.Links LINKS = new StepTime.Links(LINK, LINK, LINK);
+
+  private static StepTime.Work work(double operations, double tensorBytes, double dataBytes) {
+    return new StepTime.Work(operations, 1 / 3.0, tensorBytes, 0, 1e6, dataBytes, 0, false, 1e9);
+  }
+
+  private static StepTime time(int ranks, int microBatches, StepTime.Work work) {
+    return StepTime.of(
+        new OneForwardOneBackward().table(ranks, microBatches),
+        Collections.nCopies(ranks, work),
+        CLUSTER,
+        LINKS);
+  }
+
+  @Test
+  void oneRankComputesAndUpdates() {
+    StepTime time = time(1, 4, work(12e12, 0, 0));
+    assertThat(time.passesSeconds()).isCloseTo(12, within(EXACT));
+    assertThat(time.exposedDataSeconds()).isZero();
+    assertThat(time.updateSeconds()).isCloseTo(0.01, within(EXACT)); // 1 GB at 100 GB/s
+    assertThat(time.seconds()).isCloseTo(12.01, within(EXACT));
+  }
+
+  /** Narayanan et al., 2021: a part of (p - 1) / m of the work is idle; and hops come on top. */
+  @Test
+  void aPipelineIsIdleAtBothEnds() {
+    double hop = 1e6 / 1e9 + 1e-5;
+    StepTime time = time(4, 8, work(24e12, 0, 0));
+    assertThat(time.passesSeconds()).isBetween(24 * (1 + 3 / 8.0), 24 * (1 + 3 / 8.0) + 30 * hop);
+  }
+
+  @Test
+  void whatDividedMatricesSendIsHiddenBackwardBehindTheWeightsProducts() {
+    // A micro-batch: 1 s forward, 1 s for each half backward; 0.5 s of sums each way.
+    StepTime some = time(1, 4, work(12e12, 4e9, 0));
+    assertThat(some.passesSeconds()).isCloseTo(12 + 4 * 0.5, within(EXACT));
+    // 1.5 s each way, of which 1 s is hidden backward
+    StepTime much = time(1, 4, work(12e12, 12e9, 0));
+    assertThat(much.passesSeconds()).isCloseTo(12 + 4 * (1.5 + 0.5), within(EXACT));
+  }
+
+  @Test
+  void whatDataParallelRanksSendIsHiddenBehindOneMicroBatchOrAll() {
+    assertThat(time(1, 4, work(12e12, 0, 2e9)).exposedDataSeconds()).isZero();
+    assertThat(time(1, 4, work(12e12, 0, 5e9)).exposedDataSeconds()).isCloseTo(2, within(EXACT));
+    StepTime.Work eachTime = new StepTime.Work(12e12, 1 / 3.0, 0, 0, 0, 20e9, 0, true, 0);
+    assertThat(time(1, 4, eachTime).exposedDataSeconds()).isCloseTo(8, within(EXACT));
+  }
+
+  @Test
+  void neighboursOfOneHostTalkWithinIt() {
+    Cluster.Link fast = new Cluster.Link(1e11, 1e-6);
+    Cluster cluster = new Cluster(4, 1, 1, 1, fast, LINK);
+    assertThat(cluster.between(List.of(4, 5, 7))).isEqualTo(fast);
+    assertThat(cluster.between(List.of(3, 4))).isEqualTo(LINK);
+    assertThat(LINK.seconds(2e9, 100)).isCloseTo(2.001, within(EXACT));
+  }
+}

@@ -1,0 +1,4 @@
+@NullMarked
+package dev.phalanx.parallelism.plan;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,229 @@
+package dev.phalanx.trainer;
+
+import dev.phalanx.parallelism.mesh.Axis;
+import dev.phalanx.parallelism.mesh.DeviceMesh;
+import dev.phalanx.parallelism.plan.Cluster;
+import dev.phalanx.parallelism.plan.StepTime;
+import dev.phalanx.trainer.config.JobConfig;
+import dev.phalanx.trainer.config.JobConfigParser;
+import dev.phalanx.trainer.config.JobConfigValidator;
+import dev.phalanx.trainer.config.JobConfigWriter;
+import dev.phalanx.trainer.config.ParsedPlan;
+import dev.phalanx.trainer.model.TransformerConfig;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.List;
+import java.util.stream.IntStream;
+
+/**
+ * Looks for the layouts of a job that fit the memory of a cluster's devices and take the least
+ * time.
+ *
+ * <p>Every layout that divides the job evenly is timed roughly, by operations, idle time and what
+ * tensor parallelism sends. From the fastest on they are rehearsed: some ranks, and as many
+ * micro-batches as fill the pipeline, for what follows is alike. Those that fit are kept, until no
+ * other could be among the best.
+ */
+public final class PlanSearch {
+  /** Divided memory and its fragments, libraries, and what they keep for themselves. */
+  private static final double USABLE_MEMORY = 0.92;
+
+  private static final int MOST_REHEARSED = 150;
+  private static final List<Integer> MICRO_BATCHES = List.of(1, 2, 4, 8, 16);
+
+  /**
+   * A layout that fits.
+   *
+   * @param overrides of the plan, as {@code --set} takes them
+   * @param peakBytes of the rank that holds most
+   */
+  public record Found(
+      List<String> overrides, long peakBytes, StepTime time, double tokensPerSecond) {}
+
+  /** What has been looked at. */
+  public record Result(int layouts, int rehearsed, List<Found> best) {}
+
+  /**
+   * @param roughSeconds less than a step takes
+   */
+  private record Candidate(List<String> overrides, JobConfig config, double roughSeconds) {}
+
+  private final JobConfig base;
+  private final ModelSetup setup;
+  private final Path baseDirectory;
+  private final int worldSize;
+  private final Cluster cluster;
+
+  private PlanSearch(
+      JobConfig base, ModelSetup setup, Path baseDirectory, int worldSize, Cluster cluster) {
+    this.base = base;
+    this.setup = setup;
+    this.baseDirectory = baseDirectory;
+    this.worldSize = worldSize;
+    this.cluster = cluster;
+  }
+
+  /**
+   * @param plan whose model, batch, precision and optimizer stay as they are
+   * @param most plans to propose
+   */
+  public static Result search(
+      ParsedPlan plan, Path baseDirectory, int worldSize, Cluster cluster, int most)
+      throws IOException, InterruptedException {
+    ModelSetup setup = JobPlan.setup(plan.config(), baseDirectory);
+    JobConfig complete = plan.config().withModel(setup.resolved(plan.config().model()));
+    return new PlanSearch(complete, setup, baseDirectory, worldSize, cluster).run(most);
+  }
+
+  private Result run(int most) throws IOException, InterruptedException {
+    List<Candidate> candidates = candidates();
+    List<Found> found = new ArrayList<>();
+    int rehearsed = 0;
+    for (Candidate candidate : candidates) {
+      boolean cannotBeAmongTheBest =
+          found.size() >= most && candidate.roughSeconds() > found.get(most - 1).time().seconds();
+      if (cannotBeAmongTheBest || rehearsed == MOST_REHEARSED) {
+        break;
+      }
+      rehearsed++;
+      Found tried = rehearse(candidate);
+      if (tried.peakBytes() <= USABLE_MEMORY * cluster.memoryBytes()) {
+        found.add(tried);
+        found.sort(Comparator.comparingDouble(each -> each.time().seconds()));
+      }
+    }
+    return new Result(candidates.size(), rehearsed, found.subList(0, Math.min(most, found.size())));
+  }
+
+  // -------------------------------------------------------------------------------- candidates
+
+  /** All valid layouts, the one that takes the least time by a rough measure first. */
+  private List<Candidate> candidates() {
+    String yaml = JobConfigWriter.toYaml(base);
+    TransformerConfig model = setup.config();
+    List<Candidate> candidates = new ArrayList<>();
+    for (int tensor : divisors(worldSize)) {
+      if (tensor > cluster.devicesPerHost() || model.heads() % tensor != 0) {
+        continue;
+      }
+      for (int pipeline : divisors(worldSize / tensor)) {
+        if (pipeline <= model.layers()) {
+          addLayouts(yaml, tensor, pipeline, candidates);
+        }
+      }
+    }
+    candidates.sort(Comparator.comparingDouble(Candidate::roughSeconds));
+    return candidates;
+  }
+
+  private void addLayouts(String yaml, int tensor, int pipeline, List<Candidate> candidates) {
+    int data = worldSize / tensor / pipeline;
+    for (int micro : MICRO_BATCHES) {
+      if (base.batch().global() % ((long) micro * data) != 0) {
+        continue;
+      }
+      for (int zero : zeroStages(data, pipeline)) {
+        for (String recompute : List.of("none", "full")) {
+          List<String> overrides =
+              List.of(
+                  "parallel={tensor: %d, pipeline: %d, data: %d, sequence_parallel: %b}"
+                      .formatted(tensor, pipeline, data, tensor > 1),
+                  "batch.micro=" + micro,
+                  "sharding={zero: " + zero + "}",
+                  "model.recompute=" + recompute);
+          ParsedPlan plan = JobConfigParser.parse("plan", yaml, overrides);
+          if (JobConfigValidator.problemsOf(plan, worldSize).isEmpty()) {
+            candidates.add(
+                new Candidate(overrides, plan.config(), roughSeconds(plan.config(), data)));
+          }
+        }
+      }
+    }
+  }
+
+  /** Stages that send in every micro-batch do not suit a pipeline. */
+  private static List<Integer> zeroStages(int data, int pipeline) {
+    if (data == 1) {
+      return List.of(0);
+    }
+    return pipeline == 1 ? List.of(0, 1, 2, 3) : List.of(0, 1);
+  }
+
+  private static List<Integer> divisors(int number) {
+    return IntStream.rangeClosed(1, number)
+        .filter(divisor -> number % divisor == 0)
+        .boxed()
+        .toList();
+  }
+
+  /** Operations at full rate, the pipeline's idle time, and half of what divided matrices send. */
+  private double roughSeconds(JobConfig config, int data) {
+    TransformerConfig model = setup.config();
+    int tensor = config.parallel().tensor();
+    int pipeline = config.parallel().pipeline();
+    double tokens = (double) config.batch().global() * model.sequence();
+    double operations =
+        model.flopsPerToken(model.parameterCount())
+            * tokens
+            * (config.model().recompute() == JobConfig.Recompute.FULL ? 4 / 3.0 : 1);
+    double compute = operations / worldSize / cluster.operationsPerSecond();
+    double microBatches = (double) config.batch().global() / config.batch().micro() / data;
+    double idle = (pipeline - 1) / microBatches;
+    double width = TrainingState.computeType(config.precision()).byteSize();
+    double sent =
+        4.0
+            * tokens
+            / data
+            * model.hidden()
+            * width
+            * (tensor - 1)
+            / tensor
+            * model.layers()
+            / pipeline;
+    return (compute + sent / cluster.withinHost().bytesPerSecond()) * (1 + idle);
+  }
+
+  // --------------------------------------------------------------------------------- rehearsals
+
+  private Found rehearse(Candidate candidate) throws IOException, InterruptedException {
+    JobConfig config = candidate.config();
+    DeviceMesh mesh = RankGroups.mesh(config.parallel(), worldSize);
+    ModelSetup own =
+        new ModelSetup(
+            setup.config().withRecompute(config.model().recompute() == JobConfig.Recompute.FULL),
+            setup.initialization(),
+            setup.weights());
+    int stages = mesh.size(Axis.PIPELINE);
+    long perMicroBatch = config.batch().micro() * mesh.size(Axis.DATA);
+    long microBatches = config.batch().global() / perMicroBatch;
+    long shown = Math.min(microBatches, stages + 1L);
+    JobConfig shorter =
+        config.withBatch(new JobConfig.Batch(shown * perMicroBatch, config.batch().micro()));
+    PipelinePlan shortPipeline = PipelinePlan.of(shorter, own.config(), baseDirectory, worldSize);
+    List<Integer> ranks = mesh.group(0, Axis.PIPELINE);
+    List<Rehearsal> places = new ArrayList<>();
+    for (int place = 0; place < stages; place++) {
+      boolean isLikeTheOneBefore =
+          place > 1
+              && place < stages - 1
+              && shortPipeline.stages().get(place).count()
+                  == shortPipeline.stages().get(place - 1).count();
+      places.add(
+          isLikeTheOneBefore
+              ? places.get(place - 1) // which holds a micro-batch more
+              : Rehearsal.of(shorter, own, shortPipeline, ranks.get(place), worldSize));
+    }
+    StepTime time =
+        new PredictedTime(config, own.config(), mesh)
+            .on(
+                cluster,
+                PipelinePlan.of(config, own.config(), baseDirectory, worldSize),
+                places,
+                (double) microBatches / shown);
+    double tokens = (double) config.batch().global() * own.config().sequence();
+    long peak = places.stream().mapToLong(Rehearsal::peakBytes).max().orElse(0);
+    return new Found(candidate.overrides(), peak, time, tokens / time.seconds());
+  }
+}

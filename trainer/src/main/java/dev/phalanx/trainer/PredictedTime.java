@@ -1,0 +1,72 @@
+package dev.phalanx.trainer;
+
+import dev.phalanx.parallelism.mesh.Axis;
+import dev.phalanx.parallelism.mesh.DeviceMesh;
+import dev.phalanx.parallelism.plan.Cluster;
+import dev.phalanx.parallelism.plan.StepTime;
+import dev.phalanx.trainer.config.JobConfig;
+import dev.phalanx.trainer.model.TransformerConfig;
+import dev.phalanx.trainer.rehearsal.SentOperations;
+import java.util.List;
+
+/** From what ranks would compute and send to how long a step takes. */
+final class PredictedTime {
+  private final JobConfig config;
+  private final TransformerConfig model;
+  private final DeviceMesh mesh;
+
+  PredictedTime(JobConfig config, TransformerConfig model, DeviceMesh mesh) {
+    this.config = config;
+    this.model = model;
+    this.mesh = mesh;
+  }
+
+  /**
+   * @param places a rank of each place in the pipeline
+   * @param repetition how many times as many micro-batches as were rehearsed a step has
+   */
+  StepTime on(Cluster cluster, PipelinePlan pipeline, List<Rehearsal> places, double repetition) {
+    StepTime.Links links =
+        new StepTime.Links(
+            cluster.between(mesh.group(0, Axis.TENSOR)),
+            cluster.between(mesh.group(0, Axis.PIPELINE)),
+            cluster.between(mesh.group(0, Axis.DATA)));
+    return StepTime.of(
+        pipeline.table(),
+        places.stream().map(place -> work(place, repetition)).toList(),
+        cluster,
+        links);
+  }
+
+  private StepTime.Work work(Rehearsal place, double repetition) {
+    boolean isDataPerMicroBatch = config.sharding().zero() >= 2;
+    SentOperations data = place.sent(Axis.DATA);
+    double dataRepetition = isDataPerMicroBatch ? repetition : 1;
+    SentOperations tensor = place.sent(Axis.TENSOR);
+    int tensorRanks = mesh.size(Axis.TENSOR);
+    return new StepTime.Work(
+        place.operations() * repetition,
+        model.isRecomputed() ? 1 / 4.0 : 1 / 3.0,
+        tensor.bytes() * repetition,
+        tensor.count() * repetition * 2 * (tensorRanks - 1),
+        hopBytes(),
+        data.bytes() * dataRepetition,
+        data.count() * dataRepetition * 2 * rounds(mesh.size(Axis.DATA)),
+        isDataPerMicroBatch,
+        2.0 * place.optimizerBytes() + place.gradientBytes() + place.parameterBytes());
+  }
+
+  /** Of a tree, which small messages take. */
+  private static int rounds(int ranks) {
+    return Integer.SIZE - Integer.numberOfLeadingZeros(ranks - 1);
+  }
+
+  private double hopBytes() {
+    long divided = config.parallel().sequenceParallel() ? mesh.size(Axis.TENSOR) : 1;
+    return (double) config.batch().micro()
+        * model.sequence()
+        * model.hidden()
+        * TrainingState.computeType(config.precision()).byteSize()
+        / divided;
+  }
+}
