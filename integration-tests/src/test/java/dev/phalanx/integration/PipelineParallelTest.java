@@ -157,11 +157,16 @@ final class PipelineParallelTest {
     }
   }
 
-  /** Whole tensors are saved, and each stage reads its own. */
+  /** Whole tensors are saved, and each rank reads what it holds of them. */
   @ParameterizedTest(name = "from [{0}] on {1} ranks to [{2}] on {3}")
   @CsvSource(
       delimiter = '|',
       value = {
+        "parallel: {tensor: 2}; | 4 | parallel: {tensor: 4, sequence_parallel: true};sharding:"
+            + " {zero: 1} | 4",
+        "sharding: {zero: 3} | 2 | parallel: {tensor: 2};sharding: {zero: 3} | 4",
+        "parallel: {tensor: 4, sequence_parallel: true};sharding: {zero: 2} | 8 | sharding: {zero:"
+            + " 1} | 2",
         "parallel: {pipeline: 2} | 2 | sharding: {zero: 1} | 2",
         "parallel: {tensor: 2} | 4 | parallel: {pipeline: 2, schedule: zb-h1};sharding: {zero: 3} |"
             + " 4",

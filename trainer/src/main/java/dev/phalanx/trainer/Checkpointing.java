@@ -232,7 +232,8 @@ final class Checkpointing implements AutoCloseable {
   private void restoreCompression(SavedCheckpoint checkpoint) throws IOException {
     JobConfig.Compression here = config.communication().compression();
     JobConfig.Compression there = SavedModels.plan(checkpoint).communication().compression();
-    boolean isSameKind = here.getClass() == there.getClass();
+    boolean isSameKind =
+        here.getClass() == there.getClass() && isSameLayout(SavedModels.plan(checkpoint));
     if (here instanceof JobConfig.Compression.OneBit oneBit) {
       requireWarmUp(checkpoint, oneBit, isSameKind);
     }
@@ -249,6 +250,15 @@ final class Checkpointing implements AutoCloseable {
           "What gradient compression in {} had learned is not that of this plan: it starts anew",
           checkpoint.directory());
     }
+  }
+
+  /** Whether each rank holds the part of the model that it held; any rank of data alone does. */
+  private boolean isSameLayout(JobConfig saved) {
+    boolean isDataAlone =
+        saved.parallel().ranksPerReplica() == 1 && config.parallel().ranksPerReplica() == 1;
+    return isDataAlone
+        || (saved.parallel().equals(config.parallel())
+            && saved.sharding().equals(config.sharding()));
   }
 
   /** The variance that 1-bit Adam keeps is that of its own warm-up. */
@@ -433,7 +443,7 @@ final class Checkpointing implements AutoCloseable {
   /** On rank 0 every parameter's whole tensor; where ranks hold parts, they send them there. */
   private List<SafetensorsWriter.Entry> gather(String prefix, Optional<WholeTensors> whole)
       throws InterruptedException {
-    return whole.isEmpty() ? List.of() : parts.gather(prefix, whole.get(), gathered);
+    return parts.gather(prefix, whole, gathered);
   }
 
   private void releaseGathered() {

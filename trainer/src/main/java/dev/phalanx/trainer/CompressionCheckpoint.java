@@ -100,7 +100,6 @@ final class CompressionCheckpoint {
     for (int rank = 0; ownCount > 0 && rank < world.size(); rank++) {
       entries.add(new SafetensorsWriter.Entry(OWN + rank, all.slice(0, rank * count, ownCount)));
     }
-    // The first ranks hold the parts of the first copy, in order.
     for (int number = 0; commonCount > 0 && number < parts; number++) {
       entries.add(
           new SafetensorsWriter.Entry(

@@ -31,7 +31,7 @@ public record JobPlan(
     PipelinePlan pipeline,
     long tokensPerStep,
     List<Rank> ranks) {
-  /** Of more ranks only the first one is looked at. */
+  /** Of more ranks only the first one of each place in the pipeline is looked at. */
   private static final int MOST_RANKS = 64;
 
   /**

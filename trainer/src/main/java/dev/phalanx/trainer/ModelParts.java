@@ -12,10 +12,10 @@ import dev.phalanx.tensor.Engine;
 import dev.phalanx.tensor.Tensor;
 import dev.phalanx.tensor.autograd.Parameter;
 import java.nio.ByteBuffer;
-import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.function.IntFunction;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
@@ -33,6 +33,7 @@ final class ModelParts {
   private final Engine engine;
   private final Arena host;
   private final @Nullable Communicator model; // null: one rank has all
+  private final Communicator world;
   private final boolean isOfFirstCopy;
   private final List<Parameter> own;
   private final IntFunction<List<Parameter>> parametersOfRank;
@@ -48,83 +49,97 @@ final class ModelParts {
     this.engine = host.engine();
     this.host = host;
     this.model = groups.model().orElse(null);
+    this.world = groups.world();
     this.isOfFirstCopy = groups.coordinate(Axis.DATA) == 0;
     this.own = own;
     this.parametersOfRank = parametersOfRank;
   }
 
   /**
-   * What rank 0 writes; nothing on the others. Of each rank of the first copy it is called with
-   * what that rank's shard group has brought together on this one.
+   * What rank 0 writes; nothing on the others. All ranks of the job call it. Ranks send one after
+   * the other, and all meet in between: none waits longer for another one than it takes to send
+   * what one rank holds.
    *
    * @param prefix of the names
+   * @param held what this rank's shard group has brought together on it; empty where that is
+   *     another rank
    * @param owned gets the memory of what is returned, which the caller closes when it is written
    */
-  List<SafetensorsWriter.Entry> gather(String prefix, WholeTensors held, List<Tensor> owned)
-      throws InterruptedException {
+  List<SafetensorsWriter.Entry> gather(
+      String prefix, Optional<WholeTensors> held, List<Tensor> owned) throws InterruptedException {
     Communicator ranks = model;
     if (ranks == null) {
-      owned.addAll(held.owned());
-      return own.stream()
-          .filter(held.tensors()::containsKey) // some states are of some parameters alone
-          .map(
-              parameter ->
-                  new SafetensorsWriter.Entry(prefix + parameter.name(), held.of(parameter)))
-          .toList();
+      held.ifPresent(all -> owned.addAll(all.owned()));
+      return held.map(all -> entries(prefix, all)).orElse(List.of());
     }
-    if (!isOfFirstCopy) {
-      held.owned().forEach(Tensor::close);
-      return List.of();
-    }
-    List<SafetensorsWriter.Entry> entries = new ArrayList<>();
-    if (ranks.rank() == 0) {
-      Map<String, Tensor> wholes = receive(ranks, held, owned);
-      wholes.forEach(
-          (name, whole) -> entries.add(new SafetensorsWriter.Entry(prefix + name, whole)));
-    } else {
-      sendWhich(ranks, held);
-      for (Parameter parameter : own.stream().filter(held.tensors()::containsKey).toList()) {
-        try (Tensor sent = host.allocate(DType.FLOAT32, parameter.shape().elementCount())) {
-          copyOut(held.of(parameter), sent);
-          ranks.send(sent, 0, TAG).await();
-        }
-      }
-    }
-    held.owned().forEach(Tensor::close);
-    return entries;
-  }
-
-  private void copyOut(Tensor value, Tensor sent) {
-    engine.copy(value.reshape(value.elementCount()), sent);
-    engine.synchronize(value.device());
-  }
-
-  private Map<String, Tensor> receive(Communicator ranks, WholeTensors held, List<Tensor> owned)
-      throws InterruptedException {
     Map<String, Tensor> wholes = new LinkedHashMap<>();
-    for (int rank = 0; rank < ranks.size(); rank++) {
-      List<Parameter> given =
-          rank == 0
-              ? own.stream().filter(held.tensors()::containsKey).toList()
-              : receiveWhich(ranks, rank);
-      for (Parameter parameter : given) {
-        try (Tensor part = host.allocate(DType.FLOAT32, parameter.shape().elementCount())) {
-          if (rank == 0) {
-            copyOut(held.of(parameter), part);
-          } else {
-            ranks.receive(part, rank, TAG).await();
-          }
-          Tensor whole =
-              wholes.computeIfAbsent(parameter.name(), absent -> allocate(parameter, owned));
-          PartitionCopy.toWhole(engine, parameter.partition(), part, whole);
-          engine.synchronize(Device.CPU);
+    for (int sender = 0; sender < ranks.size(); sender++) {
+      if (isOfFirstCopy && held.isPresent()) {
+        if (ranks.rank() == 0) {
+          receive(ranks, sender, held.get(), wholes, owned);
+        } else if (ranks.rank() == sender) {
+          send(ranks, held.get());
         }
       }
+      world.barrier().await();
     }
-    return wholes;
+    held.ifPresent(all -> all.owned().forEach(Tensor::close));
+    return wholes.entrySet().stream()
+        .map(whole -> new SafetensorsWriter.Entry(prefix + whole.getKey(), whole.getValue()))
+        .toList();
+  }
+
+  private List<SafetensorsWriter.Entry> entries(String prefix, WholeTensors held) {
+    return heldOf(held).stream()
+        .map(
+            parameter -> new SafetensorsWriter.Entry(prefix + parameter.name(), held.of(parameter)))
+        .toList();
   }
 
   /** Some states are of some parameters alone. */
+  private List<Parameter> heldOf(WholeTensors held) {
+    return own.stream().filter(held.tensors()::containsKey).toList();
+  }
+
+  private void send(Communicator ranks, WholeTensors held) throws InterruptedException {
+    sendWhich(ranks, held);
+    for (Parameter parameter : heldOf(held)) {
+      try (Tensor sent = host.allocate(DType.FLOAT32, parameter.shape().elementCount())) {
+        copyOut(held.of(parameter), sent);
+        ranks.send(sent, 0, TAG).await();
+      }
+    }
+  }
+
+  private void copyOut(Tensor value, Tensor sent) {
+    try (Tensor flat = value.reshape(value.elementCount())) {
+      engine.copy(flat, sent);
+      engine.synchronize(value.device());
+    }
+  }
+
+  private void receive(
+      Communicator ranks,
+      int sender,
+      WholeTensors held,
+      Map<String, Tensor> wholes,
+      List<Tensor> owned)
+      throws InterruptedException {
+    for (Parameter parameter : sender == 0 ? heldOf(held) : receiveWhich(ranks, sender)) {
+      try (Tensor part = host.allocate(DType.FLOAT32, parameter.shape().elementCount())) {
+        if (sender == 0) {
+          copyOut(held.of(parameter), part);
+        } else {
+          ranks.receive(part, sender, TAG).await();
+        }
+        Tensor whole =
+            wholes.computeIfAbsent(parameter.name(), absent -> allocate(parameter, owned));
+        PartitionCopy.toWhole(engine, parameter.partition(), part, whole);
+        engine.synchronize(Device.CPU);
+      }
+    }
+  }
+
   private void sendWhich(Communicator ranks, WholeTensors held) throws InterruptedException {
     try (Tensor flags = host.allocate(DType.UINT8, own.size())) {
       ByteBuffer bytes = flags.byteBuffer(0, own.size());

@@ -1,5 +1,6 @@
 package dev.phalanx.trainer;
 
+import dev.phalanx.parallelism.pipeline.OneForwardOneBackward;
 import dev.phalanx.parallelism.pipeline.PipelineSchedules;
 import dev.phalanx.parallelism.pipeline.ScheduleException;
 import dev.phalanx.parallelism.pipeline.ScheduleSimulator;
@@ -17,6 +18,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 
 /**
  * How a job's model is cut into stages, and in which order ranks compute them. The table is proven
@@ -57,7 +59,7 @@ public record PipelinePlan(ScheduleTable table, List<StageLayers> stages) {
               + " micro-batches (batch.global / batch.micro / data-parallel ranks)");
     }
     boolean hasBothEnds = table.rankOf(0) == table.rankOf(table.stages() - 1);
-    if (ranks > 1 && model.isTied() && hasBothEnds) {
+    if (table.stages() > 1 && model.isTied() && hasBothEnds) {
       throw new ScheduleException(
           "the schedule "
               + job.parallel().schedule()
@@ -90,11 +92,33 @@ public record PipelinePlan(ScheduleTable table, List<StageLayers> stages) {
   private static ScheduleTable table(
       JobConfig.Parallel parallel, Path baseDirectory, int microBatches) throws IOException {
     String schedule = parallel.schedule();
+    if (parallel.pipeline() == 1) {
+      return new OneForwardOneBackward().table(1, microBatches);
+    }
     if (PipelineSchedules.NAMES.contains(schedule)) {
       return PipelineSchedules.named(schedule, parallel.virtualStages())
           .table(parallel.pipeline(), microBatches);
     }
-    Path file = baseDirectory.resolve(schedule);
+    try {
+      return ScheduleTable.parse(tableText(parallel, baseDirectory).orElseThrow());
+    } catch (ScheduleException e) {
+      throw new ScheduleException(schedule + ": " + e.getMessage());
+    }
+  }
+
+  /**
+   * The table of a plan that names a file; empty where there is no pipeline, or its schedule has a
+   * name.
+   *
+   * @throws ScheduleException where the file is too large
+   * @throws IOException where it cannot be read
+   */
+  public static Optional<String> tableText(JobConfig.Parallel parallel, Path baseDirectory)
+      throws IOException {
+    if (parallel.pipeline() == 1 || PipelineSchedules.NAMES.contains(parallel.schedule())) {
+      return Optional.empty();
+    }
+    Path file = baseDirectory.resolve(parallel.schedule());
     if (!Files.isRegularFile(file)) {
       throw new IOException("There is no schedule table " + file);
     }
@@ -102,11 +126,7 @@ public record PipelinePlan(ScheduleTable table, List<StageLayers> stages) {
       throw new ScheduleException(
           "the table " + file + " is larger than " + (LARGEST_TABLE_BYTES >> 20) + " MiB");
     }
-    try {
-      return ScheduleTable.parse(Files.readString(file));
-    } catch (ScheduleException e) {
-      throw new ScheduleException(file + ": " + e.getMessage());
-    }
+    return Optional.of(Files.readString(file));
   }
 
   private static List<StageLayers> cut(TransformerConfig model, int stages) {

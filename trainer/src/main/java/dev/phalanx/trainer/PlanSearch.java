@@ -27,9 +27,6 @@ import java.util.stream.IntStream;
  * other could be among the best.
  */
 public final class PlanSearch {
-  /** Divided memory and its fragments, libraries, and what they keep for themselves. */
-  private static final double USABLE_MEMORY = 0.92;
-
   private static final int MOST_REHEARSED = 150;
   private static final List<Integer> MICRO_BATCHES = List.of(1, 2, 4, 8, 16);
 
@@ -42,8 +39,13 @@ public final class PlanSearch {
   public record Found(
       List<String> overrides, long peakBytes, StepTime time, double tokensPerSecond) {}
 
-  /** What has been looked at. */
-  public record Result(int layouts, int rehearsed, List<Found> best) {}
+  /**
+   * What has been looked at.
+   *
+   * @param isCutShort whether others, which are not among the fastest by the rough measure, were
+   *     left out
+   */
+  public record Result(int layouts, int rehearsed, boolean isCutShort, List<Found> best) {}
 
   /**
    * @param roughSeconds less than a step takes
@@ -81,20 +83,23 @@ public final class PlanSearch {
     List<Candidate> candidates = candidates();
     List<Found> found = new ArrayList<>();
     int rehearsed = 0;
+    boolean isCutShort = false;
     for (Candidate candidate : candidates) {
       boolean cannotBeAmongTheBest =
           found.size() >= most && candidate.roughSeconds() > found.get(most - 1).time().seconds();
-      if (cannotBeAmongTheBest || rehearsed == MOST_REHEARSED) {
+      isCutShort = !cannotBeAmongTheBest && rehearsed == MOST_REHEARSED;
+      if (cannotBeAmongTheBest || isCutShort) {
         break;
       }
       rehearsed++;
       Found tried = rehearse(candidate);
-      if (tried.peakBytes() <= USABLE_MEMORY * cluster.memoryBytes()) {
+      if (tried.peakBytes() <= cluster.usableMemoryBytes()) {
         found.add(tried);
         found.sort(Comparator.comparingDouble(each -> each.time().seconds()));
       }
     }
-    return new Result(candidates.size(), rehearsed, found.subList(0, Math.min(most, found.size())));
+    return new Result(
+        candidates.size(), rehearsed, isCutShort, found.subList(0, Math.min(most, found.size())));
   }
 
   // -------------------------------------------------------------------------------- candidates
@@ -134,7 +139,8 @@ public final class PlanSearch {
                   "sharding={zero: " + zero + "}",
                   "model.recompute=" + recompute);
           ParsedPlan plan = JobConfigParser.parse("plan", yaml, overrides);
-          if (JobConfigValidator.problemsOf(plan, worldSize).isEmpty()) {
+          if (JobConfigValidator.problemsOf(plan, worldSize).isEmpty()
+              && leastBytes(plan.config(), data) <= cluster.usableMemoryBytes()) {
             candidates.add(
                 new Candidate(overrides, plan.config(), roughSeconds(plan.config(), data)));
           }
@@ -156,6 +162,22 @@ public final class PlanSearch {
         .filter(divisor -> number % divisor == 0)
         .boxed()
         .toList();
+  }
+
+  /** Of what a rank holds between steps, if stages and shards were perfectly even. */
+  private double leastBytes(JobConfig config, int data) {
+    int width = TrainingState.computeType(config.precision()).byteSize();
+    int zero = config.sharding().zero();
+    double elements =
+        (double) setup.config().parameterCount()
+            / config.parallel().tensor()
+            / config.parallel().pipeline();
+    boolean hasMoments = config.optimizer().algorithm() instanceof JobConfig.Optimizer.AdamW;
+    int optimizer = (hasMoments ? 2 * Float.BYTES : 0) + (width < Float.BYTES ? Float.BYTES : 0);
+    return elements
+        * (width / (zero == 3 ? (double) data : 1)
+            + Float.BYTES / (zero >= 2 ? (double) data : 1)
+            + optimizer / (zero >= 1 ? (double) data : 1));
   }
 
   /** Operations at full rate, the pipeline's idle time, and half of what divided matrices send. */

@@ -46,10 +46,11 @@ final class PredictedTime {
     int tensorRanks = mesh.size(Axis.TENSOR);
     return new StepTime.Work(
         place.operations() * repetition,
-        model.isRecomputed() ? 1 / 4.0 : 1 / 3.0,
+        model.isRecomputed(),
         tensor.bytes() * repetition,
         tensor.count() * repetition * 2 * (tensorRanks - 1),
         hopBytes(),
+        tailBytes(place.sent(Axis.PIPELINE)),
         data.bytes() * dataRepetition,
         data.count() * dataRepetition * 2 * rounds(mesh.size(Axis.DATA)),
         isDataPerMicroBatch,
@@ -59,6 +60,12 @@ final class PredictedTime {
   /** Of a tree, which small messages take. */
   private static int rounds(int ranks) {
     return Integer.SIZE - Integer.numberOfLeadingZeros(ranks - 1);
+  }
+
+  /** Of tied tables and of the norm; activations and gradients are exchanges. */
+  private static double tailBytes(SentOperations pipeline) {
+    SentOperations.Sent sums = pipeline.byName().get("all_reduce");
+    return sums == null ? 0 : sums.bytes();
   }
 
   private double hopBytes() {

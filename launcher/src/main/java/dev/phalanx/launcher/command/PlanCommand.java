@@ -165,7 +165,7 @@ final class PlanCommand implements Callable<Integer> {
     json.put("exposed_data_seconds", time.exposedDataSeconds());
     json.put("update_seconds", time.updateSeconds());
     json.put("tokens_per_second", plan.tokensPerStep() / time.seconds());
-    json.put("fits", plan.peakBytes() <= cluster.memoryBytes());
+    json.put("fits", plan.peakBytes() <= cluster.usableMemoryBytes());
   }
 
   private static ObjectNode json(PlanSearch.Result result, int ranks) {
@@ -173,6 +173,7 @@ final class PlanCommand implements Callable<Integer> {
     json.put("world_size", ranks);
     json.put("layouts", result.layouts());
     json.put("rehearsed", result.rehearsed());
+    json.put("cut_short", result.isCutShort());
     ArrayNode plans = json.putArray("plans");
     for (PlanSearch.Found found : result.best()) {
       ObjectNode node = plans.addObject();
@@ -288,10 +289,10 @@ final class PlanCommand implements Callable<Integer> {
             plan.operationsPerStep() / time.seconds() / plan.mesh().worldSize() / 1e12),
         String.format(
             Locale.ROOT,
-            "memory: %s of %s%s",
+            "memory: %s of the %s that tensors may take%s",
             Quantities.bytes(plan.peakBytes()),
-            Quantities.bytes((long) cluster.memoryBytes()),
-            plan.peakBytes() > cluster.memoryBytes() ? ": it does not fit" : ""));
+            Quantities.bytes((long) cluster.usableMemoryBytes()),
+            plan.peakBytes() > cluster.usableMemoryBytes() ? ": it does not fit" : ""));
   }
 
   private static List<String> lines(PlanSearch.Result result, int ranks) {
@@ -299,12 +300,14 @@ final class PlanCommand implements Callable<Integer> {
     lines.add(
         String.format(
             Locale.ROOT,
-            "%d layouts of %d ranks, %d of them rehearsed",
+            "%d layouts of %d ranks whose weights fit, %d of them rehearsed%s",
             result.layouts(),
             ranks,
-            result.rehearsed()));
+            result.rehearsed(),
+            result.isCutShort() ? "; there are slower ones that were not" : ""));
     if (result.best().isEmpty()) {
-      lines.add("None of them fits the devices' memory.");
+      lines.add(
+          "None of " + (result.isCutShort() ? "these" : "them") + " fits the devices' memory.");
     }
     for (PlanSearch.Found found : result.best()) {
       lines.add(

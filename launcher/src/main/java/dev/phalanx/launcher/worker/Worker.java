@@ -12,6 +12,7 @@ import dev.phalanx.launcher.bench.CollectiveBenchmark;
 import dev.phalanx.launcher.event.Assignment;
 import dev.phalanx.launcher.event.WorkerEvent;
 import dev.phalanx.trainer.JobResult;
+import dev.phalanx.trainer.PipelinePlan;
 import dev.phalanx.trainer.RankContext;
 import dev.phalanx.trainer.TrainingJob;
 import dev.phalanx.trainer.config.JobConfig;
@@ -53,11 +54,16 @@ final class Worker {
     this.stopRequested = stopRequested;
   }
 
-  /** Runs to the end and gives the process's exit status. */
-  ExitStatus run() throws InterruptedException {
+  /**
+   * Runs to the end and gives the process's exit status.
+   *
+   * @throws IOException where a file that the plan names cannot be read
+   */
+  ExitStatus run() throws InterruptedException, IOException {
     RankWork work;
     JobConfig.Transport transport;
     GroupOptions groups;
+    String file = "";
     if (assignment.task() == Assignment.Task.BENCHMARK) {
       BenchmarkOptions options = BenchmarkOptions.parse(assignment.plan());
       transport = options.transport();
@@ -71,9 +77,10 @@ final class Worker {
               Algorithm.valueOf(config.communication().algorithm().name()),
               config.communication().timeout(),
               config.communication().streams());
+      file = PipelinePlan.tableText(config.parallel(), assignment.baseDirectory()).orElse("");
       work = (ranks, world, listener) -> train(ranks, world, listener, config);
     }
-    Worlds worlds = Worlds.of(assignment, transport, groups);
+    Worlds worlds = Worlds.of(assignment, transport, groups, file);
     if (assignment.ranks().size() == 1) {
       runRank(assignment.ranks().get(0), work, worlds);
     } else {

@@ -11,6 +11,7 @@ import dev.phalanx.launcher.event.WorkerEvent;
 import dev.phalanx.launcher.process.Signals;
 import java.io.FileDescriptor;
 import java.io.FileOutputStream;
+import java.io.IOException;
 import java.util.Optional;
 
 /**
@@ -40,7 +41,7 @@ public final class WorkerMain {
     }
     try {
       halt(new Worker(control.assignment(), events, control::isStopRequested).run());
-    } catch (InterruptedException | RuntimeException | Error e) {
+    } catch (InterruptedException | IOException | RuntimeException | Error e) {
       halt(fail(events, rank, e));
     }
   }

@@ -30,23 +30,25 @@ interface Worlds {
 
   /**
    * @param wanted the plan's transport
+   * @param file what of the plan is in another file, which all ranks must have alike; or nothing
    */
-  static Worlds of(Assignment assignment, JobConfig.Transport wanted, GroupOptions options) {
+  static Worlds of(
+      Assignment assignment, JobConfig.Transport wanted, GroupOptions options, String file) {
     if (assignment.ranks().size() == assignment.worldSize()) {
       InProcessGroups groups = new InProcessGroups(assignment.worldSize(), options);
       return groups::ofRank;
     }
-    return rank -> connect(assignment, rank, kind(wanted), options);
+    return rank -> connect(assignment, rank, kind(wanted), options, file);
   }
 
   private static ProcessGroups connect(
-      Assignment assignment, int rank, TransportKind transport, GroupOptions options)
+      Assignment assignment, int rank, TransportKind transport, GroupOptions options, String file)
       throws IOException, InterruptedException {
     return ConnectedGroups.join(
         new ConnectedGroups.Joining(
             rank,
             assignment.worldSize(),
-            fingerprint(assignment),
+            fingerprint(assignment.plan() + file),
             new InetSocketAddress(assignment.rendezvousHost(), assignment.rendezvousPort()),
             InetAddress.getByName(assignment.address()),
             Credentials.of(JobToken.parse(assignment.token()), assignment.encryption()),
@@ -64,11 +66,10 @@ interface Worlds {
   }
 
   /** All ranks must run the same plan. */
-  private static String fingerprint(Assignment assignment) {
+  private static String fingerprint(String plan) {
     try {
       byte[] digest =
-          MessageDigest.getInstance("SHA-256")
-              .digest(assignment.plan().getBytes(StandardCharsets.UTF_8));
+          MessageDigest.getInstance("SHA-256").digest(plan.getBytes(StandardCharsets.UTF_8));
       return HexFormat.of().formatHex(digest);
     } catch (NoSuchAlgorithmException e) {
       throw new IllegalStateException("Every Java has SHA-256", e);

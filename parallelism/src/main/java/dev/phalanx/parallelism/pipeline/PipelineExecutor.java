@@ -96,7 +96,9 @@ public final class PipelineExecutor {
     for (int i = 0; i < actions.size(); i++) {
       Action action = actions.get(i);
       expect(action, work);
-      expectNext(actions, i + 1, work);
+      if (i + 1 < actions.size()) {
+        expect(actions.get(i + 1), work); // not earlier: a receive has a deadline from its start
+      }
       perform(action, work);
       while (departing.size() > 1 && departing.peek().pending().isDone()) {
         settle(departing.remove());
@@ -144,17 +146,7 @@ public final class PipelineExecutor {
     return table.rankOf(message.isGradient() ? message.stage() + 1 : message.stage() - 1);
   }
 
-  /** Begins to receive what the next action needs that needs anything from another rank. */
-  private void expectNext(List<Action> actions, int from, StageWork work) {
-    for (int i = from; i < actions.size(); i++) {
-      Message message = need(actions.get(i));
-      if (message != null && sender(message) != rank) {
-        expect(actions.get(i), work);
-        return;
-      }
-    }
-  }
-
+  /** Begins to receive what an action needs of another rank. */
   private void expect(Action action, StageWork work) {
     Message message = need(action);
     if (message == null || arriving.containsKey(message) || sender(message) == rank) {

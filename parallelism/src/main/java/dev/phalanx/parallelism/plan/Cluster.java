@@ -30,6 +30,14 @@ public record Cluster(
     }
   }
 
+  /** Beside tensors lie libraries, what they keep for themselves, and gaps. */
+  private static final double USABLE_MEMORY = 0.92;
+
+  /** What tensors may take of a device's memory. */
+  public double usableMemoryBytes() {
+    return USABLE_MEMORY * memoryBytes;
+  }
+
   /** What ranks of a group talk over: the slowest that is between neighbours of the group. */
   public Link between(List<Integer> ranks) {
     boolean isOneHost = ranks.stream().map(rank -> rank / devicesPerHost).distinct().count() == 1;

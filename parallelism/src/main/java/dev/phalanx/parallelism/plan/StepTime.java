@@ -11,18 +11,20 @@ import java.util.List;
  * How long a step takes, from what each rank computes and sends.
  *
  * <pre>
- *   forward    = operations / rate + tensor communication       which nothing hides
- *   backward   = operations / rate + what of its tensor communication is longer than the products
- *                that are computed meanwhile
+ *   forward    = operations / rate + tensor communication       which nothing hides, here and where
+ *                                                               the backward pass computes it again
+ *   backward   = operations / rate + what of its tensor communication is longer than the weights'
+ *                products, which are computed meanwhile
  *   passes     = the schedule's table, simulated with these times and the hops between stages
  *   step       = passes + what of the data-parallel communication is longer than what hides it
+ *                + the sum of a tied table between the stages that have it
  *                + the update, which is bound by memory
  * </pre>
  *
  * <p>Each rank's layers are taken to be alike, and every device as fast as the others.
  *
  * @param passesSeconds of all micro-batches, the pipeline's idle time among it
- * @param exposedDataSeconds data-parallel communication that no computation hides
+ * @param exposedDataSeconds communication after the passes that no computation hides
  * @param updateSeconds of the optimizer
  */
 public record StepTime(double passesSeconds, double exposedDataSeconds, double updateSeconds) {
@@ -30,10 +32,11 @@ public record StepTime(double passesSeconds, double exposedDataSeconds, double u
    * What a rank does in a step; ranks with the same place in the pipeline are alike.
    *
    * @param operations floating-point operations of all passes
-   * @param forwardPart of these operations
+   * @param isRecomputed whether the backward pass computes the forward pass again
    * @param tensorBytes sent along the tensor axis
    * @param tensorMessages that follow each other
    * @param hopBytes of an activation that goes to the next stage
+   * @param tailBytes sent between stages after the passes
    * @param dataBytes sent along the data axis
    * @param dataMessages that follow each other
    * @param isDataPerMicroBatch whether gradients or parameters are sent in each micro-batch, under
@@ -42,10 +45,11 @@ public record StepTime(double passesSeconds, double exposedDataSeconds, double u
    */
   public record Work(
       double operations,
-      double forwardPart,
+      boolean isRecomputed,
       double tensorBytes,
       double tensorMessages,
       double hopBytes,
+      double tailBytes,
       double dataBytes,
       double dataMessages,
       boolean isDataPerMicroBatch,
@@ -81,7 +85,8 @@ public record StepTime(double passesSeconds, double exposedDataSeconds, double u
       Work of = work.get(rank);
       double data = links.data().seconds(of.dataBytes(), of.dataMessages());
       double hidden = times.get(rank).both() * (of.isDataPerMicroBatch() ? microBatches : 1);
-      exposed = Math.max(exposed, data - hidden);
+      double tail = of.tailBytes() == 0 ? 0 : links.pipeline().seconds(of.tailBytes(), 2);
+      exposed = Math.max(exposed, Math.max(0, data - hidden) + tail);
       update = Math.max(update, of.updateBytes() / cluster.memoryBytesPerSecond());
     }
     return new StepTime(timing.makespan(), exposed, update);
@@ -91,12 +96,14 @@ public record StepTime(double passesSeconds, double exposedDataSeconds, double u
       Work work, int microBatches, Cluster cluster, Cluster.Link tensor) {
     double compute = work.operations() / microBatches / cluster.operationsPerSecond();
     double communication = tensor.seconds(work.tensorBytes(), work.tensorMessages()) / microBatches;
-    double forward = compute * work.forwardPart();
-    double weights = forward <= compute - forward ? (compute - forward) / 2 : 0;
-    double inputs = compute - forward - weights;
-    // As many sums forward as backward; those backward are under way beside the weights' products.
-    double exposedBackward = Math.max(0, communication / 2 - weights);
-    return new PassTimes(forward + communication / 2, inputs + exposedBackward, weights);
+    // A backward pass is as much again for inputs as the forward pass, and for weights.
+    int parts = work.isRecomputed() ? 4 : 3;
+    double part = compute / parts;
+    double sums = communication / (parts - 1); // of one pass forward, or backward
+    double backward = part + Math.max(0, sums - part);
+    return work.isRecomputed()
+        ? new PassTimes(part + sums, part + sums + part + backward, 0) // layer by layer, all in one
+        : new PassTimes(part + sums, backward, part);
   }
 
   private static StageCosts costs(ScheduleTable table, List<PassTimes> times, double hop) {

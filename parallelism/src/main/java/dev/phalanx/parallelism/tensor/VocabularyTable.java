@@ -59,8 +59,22 @@ public final class VocabularyTable {
     return table;
   }
 
-  private Tensor values() {
-    return table.value().slice(0, 0, rows.count());
+  /** Some tensor's rows without padding: itself, or a view that is closed after use. */
+  private final class OwnRows implements AutoCloseable {
+    private final Tensor tensor;
+    private final boolean isView;
+
+    OwnRows(Tensor padded) {
+      this.isView = rows.count() < padded.size(0);
+      this.tensor = isView ? padded.slice(0, 0, rows.count()) : padded;
+    }
+
+    @Override
+    public void close() {
+      if (isView) {
+        tensor.close();
+      }
+    }
   }
 
   /** Adds to the gradient of this rank's rows; the padding's is zero. */
@@ -68,10 +82,15 @@ public final class VocabularyTable {
     tape.contribute(
         table,
         (gradient, accumulate) -> {
-          if (!accumulate && rows.count() < table.shape().size(0)) {
-            tape.engine().fill(gradient.slice(0, rows.count(), 1), 0);
+          try (OwnRows own = new OwnRows(gradient)) {
+            if (!accumulate && own.isView) {
+              try (Tensor padding =
+                  gradient.slice(0, rows.count(), gradient.size(0) - rows.count())) {
+                tape.engine().fill(padding, 0);
+              }
+            }
+            writer.write(own.tensor, accumulate);
           }
-          writer.write(gradient.slice(0, 0, rows.count()), accumulate);
         });
   }
 
@@ -127,15 +146,21 @@ public final class VocabularyTable {
     Shape whole = Shape.of(tokens.size(0), table.shape().size(1));
     Tensor x = tape.allocate(dtype, group.ownRows(whole));
     if (!group.isSequenceParallel()) {
-      tape.engine().gatherRowsWithin(values(), rows.first(), tokens, x);
+      gatherOwn(tape, tokens, x);
       group.sum(x);
       return x;
     }
     try (Tensor part = tape.allocate(dtype, whole)) {
-      tape.engine().gatherRowsWithin(values(), rows.first(), tokens, part);
+      gatherOwn(tape, tokens, part);
       group.await(group.startSumRows(part, x));
     }
     return x;
+  }
+
+  private void gatherOwn(Tape tape, Tensor tokens, Tensor out) {
+    try (OwnRows own = new OwnRows(table.value())) {
+      tape.engine().gatherRowsWithin(own.tensor, rows.first(), tokens, out);
+    }
   }
 
   private static void scatterPositions(
@@ -191,14 +216,17 @@ public final class VocabularyTable {
     DeviceCollectives.Pending sum = DeviceCollectives.DONE;
     try (Gathered input = Gathered.start(group, tape, x.value())) {
       Tensor values = input.await();
-      long chunk = LinearCrossEntropy.rowsAtOnce(dtype, rows.count());
+      long chunk = LinearCrossEntropy.rowsAtOnce(dtype, table.shape().size(0));
       for (long start = 0; start < all.size(0); start += chunk) {
         long count = Math.min(chunk, all.size(0) - start);
         Tensor some = values.slice(0, start, count);
         Tensor logits =
             loss(tape, some, targets.slice(0, start, count), losses.slice(0, start, count), scale);
         if (isRecording) {
-          engine.matmul(logits, false, values(), false, dxOfAll.slice(0, start, count), 1, false);
+          try (OwnRows own = new OwnRows(table.value())) {
+            engine.matmul(
+                logits, false, own.tensor, false, dxOfAll.slice(0, start, count), 1, false);
+          }
           if (start + count == all.size(0)) { // under way while the table's gradient is computed
             sum = isApart ? group.startSumRows(dxOfAll, dx) : group.startSum(dx);
           }
@@ -225,8 +253,9 @@ public final class VocabularyTable {
     Tensor logits = tape.allocate(x.dtype(), Shape.of(count, rows.count()));
     try (Tensor maxima = tape.allocate(DType.FLOAT32, Shape.of(count));
         Tensor sums = tape.allocate(DType.FLOAT32, Shape.of(count));
-        Tensor picked = tape.allocate(DType.FLOAT32, Shape.of(count))) {
-      engine.matmul(x, false, values(), true, logits, 1, false);
+        Tensor picked = tape.allocate(DType.FLOAT32, Shape.of(count));
+        OwnRows own = new OwnRows(table.value())) {
+      engine.matmul(x, false, own.tensor, true, logits, 1, false);
       engine.rowMaxima(logits, maxima);
       group.maximum(maxima);
       engine.crossEntropyPart(logits, rows.first(), targets, maxima, sums, picked);

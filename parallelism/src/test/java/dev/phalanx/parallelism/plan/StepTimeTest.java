@@ -15,7 +15,7 @@ final class StepTimeTest {
   private static final StepTime.Links LINKS = new StepTime.Links(LINK, LINK, LINK);
 
   private static StepTime.Work work(double operations, double tensorBytes, double dataBytes) {
-    return new StepTime.Work(operations, 1 / 3.0, tensorBytes, 0, 1e6, dataBytes, 0, false, 1e9);
+    return new StepTime.Work(operations, false, tensorBytes, 0, 1e6, 0, dataBytes, 0, false, 1e9);
   }
 
   private static StepTime time(int ranks, int microBatches, StepTime.Work work) {
@@ -53,11 +53,25 @@ final class StepTimeTest {
     assertThat(much.passesSeconds()).isCloseTo(12 + 4 * (1.5 + 0.5), within(EXACT));
   }
 
+  /** Forward, forward again, and two parts backward, of which the weights' hides a sum. */
+  @Test
+  void whatIsComputedAgainIsSentAgain() {
+    StepTime.Work work =
+        new StepTime.Work(16e12, true, 6e9, 0, 0, 0, 0, 0, false, 0); // 0.5 s of sums each time
+    assertThat(time(1, 4, work).passesSeconds()).isCloseTo(16 + 4 * 2 * 0.5, within(EXACT));
+  }
+
+  @Test
+  void aTableThatTwoStagesHaveIsAddedUpAtTheEnd() {
+    StepTime.Work work = new StepTime.Work(24e12, false, 0, 0, 0, 3e9, 0, 0, false, 0);
+    assertThat(time(2, 4, work).exposedDataSeconds()).isCloseTo(3.00002, within(EXACT));
+  }
+
   @Test
   void whatDataParallelRanksSendIsHiddenBehindOneMicroBatchOrAll() {
     assertThat(time(1, 4, work(12e12, 0, 2e9)).exposedDataSeconds()).isZero();
     assertThat(time(1, 4, work(12e12, 0, 5e9)).exposedDataSeconds()).isCloseTo(2, within(EXACT));
-    StepTime.Work eachTime = new StepTime.Work(12e12, 1 / 3.0, 0, 0, 0, 20e9, 0, true, 0);
+    StepTime.Work eachTime = new StepTime.Work(12e12, false, 0, 0, 0, 0, 20e9, 0, true, 0);
     assertThat(time(1, 4, eachTime).exposedDataSeconds()).isCloseTo(8, within(EXACT));
   }
 

@@ -47,29 +47,15 @@ public record JobConfig(
    * are filled in.
    */
   public JobConfig withModel(Model changed) {
-    return new JobConfig(
-        name,
-        seed,
-        engine,
-        device,
-        precision,
-        lossScaling,
-        threads,
-        changed,
-        data,
-        batch,
-        optimizer,
-        steps,
-        parallel,
-        sharding,
-        communication,
-        checkpoint,
-        log,
-        evaluation);
+    return with(changed, batch);
   }
 
   /** The same job with other sizes of batches. */
   public JobConfig withBatch(Batch changed) {
+    return with(model, changed);
+  }
+
+  private JobConfig with(Model otherModel, Batch otherBatch) {
     return new JobConfig(
         name,
         seed,
@@ -78,9 +64,9 @@ public record JobConfig(
         precision,
         lossScaling,
         threads,
-        model,
+        otherModel,
         data,
-        changed,
+        otherBatch,
         optimizer,
         steps,
         parallel,

@@ -86,6 +86,7 @@ public final class JobConfigValidator {
       checkBatch();
       checkShards();
       checkCompressedStage();
+      checkCompressedCopies();
     }
   }
 
@@ -334,6 +335,21 @@ public final class JobConfigValidator {
           "a vocabulary of " + model.vocab() + " has no row for each of " + tensor + " ranks",
           "write at most 'tensor: " + model.vocab() + "'");
     }
+    boolean isEvaluated = config.evaluation().every() > 0; // also with fewer sequences
+    if (config.parallel().sequenceParallel()
+        && isEvaluated
+        && model.sequence() > 0
+        && model.sequence() % tensor != 0) {
+      report(
+          "parallel.sequence_parallel",
+          "an evaluation may end with a single sequence of "
+              + model.sequence()
+              + " tokens, which tensor "
+              + tensor
+              + " does not divide",
+          "write 'sequence_parallel: false' or leave evaluation out");
+      return;
+    }
     long tokens = config.batch().micro() * model.sequence();
     if (config.parallel().sequenceParallel() && tokens > 0 && tokens % tensor != 0) {
       report(
@@ -364,6 +380,12 @@ public final class JobConfigValidator {
   private void checkStages() {
     Parallel parallel = config.parallel();
     boolean hasName = PipelineSchedules.NAMES.contains(parallel.schedule());
+    if (!hasName && parallel.virtualStages() > 1) {
+      report(
+          "parallel.virtual_stages",
+          "the table " + parallel.schedule() + " says itself which stages are on a rank",
+          "leave virtual_stages out");
+    }
     if (hasName && parallel.virtualStages() > 1 && !parallel.schedule().equals("interleaved")) {
       report(
           "parallel.virtual_stages",
@@ -409,6 +431,32 @@ public final class JobConfigValidator {
               + config.parallel().tensor()
               + " leaves each rank a part; that is not available in this version",
           "write 'kind: adamw' or 'kind: sgd', or 'tensor: 1'");
+    }
+  }
+
+  /**
+   * Codecs that look at several parameters at once would round the copies that tensor-parallel
+   * ranks have of a norm each in its own way, for what lies beside them differs.
+   */
+  private void checkCompressedCopies() {
+    Parallel parallel = config.parallel();
+    Compression compression = config.communication().compression();
+    boolean looksAtNeighbours =
+        compression instanceof Compression.Int8
+            || compression instanceof Compression.TopK
+            || compression instanceof Compression.OneBit;
+    if (looksAtNeighbours
+        && parallel.tensor() > 1
+        && !parallel.sequenceParallel()
+        && parallel.dataSize(worldSize) > 1) {
+      report(
+          "communication.compression.kind",
+          CompressionBinder.kindOf(compression).label()
+              + " would let the copies that tensor "
+              + parallel.tensor()
+              + " ranks have of norms and biases drift apart",
+          "write 'sequence_parallel: true' under parallel, or another kind, as in 'kind:"
+              + " powersgd'");
     }
   }
 

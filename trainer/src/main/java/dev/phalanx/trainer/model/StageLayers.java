@@ -5,7 +5,7 @@ package dev.phalanx.trainer.model;
  * embedding too, the last one the last norm and the projection to the vocabulary.
  *
  * @param first the number of the first layer
- * @param end the number after the last one; there may be none
+ * @param end the number after the last one; there is at least one layer
  */
 public record StageLayers(int first, int end, boolean isFirst, boolean isLast) {
   /** A model without a pipeline. */

@@ -122,6 +122,8 @@ class JobConfigValidatorTest {
         "2 | model.sequence=15;batch={global: 8, micro: 1};parallel.sequence_parallel=true |"
             + " micro 1 × sequence 15 = 15 tokens of a micro-batch, which tensor 2 does not divide;"
             + " write 'sequence_parallel: false' or a 'micro' that is a multiple of 2",
+        "2 | model.sequence=33;parallel.sequence_parallel=true;evaluation.every=5 | an evaluation"
+            + " may end with a single sequence of 33 tokens, which tensor 2 does not divide",
         "2 | optimizer={kind: lamb, lr: 1} | optimizer.kind: lamb looks at whole matrices, of which"
             + " tensor 2 leaves each rank a part",
       })
@@ -130,6 +132,25 @@ class JobConfigValidatorTest {
     all.add("parallel.tensor=" + tensor);
     assertThat(problemsInWorld(tensor, MINIMAL, all.toArray(String[]::new)))
         .anySatisfy(problem -> assertThat(problem).contains(expected));
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "int8, false, true",
+    "topk, false, true",
+    "powersgd, false, false",
+    "int8, true, false"
+  })
+  void codecsThatLookAtNeighboursWouldLetCopiesDriftApart(
+      String kind, boolean sequenceParallel, boolean isRefused) {
+    List<String> problems =
+        problemsInWorld(
+            4,
+            MINIMAL,
+            "communication.compression.kind=" + kind,
+            "parallel={tensor: 2, sequence_parallel: " + sequenceParallel + "}");
+    assertThat(problems.stream().anyMatch(problem -> problem.contains("drift apart")))
+        .isEqualTo(isRefused);
   }
 
   @Test
@@ -158,6 +179,9 @@ class JobConfigValidatorTest {
         "2 | parallel={pipeline: 2, virtual_stages: 2} | parallel.virtual_stages: schedule 1f1b has"
             + " one stage on each rank, not 2; write 'schedule: interleaved' or 'virtual_stages:"
             + " 1'",
+        "2 | parallel={pipeline: 2, virtual_stages: 2, schedule: ./a.txt} |"
+            + " parallel.virtual_stages: the table ./a.txt says itself which stages are on a rank;"
+            + " leave virtual_stages out",
         "1 | parallel={schedule: interleaved, virtual_stages: 2} | parallel.virtual_stages:"
             + " virtual_stages 2 divide a pipeline of one rank; write 'virtual_stages: 1'",
       })
