@@ -82,7 +82,7 @@ final class HuggingFaceTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"{}", "{tensor: 2}", "{tensor: 4, sequence_parallel: true, data: 1}"})
+  @ValueSource(strings = {"{}", "{tensor: 4, sequence_parallel: true, data: 1}"})
   void aFineTuningRunBeginsWithTheirWeights(String parallel) throws Exception {
     Path plan =
         Files.writeString(

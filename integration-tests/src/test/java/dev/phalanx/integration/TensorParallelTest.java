@@ -39,11 +39,12 @@ final class TensorParallelTest {
         communication: {bucket_mb: 0.05}
         """
             .formatted(tensor, sequenceParallel, zero);
+    int steps = tensor * data == 8 ? STEPS / 2 : STEPS;
     InProcessJob.Run run =
         InProcessJob.run(
-            Reference.plan(curve, STEPS, micro, more), tensor * data, folder, Optional.empty());
+            Reference.plan(curve, steps, micro, more), tensor * data, folder, Optional.empty());
 
-    Curves.of(run).assertFollows(Curves.of(curve));
+    Curves.of(run).assertFollows(Curves.of(curve).upTo(steps));
   }
 
   /** Neither the vocabulary nor anything else but heads and ffn_hidden need be a multiple. */
