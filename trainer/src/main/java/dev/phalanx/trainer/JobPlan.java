@@ -55,7 +55,7 @@ public record JobPlan(
       throws IOException, InterruptedException {
     JobConfig config = plan.config();
     ModelSetup setup = setup(config, baseDirectory);
-    DeviceMesh mesh = RankGroups.mesh(config.parallel(), worldSize);
+    DeviceMesh mesh = config.parallel().mesh(worldSize);
     PipelinePlan pipeline = PipelinePlan.checked(plan, setup, baseDirectory, worldSize);
     List<Rank> ranks = new ArrayList<>();
     for (int rank : shown(mesh)) {

@@ -211,7 +211,7 @@ public final class PlanSearch {
 
   private Found rehearse(Candidate candidate) throws IOException, InterruptedException {
     JobConfig config = candidate.config();
-    DeviceMesh mesh = RankGroups.mesh(config.parallel(), worldSize);
+    DeviceMesh mesh = config.parallel().mesh(worldSize);
     ModelSetup own =
         new ModelSetup(
             setup.config().withRecompute(config.model().recompute() == JobConfig.Recompute.FULL),

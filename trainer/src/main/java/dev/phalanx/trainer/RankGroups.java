@@ -142,7 +142,7 @@ final class RankGroups implements AutoCloseable {
     List<Opened> opened = new ArrayList<>();
     try {
       return new RankGroups(
-          mesh(job.parallel(), world.size()), pipeline, config, job, ranks, world, opened);
+          job.parallel().mesh(world.size()), pipeline, config, job, ranks, world, opened);
     } catch (IOException | InterruptedException | RuntimeException e) {
       opened.forEach(group -> group.ranks().close());
       throw e;
@@ -169,17 +169,6 @@ final class RankGroups implements AutoCloseable {
         .filter(other -> mesh.coordinate(other, Axis.DATA) == copy)
         .boxed()
         .toList();
-  }
-
-  /** How a plan arranges the ranks. */
-  static DeviceMesh mesh(JobConfig.Parallel parallel, int worldSize) {
-    Map<Axis, Integer> sizes = new EnumMap<>(Axis.class);
-    sizes.put(Axis.TENSOR, parallel.tensor());
-    sizes.put(Axis.CONTEXT, parallel.context());
-    sizes.put(Axis.PIPELINE, parallel.pipeline());
-    sizes.put(Axis.DATA, parallel.dataSize(worldSize));
-    return new DeviceMesh(
-        parallel.order().stream().map(axis -> Axis.valueOf(axis.name())).toList(), sizes);
   }
 
   DeviceMesh mesh() {

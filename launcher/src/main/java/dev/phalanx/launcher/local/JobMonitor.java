@@ -3,7 +3,6 @@ package dev.phalanx.launcher.local;
 import dev.phalanx.launcher.event.WorkerEvent;
 import dev.phalanx.launcher.terminal.Console;
 import dev.phalanx.launcher.terminal.Progress;
-import dev.phalanx.parallelism.mesh.DeviceMesh;
 import dev.phalanx.trainer.JobResult;
 import dev.phalanx.trainer.JobSummary;
 import dev.phalanx.trainer.RankStatistics;
@@ -78,7 +77,7 @@ final class JobMonitor {
     String engine = summary.map(JobSummary::engineName).orElse(job.config().engine().label());
     int worldSize = job.placement().worldSize();
     Report report =
-        new Report(job.config().name(), worldSize, DeviceMesh.dataParallel(worldSize), engine);
+        new Report(job.config().name(), worldSize, job.config().parallel().mesh(worldSize), engine);
     steps.forEach(report::add);
     evaluations.forEach(
         evaluation -> report.addEvaluation(evaluation.step, evaluation.loss, evaluation.tokens));

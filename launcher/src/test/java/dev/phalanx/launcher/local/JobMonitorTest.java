@@ -16,6 +16,7 @@ import java.io.IOException;
 import java.io.OutputStream;
 import java.io.PrintStream;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
@@ -42,7 +43,7 @@ final class JobMonitorTest {
     JobMonitor monitor =
         new JobMonitor(
             new JobOptions(
-                JobConfigParser.parse("plan.yaml", PLAN).config(),
+                JobConfigParser.parse("plan.yaml", PLAN, List.of("parallel.tensor=3")).config(),
                 Placement.here(3, false, 0, Encryption.NONE),
                 false,
                 Optional.empty(),
@@ -55,6 +56,8 @@ final class JobMonitorTest {
     monitor.reportFailure("rank 1 is gone", console);
 
     JsonNode report = new ObjectMapper().readTree(folder.resolve("report.json").toFile());
+    assertThat(report.path("mesh").path("tensor").intValue()).isEqualTo(3);
+    assertThat(report.path("mesh").path("data").intValue()).isEqualTo(1);
     assertThat(report.path("failure").asText()).isEqualTo("rank 1 is gone");
     assertThat(report.path("ranks").valueStream().map(rank -> rank.path("rank").intValue()))
         .containsExactly(0, 2);

@@ -52,11 +52,6 @@ public final class DeviceMesh {
     this.sizes = Collections.unmodifiableMap(all);
   }
 
-  /** A mesh with the data axis alone. */
-  public static DeviceMesh dataParallel(int ranks) {
-    return new DeviceMesh(List.of(Axis.DATA), Map.of(Axis.DATA, ranks));
-  }
-
   public int size(Axis axis) {
     return sizes.getOrDefault(axis, 1);
   }

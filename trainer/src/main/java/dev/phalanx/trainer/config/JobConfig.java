@@ -1,5 +1,6 @@
 package dev.phalanx.trainer.config;
 
+import dev.phalanx.parallelism.mesh.DeviceMesh;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
@@ -351,6 +352,19 @@ public record JobConfig(
       return data < 0
           ? OptionalInt.empty()
           : OptionalInt.of(Math.toIntExact(Math.multiplyExact(data, ranksPerReplica())));
+    }
+
+    /** How the ranks of a world of this size are arranged. */
+    public DeviceMesh mesh(int worldSize) {
+      return new DeviceMesh(
+          order.stream()
+              .map(axis -> dev.phalanx.parallelism.mesh.Axis.valueOf(axis.name()))
+              .toList(),
+          Map.of(
+              dev.phalanx.parallelism.mesh.Axis.TENSOR, tensor,
+              dev.phalanx.parallelism.mesh.Axis.CONTEXT, context,
+              dev.phalanx.parallelism.mesh.Axis.PIPELINE, pipeline,
+              dev.phalanx.parallelism.mesh.Axis.DATA, dataSize(worldSize)));
     }
 
     /** The size of the data axis in a world of this size. */
