@@ -55,14 +55,8 @@ final class FaultTest {
             "communication.transport=" + transport,
             "--set",
             "communication.streams=" + streams)) {
-      List<ProcessHandle> workers = workers(job, ranks);
-      long pid = workers.get(victim).pid();
-      assertThat(workers.get(victim).destroyForcibly()).isTrue();
-      Command.Outcome outcome = job.await();
-      assertThat(outcome.status()).as(outcome.error()).isEqualTo(70);
-      assertThat(outcome.error()).contains("rank " + victim + "/" + ranks, "pid " + pid);
+      Command.Outcome outcome = killed(job, ranks, victim);
       assertThat(outcome.error()).doesNotContain("\tat ");
-      assertThat(workers).noneMatch(ProcessHandle::isAlive);
     }
     JsonNode report = new ObjectMapper().readTree(folder.resolve("report.json").toFile());
     assertThat(report.path("result").asText()).isEqualTo("failed");
@@ -90,14 +84,21 @@ final class FaultTest {
             "model.layers=4",
             "--set",
             "parallel." + axis + "=" + ranks)) {
-      List<ProcessHandle> workers = workers(job, ranks);
-      long pid = workers.get(victim).pid();
-      assertThat(workers.get(victim).destroyForcibly()).isTrue();
-      Command.Outcome outcome = job.await();
-      assertThat(outcome.status()).as(outcome.error()).isEqualTo(70);
-      assertThat(outcome.error()).contains("rank " + victim + "/" + ranks, "pid " + pid);
-      assertThat(workers).noneMatch(ProcessHandle::isAlive);
+      killed(job, ranks, victim);
     }
+  }
+
+  /** Kills a rank: it is named, and no process is left. */
+  private static Command.Outcome killed(Command.Started job, int ranks, int victim)
+      throws Exception {
+    List<ProcessHandle> workers = workers(job, ranks);
+    long pid = workers.get(victim).pid();
+    assertThat(workers.get(victim).destroyForcibly()).isTrue();
+    Command.Outcome outcome = job.await();
+    assertThat(outcome.status()).as(outcome.error()).isEqualTo(70);
+    assertThat(outcome.error()).contains("rank " + victim + "/" + ranks, "pid " + pid);
+    assertThat(workers).noneMatch(ProcessHandle::isAlive);
+    return outcome;
   }
 
   /** A job whose rank 1 is stopped, and when it ended. */

@@ -187,12 +187,6 @@ final class ShardLayout {
     return parts.slice(0, bucket.offset() / shards, bucket.paddedCount() / shards);
   }
 
-  /** How many elements of a rank's part are no padding. */
-  long usedCount(Bucket bucket, int rank) {
-    long part = bucket.paddedCount() / shards;
-    return Math.max(0, Math.min(part, bucket.count() - rank * part));
-  }
-
   /** What one rank holds of each parameter, in the order of its memory. */
   List<Piece> pieces(int rank) {
     List<Piece> pieces = new ArrayList<>();

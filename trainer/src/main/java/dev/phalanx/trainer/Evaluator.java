@@ -26,7 +26,6 @@ final class Evaluator {
   private final TrainingState state;
   private final RankGroups groups;
   private final BatchSource samples;
-  private final DType dtype;
   private final int microBatch;
   private final long sampleLimit;
   private final HostNumbers sums; // loss, tokens
@@ -50,7 +49,6 @@ final class Evaluator {
     this.state = state;
     this.groups = groups;
     this.samples = samples;
-    this.dtype = TrainingState.computeType(job.precision());
     this.microBatch = Math.toIntExact(job.batch().micro());
     this.sampleLimit = Math.min(samples.samplesPerEpoch(), samplesAtMost);
     this.sums = new HostNumbers(arenas.host(), 2);
@@ -88,7 +86,6 @@ final class Evaluator {
         new StagePasses(
             state,
             stepArena,
-            dtype,
             0,
             new StagePasses.Setup(
                 samplesOf(firstSample, count),

@@ -5,7 +5,6 @@ import dev.phalanx.parallelism.pipeline.StageWork;
 import dev.phalanx.parallelism.tensor.TensorGroup;
 import dev.phalanx.sharding.ModelMemory;
 import dev.phalanx.tensor.Arena;
-import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Shape;
 import dev.phalanx.tensor.Tensor;
 import dev.phalanx.tensor.autograd.GradientListener;
@@ -79,7 +78,6 @@ final class StagePasses implements StageWork {
 
   private final TrainingState state;
   private final Arena arena;
-  private final DType dtype;
   private final Setup setup;
   private final int sequence;
   private final Map<Key, Open> open = new HashMap<>();
@@ -88,10 +86,9 @@ final class StagePasses implements StageWork {
   /**
    * @param microBatches that go backward through each part of the model in this step
    */
-  StagePasses(TrainingState state, Arena arena, DType dtype, int microBatches, Setup setup) {
+  StagePasses(TrainingState state, Arena arena, int microBatches, Setup setup) {
     this.state = state;
     this.arena = arena;
-    this.dtype = dtype;
     this.setup = setup;
     this.sequence = Math.toIntExact(state.modelConfig().sequence());
     this.backwardsToCome = new int[state.models().size()];
@@ -106,7 +103,7 @@ final class StagePasses implements StageWork {
   public Tensor allocate(int microBatch) {
     TensorGroup.Share tokens =
         state.tensorGroup().rows((long) setup.samples().count(microBatch) * sequence);
-    return arena.allocate(dtype, Shape.of(tokens.count(), state.modelConfig().hidden()));
+    return arena.allocate(state.dtype(), Shape.of(tokens.count(), state.modelConfig().hidden()));
   }
 
   @Override

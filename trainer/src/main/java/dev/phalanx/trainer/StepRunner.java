@@ -67,7 +67,6 @@ final class StepRunner {
   private final Tensor lossSum; // [1] FLOAT64, as the next two
   private final Tensor microBatchLoss; // [1]
   private final List<Tensor> squaredNorms = new ArrayList<>(); // of each of the gradients, [1]
-  private final DType dtype; // of what passes compute
 
   StepRunner(
       Arenas arenas,
@@ -94,7 +93,6 @@ final class StepRunner {
       boolean isOnDevice = part.device().equals(arenas.device());
       squaredNorms.add((isOnDevice ? arenas.state() : arenas.host()).allocate(DType.FLOAT64, 1));
     }
-    this.dtype = TrainingState.computeType(job.precision());
   }
 
   /**
@@ -154,7 +152,6 @@ final class StepRunner {
         new StagePasses(
             state,
             stepArena,
-            dtype,
             Math.toIntExact(partition.microBatches()),
             new StagePasses.Setup(
                 samplesOf(step),

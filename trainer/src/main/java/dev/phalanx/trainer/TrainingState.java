@@ -35,12 +35,14 @@ final class TrainingState {
   private final ModelMemory memory;
   private final FlatOptimizer optimizer;
   private final LossScaler lossScaler;
+  private final DType dtype; // of what passes compute
 
   /** All ranks make theirs together. */
   TrainingState(Arenas arenas, RankGroups groups, ModelSetup setup, JobConfig job)
       throws InterruptedException {
     requireSupport(arenas.engine(), job.precision());
     this.setup = setup;
+    this.dtype = computeType(job.precision());
     this.tensorGroup =
         groups
             .along(Axis.TENSOR)
@@ -65,7 +67,7 @@ final class TrainingState {
                 arenas.state(),
                 arenas.device().isCpu() ? arenas.state() : stateArena,
                 arenas.host(),
-                computeType(job.precision()),
+                dtype,
                 job.communication().bucketBytes(),
                 job.communication().overlap(),
                 job.sharding().reshardAfterForward(),
@@ -192,6 +194,11 @@ final class TrainingState {
   /** The ranks that divide each matrix with this one. */
   TensorGroup tensorGroup() {
     return tensorGroup;
+  }
+
+  /** The type that passes compute in. */
+  DType dtype() {
+    return dtype;
   }
 
   TransformerConfig modelConfig() {

@@ -126,7 +126,7 @@ public final class VocabularyTable {
         dx -> {
           try (Gathered all = Gathered.start(group, tape, dx)) {
             if (positionTable != null) {
-              scatterPositions(
+              Embedding.scatter(
                   tape, dx, positions.slice(0, here.first(), here.count()), positionTable);
             }
             contribute(
@@ -161,18 +161,6 @@ public final class VocabularyTable {
     try (OwnRows own = new OwnRows(table.value())) {
       tape.engine().gatherRowsWithin(own.tensor, rows.first(), tokens, out);
     }
-  }
-
-  private static void scatterPositions(
-      Tape tape, Tensor dx, Tensor positions, Parameter positionTable) {
-    tape.contribute(
-        positionTable,
-        (dTable, accumulate) -> {
-          if (!accumulate) {
-            tape.engine().fill(dTable, 0);
-          }
-          tape.engine().scatterAddRows(dx, positions, dTable);
-        });
   }
 
   // ------------------------------------------------------------------------ projection and loss

@@ -47,7 +47,8 @@ public final class Embedding {
         });
   }
 
-  private static void scatter(Tape tape, Tensor dx, Tensor ids, Parameter table) {
+  /** Adds rows of a gradient [n, d] to a table's, by their numbers [n] INT64. */
+  public static void scatter(Tape tape, Tensor dx, Tensor ids, Parameter table) {
     tape.contribute(
         table,
         (dTable, accumulate) -> {

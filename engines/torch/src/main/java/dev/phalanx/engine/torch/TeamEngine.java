@@ -13,6 +13,7 @@ import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.function.BiConsumer;
 import java.util.function.Consumer;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
@@ -582,14 +583,24 @@ final class TeamEngine implements Engine {
 
   @Override
   public void gatherRows(Tensor table, Tensor ids, Tensor out, boolean accumulate) {
+    divideGather(
+        table,
+        ids,
+        out,
+        (engine, t) -> engine.gatherRows(t.get(0), t.get(1), t.get(2), accumulate));
+  }
+
+  /**
+   * @param kernel gets the table, some of the numbers, and their rows
+   */
+  private void divideGather(
+      Tensor table, Tensor ids, Tensor out, BiConsumer<TorchEngine, List<Tensor>> kernel) {
     divide(
         isLarge(out) && rows(ids) == rows(out),
         rows(out),
         part -> {
-          Tensor ownTable = part.all(table);
-          Tensor someIds = part.rows(ids);
-          Tensor someOut = part.rows(out);
-          return engine -> engine.gatherRows(ownTable, someIds, someOut, accumulate);
+          List<Tensor> parts = List.of(part.all(table), part.rows(ids), part.rows(out));
+          return engine -> kernel.accept(engine, parts);
         });
   }
 
@@ -601,15 +612,11 @@ final class TeamEngine implements Engine {
 
   @Override
   public void gatherRowsWithin(Tensor table, long firstRow, Tensor ids, Tensor out) {
-    divide(
-        isLarge(out) && rows(ids) == rows(out),
-        rows(out),
-        part -> {
-          Tensor ownTable = part.all(table);
-          Tensor someIds = part.rows(ids);
-          Tensor someOut = part.rows(out);
-          return engine -> engine.gatherRowsWithin(ownTable, firstRow, someIds, someOut);
-        });
+    divideGather(
+        table,
+        ids,
+        out,
+        (engine, t) -> engine.gatherRowsWithin(t.get(0), firstRow, t.get(1), t.get(2)));
   }
 
   /** Undivided, as {@link #scatterAddRows}. */
