@@ -70,9 +70,23 @@ final class PlanTest {
       throws Exception {
     String rest = more.replace(';', '\n') + "\ncommunication: {algorithm: ring, bucket_mb: 0.05}";
     int layers = more.contains("pipeline") ? 9 : 3;
-    JsonNode shorter = run(plan(family, layers, 2, micro, rest), ranks);
-    JsonNode longer = run(plan(family, layers, 5, micro, rest), ranks);
-    ParsedPlan parsed = JobConfigParser.parse("plan.yaml", plan(family, layers, 2, micro, rest));
+    requirePredicted(plan(family, layers, 2, micro, rest), ranks);
+  }
+
+  /** A gradient of 1.2 MB travels in pieces. */
+  @Test
+  void largeTensorsTravelInSoManyPieces() throws Exception {
+    String large = plan("gpt2", 1, 2, 3, "}\ncommunication: {algorithm: ring}");
+    requirePredicted(large.replace("vocab: 250", "vocab: 6007"), 2);
+  }
+
+  /**
+   * @param shortPlan of two steps
+   */
+  private void requirePredicted(String shortPlan, int ranks) throws Exception {
+    JsonNode shorter = run(shortPlan, ranks);
+    JsonNode longer = run(shortPlan.replace("steps: 2", "steps: 5"), ranks);
+    ParsedPlan parsed = JobConfigParser.parse("plan.yaml", shortPlan);
     JobConfigValidator.validate(parsed, ranks);
     JobPlan predicted = JobPlan.of(parsed, folder, ranks);
 
@@ -87,11 +101,11 @@ final class PlanTest {
       assertThat(found.path("peak_activation_bytes").longValue())
           .isCloseTo(
               expected.peakActivationBytes(),
-              Percentage.withPercentage(more.contains("pipeline") ? 5 : 0));
+              Percentage.withPercentage(shortPlan.contains("pipeline") ? 5 : 0));
       for (Axis axis : List.of(Axis.DATA, Axis.TENSOR, Axis.PIPELINE)) {
-        long sent = bytesSent(longer, rank, axis) - bytesSent(shorter, rank, axis);
-        long expectedBytes = expected.sent(axis).bytes();
-        assertThat(sent).as("%s, rank %d", axis, rank.number()).isEqualTo(3 * expectedBytes);
+        requireSent("bytes_sent", 3 * expected.sent(axis).bytes(), shorter, longer, rank, axis);
+        requireSent(
+            "messages_sent", 3 * expected.sent(axis).messages(), shorter, longer, rank, axis);
       }
     }
   }
@@ -101,13 +115,14 @@ final class PlanTest {
     return new ObjectMapper().readTree(folder.resolve("report.json").toFile());
   }
 
-  private static long bytesSent(JsonNode report, JobPlan.Rank rank, Axis axis) {
-    return report
-        .path("ranks")
-        .path(rank.number())
-        .path("bytes_sent")
-        .path(axis.label())
-        .longValue();
+  private static void requireSent(
+      String what, long expected, JsonNode shorter, JsonNode longer, JobPlan.Rank rank, Axis axis) {
+    long sent = sent(what, longer, rank, axis) - sent(what, shorter, rank, axis);
+    assertThat(sent).as("%s, %s, rank %d", what, axis, rank.number()).isEqualTo(expected);
+  }
+
+  private static long sent(String what, JsonNode report, JobPlan.Rank rank, Axis axis) {
+    return report.path("ranks").path(rank.number()).path(what).path(axis.label()).longValue();
   }
 
   @Test

@@ -5,14 +5,17 @@ import dev.phalanx.parallelism.mesh.DeviceMesh;
 import dev.phalanx.parallelism.pipeline.ScheduleSimulator;
 import dev.phalanx.parallelism.pipeline.StageCosts;
 import dev.phalanx.parallelism.plan.Cluster;
+import dev.phalanx.parallelism.plan.PublishedMemory;
 import dev.phalanx.parallelism.plan.StepTime;
 import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.config.ParsedPlan;
+import dev.phalanx.trainer.model.Family;
 import dev.phalanx.trainer.model.TransformerConfig;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.OptionalDouble;
 import java.util.stream.IntStream;
 
 /**
@@ -127,6 +130,54 @@ public record JobPlan(
                 .map(Rank::rehearsal)
                 .toList(),
             1);
+  }
+
+  /**
+   * What the formulas of papers say of this plan in 16 bits.
+   *
+   * @param modelStateBytes of weights, gradients and Adam's state on a rank, where stages are equal
+   * @param activationBytes of the layers of the first stage, for models that the formula is about:
+   *     feed-forward layers of four times the width, as many heads for keys as for queries
+   */
+  public record Published(double modelStateBytes, OptionalDouble activationBytes) {}
+
+  /**
+   * By {@link PublishedMemory}.
+   *
+   * @param config of the same plan
+   */
+  public Published published(JobConfig config) {
+    int shards = config.sharding().shardSize();
+    return new Published(
+        PublishedMemory.modelStateBytes(
+            (double) model.parameterCount() / mesh.size(Axis.TENSOR) / mesh.size(Axis.PIPELINE),
+            config.sharding().zero(),
+            shards < 0 ? mesh.size(Axis.DATA) : shards),
+        isOfTheFormula()
+            ? OptionalDouble.of(publishedActivations(config))
+            : OptionalDouble.empty());
+  }
+
+  private boolean isOfTheFormula() {
+    return model.family() == Family.GPT2
+        && model.feedForward() == 4 * model.hidden()
+        && model.keyValueHeads() == model.heads();
+  }
+
+  private double publishedActivations(JobConfig config) {
+    int ranksOfPipeline = mesh.size(Axis.PIPELINE);
+    double layersHeld = pipeline.table().peakMicroBatches(0) * model.layers() / ranksOfPipeline;
+    return layersHeld
+        * PublishedMemory.activationBytes(
+            new PublishedMemory.Layer(
+                model.sequence(), config.batch().micro(), model.hidden(), model.heads()),
+            mesh.size(Axis.TENSOR),
+            config.parallel().sequenceParallel(),
+            switch (config.model().recompute()) {
+              case NONE -> PublishedMemory.Recomputed.NOTHING;
+              case SELECTIVE -> PublishedMemory.Recomputed.ATTENTION;
+              case FULL -> PublishedMemory.Recomputed.LAYERS;
+            });
   }
 
   /** What the rank that holds most has in memory at once, at most. */

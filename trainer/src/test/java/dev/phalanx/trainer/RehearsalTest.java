@@ -22,6 +22,11 @@ final class RehearsalTest {
 
   private static JobPlan plan(
       long layers, long hidden, long heads, int ranks, long batch, String more) throws Exception {
+    return JobPlan.of(parse(layers, hidden, heads, ranks, batch, more), Path.of(""), ranks);
+  }
+
+  private static ParsedPlan parse(
+      long layers, long hidden, long heads, int ranks, long batch, String more) {
     String yaml =
         """
         model: {family: gpt2, layers: %d, hidden: %d, heads: %d, sequence: %d, vocab: %d%s
@@ -32,7 +37,7 @@ final class RehearsalTest {
         parallel: {data: %d}
         """
             .formatted(layers, hidden, heads, SEQUENCE, VOCABULARY, more, batch, ranks);
-    return JobPlan.of(JobConfigParser.parse("plan.yaml", yaml), Path.of(""), ranks);
+    return JobConfigParser.parse("plan.yaml", yaml);
   }
 
   /**
@@ -82,6 +87,43 @@ final class RehearsalTest {
   }
 
   /**
+   * ZeRO's table 1 and the activation table of Korthikanti et al., in plans as a user writes them.
+   * The first is about 7.5 billion parameters sharp, so it is compared per parameter.
+   */
+  @ParameterizedTest
+  @CsvSource({"1, 31.4", "2, 16.6", "3, 1.88"})
+  void modelStatesOfThePaperAreShown(int zero, double gigabytes) throws Exception {
+    ParsedPlan parsed =
+        parse(2, 128, 4, 64, 64, "}\nprecision: bf16\nsharding: {zero: " + zero + "}");
+    JobPlan plan = JobPlan.of(parsed, Path.of(""), 64);
+    assertThat(
+            plan.published(parsed.config()).modelStateBytes() / plan.model().parameterCount() * 7.5)
+        .isCloseTo(gigabytes, within(0.05));
+  }
+
+  /** The first stage of a model with 22 billion parameters in micro-batches of 4, GiB. */
+  @ParameterizedTest
+  @CsvSource({"none, false, 59.2", "none, true, 39.6", "selective, true, 9.6", "full, true, 4.5"})
+  void activationsOfThePaperAreShown(String recompute, boolean isSequenceParallel, double gib)
+      throws Exception {
+    String yaml =
+        """
+        model: {family: gpt2, layers: 48, hidden: 6144, heads: 64, sequence: 2048, vocab: 51200, recompute: %s}
+        data: {kind: reference}
+        batch: {global: 4, micro: 4}
+        optimizer: {kind: adamw, lr: 1.0e-4}
+        precision: bf16
+        steps: 1
+        parallel: {tensor: 8, sequence_parallel: %s}
+        """
+            .formatted(recompute, isSequenceParallel);
+    ParsedPlan parsed = JobConfigParser.parse("plan.yaml", yaml);
+    JobPlan plan = JobPlan.of(parsed, Path.of(""), 8);
+    assertThat(plan.published(parsed.config()).activationBytes().orElseThrow() / (1L << 30))
+        .isCloseTo(gib, within(0.05));
+  }
+
+  /**
    * In elements of bf16: b s h at each boundary; 8 b s h (t - 1) / t a layer, and half of that
    * again where the forward pass is computed twice.
    */
@@ -94,7 +136,8 @@ final class RehearsalTest {
       boolean isEnd = stage == 0 || stage == stages - 1;
       SentOperations pipeline = rank.rehearsal().sent(Axis.PIPELINE);
       long boundaries = isEnd ? 1 : 2;
-      assertThat(pipeline.byName().getOrDefault("exchange", new SentOperations.Sent(0, 0)).bytes())
+      assertThat(
+              pipeline.byName().getOrDefault("exchange", new SentOperations.Sent(0, 0, 0)).bytes())
           .isEqualTo(stages == 1 ? 0 : boundaries * activation);
       long norm = 16; // one number's sum
       if (!isEnd) { // no embedding and no loss

@@ -143,6 +143,7 @@ final class PlanCommand implements Callable<Integer> {
                                 .put("axis", axis.label())
                                 .put("operation", operation)
                                 .put("count_per_step", sent.count())
+                                .put("messages_sent_per_rank", sent.messages())
                                 .put("bytes_sent_per_rank", sent.bytes())));
     ObjectNode pipeline = json.putObject("pipeline");
     pipeline.put("schedule", config.parallel().schedule());
@@ -155,6 +156,10 @@ final class PlanCommand implements Callable<Integer> {
     }
     json.put("tokens_per_step", plan.tokensPerStep());
     json.put("flops_per_step", plan.operationsPerStep());
+    JobPlan.Published published = plan.published(config);
+    ObjectNode formulas = json.putObject("published_formulas");
+    formulas.put("model_state_bytes", published.modelStateBytes());
+    published.activationBytes().ifPresent(bytes -> formulas.put("activation_bytes", bytes));
     return json;
   }
 
@@ -207,6 +212,15 @@ final class PlanCommand implements Callable<Integer> {
     json.put("activation_bytes", rehearsal.peakActivationBytes());
     json.put("peak_bytes", rehearsal.peakBytes());
     json.put("bytes_sent_per_step", rehearsal.bytesSent());
+    ObjectNode bytes = json.putObject("bytes_sent");
+    ObjectNode messages = json.putObject("messages_sent");
+    rehearsal
+        .sent()
+        .forEach(
+            (axis, sent) -> {
+              bytes.put(axis.label(), sent.bytes());
+              messages.put(axis.label(), sent.messages());
+            });
     json.put("flops_per_step", rehearsal.operations());
   }
 
@@ -256,8 +270,20 @@ final class PlanCommand implements Callable<Integer> {
               Quantities.bytes(held.peakBytes()),
               Quantities.bytes(held.bytesSent())));
     }
+    lines.add(published(plan.published(config)));
     first.sent().forEach((axis, operations) -> lines.addAll(sent(axis, operations)));
     return lines;
+  }
+
+  private static String published(JobPlan.Published published) {
+    String activations =
+        published.activationBytes().isPresent()
+            ? ", activations of the first stage's layers "
+                + Quantities.bytes((long) published.activationBytes().getAsDouble())
+            : "";
+    return "by published formulas, 16-bit: weights, gradients and optimizer "
+        + Quantities.bytes((long) published.modelStateBytes())
+        + activations;
   }
 
   private static String pipeline(JobPlan plan, JobConfig config) {
@@ -346,10 +372,11 @@ final class PlanCommand implements Callable<Integer> {
                 lines.add(
                     String.format(
                         Locale.ROOT,
-                        "  %-15s %6d  %s",
+                        "  %-15s %6d  %10s in %d messages",
                         name,
                         sent.count(),
-                        Quantities.bytes(sent.bytes()))));
+                        Quantities.bytes(sent.bytes()),
+                        sent.messages())));
     return lines;
   }
 

@@ -5,15 +5,17 @@ import dev.phalanx.collectives.PointToPoint;
 import dev.phalanx.collectives.ReduceOperation;
 import dev.phalanx.collectives.Traffic;
 import dev.phalanx.collectives.Work;
+import dev.phalanx.collectives.transport.tcp.TcpEndpoint;
 import dev.phalanx.tensor.Device;
 import dev.phalanx.tensor.Storage;
 import dev.phalanx.tensor.Tensor;
 import java.nio.ByteBuffer;
 import java.time.Duration;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.Function;
+import java.util.stream.IntStream;
+import java.util.stream.LongStream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -44,6 +46,9 @@ final class RehearsalCommunicator implements Communicator {
           action.run();
         }
       };
+
+  /** Of every transport, unless very many ranks share a host. */
+  private static final long PIECE_BYTES = TcpEndpoint.PIECE_BYTES;
 
   private final String name;
   private final int rank;
@@ -85,78 +90,99 @@ final class RehearsalCommunicator implements Communicator {
     return true;
   }
 
-  private Work count(String operation, long bytes) {
+  /**
+   * @param chunks the bytes of each chunk that this rank sends, which goes in pieces
+   */
+  private Work count(String operation, LongStream chunks) {
     if (size > 1) {
-      sent.add(operation, bytes);
+      long messages = 0;
+      long bytes = 0;
+      for (long chunk : chunks.toArray()) {
+        messages += Math.max(1, (chunk + PIECE_BYTES - 1) / PIECE_BYTES);
+        bytes += chunk;
+      }
+      sent.add(operation, messages, bytes);
     }
     return DONE;
+  }
+
+  /** The same chunk several times. */
+  private static LongStream times(int count, long bytes) {
+    return LongStream.generate(() -> bytes).limit(count);
+  }
+
+  /** All ranks' numbers but one, which may be counted around the ring. */
+  private IntStream allBut(int index) {
+    int left = Math.floorMod(index, size);
+    return IntStream.range(0, size).filter(each -> each != left);
   }
 
   /** Bytes of one of n about equal parts, of which the first ones are the larger. */
   private long part(Tensor tensor, int index) {
     long elements = tensor.elementCount();
-    return tensor
-        .dtype()
-        .bytes(elements / size + (Math.floorMod(index, size) < elements % size ? 1 : 0));
+    return tensor.dtype().bytes(elements / size + (index < elements % size ? 1 : 0));
   }
 
   /** Round the ring twice: of each round all parts but one are sent. */
   @Override
   public Work allReduce(Tensor tensor, ReduceOperation operation) {
     return count(
-        "all_reduce", 2 * tensor.byteSize() - part(tensor, rank + 1) - part(tensor, rank + 2));
+        "all_reduce",
+        IntStream.concat(allBut(rank + 1), allBut(rank + 2))
+            .mapToLong(index -> part(tensor, index)));
   }
 
   @Override
   public Work reduce(Tensor tensor, ReduceOperation operation, int root) {
-    return count("reduce", rank == root ? 0 : tensor.byteSize());
+    return count("reduce", times(rank == root ? 0 : 1, tensor.byteSize()));
   }
 
   @Override
   public Work reduceScatter(Tensor input, Tensor output, ReduceOperation operation) {
-    return count("reduce_scatter", input.byteSize() / size * (size - 1));
+    return count("reduce_scatter", times(size - 1, input.byteSize() / size));
   }
 
   @Override
   public Work allGather(Tensor input, Tensor output) {
-    return count("all_gather", input.byteSize() * (size - 1));
+    return count("all_gather", times(size - 1, input.byteSize()));
   }
 
   @Override
   public Work allGather(Tensor input, Tensor output, long[] counts) {
-    long next = output.dtype().bytes(counts[Math.floorMod(rank + 1, size)]);
-    return count("all_gather", output.byteSize() - next);
+    return count(
+        "all_gather", allBut(rank + 1).mapToLong(index -> output.dtype().bytes(counts[index])));
   }
 
   @Override
   public Work gather(Tensor input, @Nullable Tensor output, int root) {
-    return count("gather", rank == root ? 0 : input.byteSize());
+    return count("gather", times(rank == root ? 0 : 1, input.byteSize()));
   }
 
   @Override
   public Work scatter(@Nullable Tensor input, Tensor output, int root) {
-    return count("scatter", rank == root ? output.byteSize() * (size - 1) : 0);
+    return count("scatter", times(rank == root ? size - 1 : 0, output.byteSize()));
   }
 
   @Override
   public Work broadcast(Tensor tensor, int root) {
-    return count("broadcast", Math.floorMod(rank + 1, size) == root ? 0 : tensor.byteSize());
+    boolean isLast = Math.floorMod(rank + 1, size) == root;
+    return count("broadcast", times(isLast ? 0 : 1, tensor.byteSize()));
   }
 
   @Override
   public Work allToAll(Tensor input, Tensor output) {
-    return count("all_to_all", input.byteSize() / size * (size - 1));
+    return count("all_to_all", times(size - 1, input.byteSize() / size));
   }
 
   @Override
   public Work allToAll(Tensor input, long[] inputCounts, Tensor output, long[] outputCounts) {
-    long others = Arrays.stream(inputCounts).sum() - inputCounts[rank];
-    return count("all_to_all", input.dtype().bytes(others));
+    return count(
+        "all_to_all", allBut(rank).mapToLong(index -> input.dtype().bytes(inputCounts[index])));
   }
 
   @Override
   public Work send(Tensor tensor, int peer, int tag) {
-    return count("send", tensor.byteSize());
+    return count("send", times(1, tensor.byteSize()));
   }
 
   @Override
@@ -166,17 +192,17 @@ final class RehearsalCommunicator implements Communicator {
 
   @Override
   public Work exchange(List<PointToPoint> transfers) {
-    long bytes =
+    return count(
+        "exchange",
         transfers.stream()
             .filter(transfer -> transfer instanceof PointToPoint.Send)
-            .mapToLong(transfer -> transfer.tensor().byteSize())
-            .sum();
-    return count("exchange", bytes);
+            .mapToLong(transfer -> transfer.tensor().byteSize()));
   }
 
   @Override
   public Work barrier() {
-    return count("barrier", 0);
+    int rounds = Integer.SIZE - Integer.numberOfLeadingZeros(size - 1); // lg n, rounded up
+    return count("barrier", times(rounds, 0));
   }
 
   @Override
@@ -186,7 +212,7 @@ final class RehearsalCommunicator implements Communicator {
 
   @Override
   public Traffic traffic() {
-    return new Traffic(sent.bytes(), sent.count());
+    return new Traffic(sent.bytes(), sent.messages());
   }
 
   @Override

@@ -4,25 +4,29 @@ import java.util.Collections;
 import java.util.Map;
 import java.util.TreeMap;
 
-/** How often a rank takes part in which operation, and the bytes that it sends for them. */
+/** How often a rank takes part in which operation, and what it sends for them. */
 public final class SentOperations {
-  /** Of one kind of operation. */
-  public record Sent(long count, long bytes) {
+  /**
+   * Of one kind of operation.
+   *
+   * @param messages that the transport carries: larger payloads go in pieces
+   */
+  public record Sent(long count, long messages, long bytes) {
     Sent plus(Sent other) {
-      return new Sent(count + other.count, bytes + other.bytes);
+      return new Sent(count + other.count, messages + other.messages, bytes + other.bytes);
     }
 
     Sent minus(Sent other) {
-      return new Sent(count - other.count, bytes - other.bytes);
+      return new Sent(count - other.count, messages - other.messages, bytes - other.bytes);
     }
   }
 
-  private static final Sent NOTHING = new Sent(0, 0);
+  private static final Sent NOTHING = new Sent(0, 0, 0);
 
   private final Map<String, Sent> byName = new TreeMap<>();
 
-  void add(String operation, long bytes) {
-    byName.merge(operation, new Sent(1, bytes), Sent::plus);
+  void add(String operation, long messages, long bytes) {
+    byName.merge(operation, new Sent(1, messages, bytes), Sent::plus);
   }
 
   void add(SentOperations others) {
@@ -50,6 +54,11 @@ public final class SentOperations {
   /** Operations of all kinds. */
   public long count() {
     return byName.values().stream().mapToLong(Sent::count).sum();
+  }
+
+  /** Messages of all kinds of operations. */
+  public long messages() {
+    return byName.values().stream().mapToLong(Sent::messages).sum();
   }
 
   public long bytes() {
