@@ -29,6 +29,7 @@ import java.util.stream.IntStream;
 public final class PlanSearch {
   private static final int MOST_REHEARSED = 150;
   private static final List<Integer> MICRO_BATCHES = List.of(1, 2, 4, 8, 16);
+  private static final List<Integer> VIRTUAL_STAGES = List.of(2, 3, 4);
 
   /**
    * A layout that fits.
@@ -131,22 +132,43 @@ public final class PlanSearch {
       }
       for (int zero : zeroStages(data, pipeline)) {
         for (String recompute : List.of("none", "full")) {
-          List<String> overrides =
-              List.of(
-                  "parallel={tensor: %d, pipeline: %d, data: %d, sequence_parallel: %b}"
-                      .formatted(tensor, pipeline, data, tensor > 1),
-                  "batch.micro=" + micro,
-                  "sharding={zero: " + zero + "}",
-                  "model.recompute=" + recompute);
-          ParsedPlan plan = JobConfigParser.parse("plan", yaml, overrides);
-          if (JobConfigValidator.problemsOf(plan, worldSize).isEmpty()
-              && leastBytes(plan.config(), data) <= cluster.usableMemoryBytes()) {
-            candidates.add(
-                new Candidate(overrides, plan.config(), roughSeconds(plan.config(), data)));
+          for (String schedule : schedules(pipeline, recompute)) {
+            List<String> overrides =
+                List.of(
+                    "parallel={tensor: %d, pipeline: %d, data: %d, sequence_parallel: %b%s}"
+                        .formatted(tensor, pipeline, data, tensor > 1, schedule),
+                    "batch.micro=" + micro,
+                    "sharding={zero: " + zero + "}",
+                    "model.recompute=" + recompute);
+            ParsedPlan plan = JobConfigParser.parse("plan", yaml, overrides);
+            if (JobConfigValidator.problemsOf(plan, worldSize).isEmpty()
+                && leastBytes(plan.config(), data) <= cluster.usableMemoryBytes()) {
+              candidates.add(
+                  new Candidate(overrides, plan.config(), roughSeconds(plan.config(), data)));
+            }
           }
         }
       }
     }
+  }
+
+  /**
+   * How a layout's micro-batches may be ordered, as more words of {@code parallel}. A layer that is
+   * computed anew has no backward pass in two parts, which zero-bubble schedules live on.
+   */
+  private static List<String> schedules(int pipeline, String recompute) {
+    if (pipeline == 1) {
+      return List.of("");
+    }
+    List<String> schedules = new ArrayList<>(List.of(", schedule: 1f1b"));
+    for (int stages : VIRTUAL_STAGES) {
+      schedules.add(", schedule: interleaved, virtual_stages: " + stages);
+    }
+    if (recompute.equals("none")) {
+      schedules.add(", schedule: zb-h1");
+      schedules.add(", schedule: zb-h2");
+    }
+    return schedules;
   }
 
   /** Stages that send in every micro-batch do not suit a pipeline. */
@@ -192,7 +214,7 @@ public final class PlanSearch {
             * (config.model().recompute() == JobConfig.Recompute.FULL ? 4 / 3.0 : 1);
     double compute = operations / worldSize / cluster.operationsPerSecond();
     double microBatches = (double) config.batch().global() / config.batch().micro() / data;
-    double idle = (pipeline - 1) / microBatches;
+    double idle = (pipeline - 1) / microBatches * idleShare(config.parallel());
     double width = TrainingState.computeType(config.precision()).byteSize();
     double sent =
         4.0
@@ -207,6 +229,16 @@ public final class PlanSearch {
     return (compute + sent / cluster.withinHost().bytesPerSecond()) * (1 + idle);
   }
 
+  /** Of the idle time that 1F1B has; forward and both halves of backward are about equal. */
+  private static double idleShare(JobConfig.Parallel parallel) {
+    return switch (parallel.schedule()) {
+      case "interleaved" -> 1.0 / parallel.virtualStages();
+      case "zb-h1" -> 1 / 3.0;
+      case "zb-h2" -> 0;
+      default -> 1;
+    };
+  }
+
   // --------------------------------------------------------------------------------- rehearsals
 
   private Found rehearse(Candidate candidate) throws IOException, InterruptedException {
@@ -217,21 +249,19 @@ public final class PlanSearch {
             setup.config().withRecompute(config.model().recompute() == JobConfig.Recompute.FULL),
             setup.initialization(),
             setup.weights());
-    int stages = mesh.size(Axis.PIPELINE);
     long perMicroBatch = config.batch().micro() * mesh.size(Axis.DATA);
     long microBatches = config.batch().global() / perMicroBatch;
-    long shown = Math.min(microBatches, stages + 1L);
+    long shown = Math.min(microBatches, filling(config.parallel(), microBatches));
     JobConfig shorter =
         config.withBatch(new JobConfig.Batch(shown * perMicroBatch, config.batch().micro()));
     PipelinePlan shortPipeline = PipelinePlan.of(shorter, own.config(), baseDirectory, worldSize);
     List<Integer> ranks = mesh.group(0, Axis.PIPELINE);
     List<Rehearsal> places = new ArrayList<>();
-    for (int place = 0; place < stages; place++) {
+    for (int place = 0; place < ranks.size(); place++) {
       boolean isLikeTheOneBefore =
           place > 1
-              && place < stages - 1
-              && shortPipeline.stages().get(place).count()
-                  == shortPipeline.stages().get(place - 1).count();
+              && place < ranks.size() - 1
+              && layerCounts(shortPipeline, place).equals(layerCounts(shortPipeline, place - 1));
       places.add(
           isLikeTheOneBefore
               ? places.get(place - 1) // which holds a micro-batch more
@@ -247,5 +277,24 @@ public final class PlanSearch {
     double tokens = (double) config.batch().global() * own.config().sequence();
     long peak = places.stream().mapToLong(Rehearsal::peakBytes).max().orElse(0);
     return new Found(candidate.overrides(), peak, time, tokens / time.seconds());
+  }
+
+  /** Micro-batches after which a rank holds as many as it ever does. */
+  private static long filling(JobConfig.Parallel parallel, long microBatches) {
+    int ranks = parallel.pipeline();
+    return switch (parallel.schedule()) {
+      case "interleaved" -> { // two groups of the size that all have
+        long groups = Math.max(1, microBatches / ranks);
+        yield 2 * ((microBatches + groups - 1) / groups);
+      }
+      case "zb-h2" -> 2L * ranks;
+      default -> ranks + 1L;
+    };
+  }
+
+  private static List<Integer> layerCounts(PipelinePlan pipeline, int place) {
+    return pipeline.stagesOf(place).stream()
+        .map(stage -> pipeline.stages().get(stage).count())
+        .toList();
   }
 }

@@ -135,7 +135,7 @@ final class RehearsalTest {
       int stage = plan.mesh().coordinate(rank.number(), Axis.PIPELINE);
       boolean isEnd = stage == 0 || stage == stages - 1;
       SentOperations pipeline = rank.rehearsal().sent(Axis.PIPELINE);
-      long boundaries = isEnd ? 1 : 2;
+      long boundaries = 2L * plan.pipeline().stagesOf(stage).size() - (isEnd ? 1 : 0);
       assertThat(
               pipeline.byName().getOrDefault("exchange", new SentOperations.Sent(0, 0, 0)).bytes())
           .isEqualTo(stages == 1 ? 0 : boundaries * activation);

@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Set;
 import java.util.function.ToIntFunction;
 import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 
 /**
  * A pipeline schedule: what each rank computes, in its order. A rank may hold several stages. Every
@@ -23,6 +24,7 @@ import java.util.stream.Collectors;
  */
 public final class ScheduleTable {
   private final List<List<Action>> ranks;
+  private final List<List<Integer>> stagesOfRank;
   private final int[] rankOfStage;
   private final int microBatches;
 
@@ -37,6 +39,15 @@ public final class ScheduleTable {
     this.microBatches = 1 + largest(Action::microBatch);
     this.rankOfStage = new int[stages];
     requireComplete();
+    this.stagesOfRank =
+        IntStream.range(0, ranks.size())
+            .mapToObj(
+                rank ->
+                    IntStream.range(0, stages)
+                        .filter(stage -> rankOfStage[stage] == rank)
+                        .boxed()
+                        .toList())
+            .toList();
   }
 
   private int largest(ToIntFunction<Action> part) {
@@ -166,7 +177,7 @@ public final class ScheduleTable {
 
   /** The stages of a rank, in ascending order. */
   public List<Integer> stagesOf(int rank) {
-    return ranks.get(rank).stream().map(Action::stage).distinct().sorted().toList();
+    return stagesOfRank.get(rank);
   }
 
   /**
