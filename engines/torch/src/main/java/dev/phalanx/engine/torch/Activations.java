@@ -1,5 +1,7 @@
 package dev.phalanx.engine.torch;
 
+import dev.phalanx.engine.host.Arguments;
+import dev.phalanx.engine.host.EngineContract;
 import dev.phalanx.tensor.Tensor;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.pytorch.global.torch;
@@ -41,10 +43,7 @@ final class Activations {
   }
 
   void swiGlu(Tensor gate, Tensor up, Tensor out) {
-    Arguments.floating("swiGlu", gate, up, out);
-    Arguments.sameShape("swiGlu", gate, up, out);
-    Arguments.contiguous("swiGlu", out);
-    matrix("swiGlu", gate);
+    EngineContract.swiGlu(gate, up, out);
     long chunk = chunkRows(gate);
     for (long start = 0; start < gate.size(0); start += chunk) {
       long count = Math.min(chunk, gate.size(0) - start);
@@ -58,10 +57,7 @@ final class Activations {
   }
 
   void swiGluBackward(Tensor dy, Tensor gate, Tensor up, Tensor dGate, Tensor dUp) {
-    Arguments.floating("swiGluBackward", dy, gate, up, dGate, dUp);
-    Arguments.sameShape("swiGluBackward", dy, gate, up, dGate, dUp);
-    Arguments.contiguous("swiGluBackward", dy);
-    matrix("swiGluBackward", gate);
+    EngineContract.swiGluBackward(dy, gate, up, dGate, dUp);
     long chunk = chunkRows(gate);
     for (long start = 0; start < gate.size(0); start += chunk) {
       long count = Math.min(chunk, gate.size(0) - start);
@@ -80,11 +76,5 @@ final class Activations {
 
   private static long chunkRows(Tensor gate) {
     return Math.max(1, CHUNK_BYTES / Math.max(1, gate.dtype().bytes(gate.size(1))));
-  }
-
-  private static void matrix(String kernel, Tensor gate) {
-    if (gate.shape().rank() != 2) {
-      throw Arguments.unfit(kernel, "matrices [n, d]", gate);
-    }
   }
 }

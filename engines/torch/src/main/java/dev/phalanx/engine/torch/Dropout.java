@@ -1,13 +1,16 @@
 package dev.phalanx.engine.torch;
 
-import dev.phalanx.tensor.CounterRandom;
+import dev.phalanx.engine.host.Arguments;
+import dev.phalanx.engine.host.DropoutMask;
+import dev.phalanx.engine.host.EngineContract;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Tensor;
 import java.nio.FloatBuffer;
 import java.nio.ShortBuffer;
 
 /**
- * Dropout with numbers of {@link CounterRandom}, which LibTorch does not know: loops of our own.
+ * Dropout with numbers of {@link dev.phalanx.tensor.CounterRandom}, which LibTorch does not know:
+ * loops of our own.
  */
 final class Dropout {
   private static final int PIECE = 1 << 28;
@@ -26,22 +29,16 @@ final class Dropout {
   }
 
   void dropout(Tensor x, double probability, long seed, long firstIndex, Tensor out) {
-    Arguments.alike("dropout", x, out);
-    if (!(probability >= 0 && probability <= 1)) {
-      throw new IllegalArgumentException(
-          "dropout wants a probability from 0 to 1, not " + probability);
-    }
+    EngineContract.dropout(x, probability, out);
     if (probability == 0) {
       if (x.address() != out.address()) {
         elementwise.copy(x, out);
       }
       return;
     }
-    // unit(seed, i) >= probability, with both sides times 2^53
-    long threshold = (long) Math.ceil(probability * 0x1.0p53);
-    float factor = (float) (1 / (1 - probability));
+    DropoutMask mask = DropoutMask.of(probability, seed);
     if (x.dtype() == DType.FLOAT16) {
-      halves(x, out, threshold, factor, seed, firstIndex);
+      halves(x, out, mask, firstIndex);
       return;
     }
     int width = x.dtype().byteSize();
@@ -51,17 +48,16 @@ final class Dropout {
       var to = out.byteBuffer(start * width, count * width);
       long first = firstIndex + start;
       if (x.dtype() == DType.FLOAT32) {
-        floats(from.asFloatBuffer(), to.asFloatBuffer(), count, threshold, factor, seed, first);
+        mask.apply(from.asFloatBuffer(), to.asFloatBuffer(), count, first);
       } else if (x.dtype() == DType.BFLOAT16) {
-        bfloats(from.asShortBuffer(), to.asShortBuffer(), count, threshold, factor, seed, first);
+        bfloats(from.asShortBuffer(), to.asShortBuffer(), count, mask, first);
       } else {
         throw Arguments.unfit("dropout", "FLOAT32, BFLOAT16 or FLOAT16", x);
       }
     }
   }
 
-  private void halves(
-      Tensor x, Tensor out, long threshold, float factor, long seed, long firstIndex) {
+  private void halves(Tensor x, Tensor out, DropoutMask mask, long firstIndex) {
     try (var from = context.of(x).view(-1);
         var to = context.of(out).view(-1)) {
       for (long start = 0; start < x.elementCount(); start += WIDENED_PIECE) {
@@ -71,38 +67,18 @@ final class Dropout {
             var result = to.narrow(0, start, count)) {
           wide.copy_(some);
           FloatBuffer numbers = TorchContext.hostFloats(wide);
-          floats(numbers, numbers, (int) count, threshold, factor, seed, firstIndex + start);
+          mask.apply(numbers, numbers, (int) count, firstIndex + start);
           result.copy_(wide);
         }
       }
     }
   }
 
-  private static void floats(
-      FloatBuffer from,
-      FloatBuffer to,
-      int count,
-      long threshold,
-      float factor,
-      long seed,
-      long first) {
-    for (int i = 0; i < count; i++) {
-      boolean kept = CounterRandom.at(seed, first + i) >>> 11 >= threshold;
-      to.put(i, kept ? from.get(i) * factor : 0f);
-    }
-  }
-
   private static void bfloats(
-      ShortBuffer from,
-      ShortBuffer to,
-      int count,
-      long threshold,
-      float factor,
-      long seed,
-      long first) {
+      ShortBuffer from, ShortBuffer to, int count, DropoutMask mask, long first) {
     for (int i = 0; i < count; i++) {
-      boolean kept = CounterRandom.at(seed, first + i) >>> 11 >= threshold;
-      to.put(i, kept ? rounded(Float.intBitsToFloat(from.get(i) << 16) * factor) : 0);
+      boolean kept = mask.keeps(first + i);
+      to.put(i, kept ? rounded(Float.intBitsToFloat(from.get(i) << 16) * mask.factor()) : 0);
     }
   }
 

@@ -1,5 +1,7 @@
 package dev.phalanx.engine.torch;
 
+import dev.phalanx.engine.host.Arguments;
+import dev.phalanx.engine.host.EngineContract;
 import dev.phalanx.tensor.Tensor;
 import org.bytedeco.pytorch.global.torch;
 
@@ -28,13 +30,7 @@ final class Elementwise {
   }
 
   void add(Tensor a, Tensor b, Tensor out) {
-    Arguments.floating("add", a, b, out);
-    Arguments.contiguous("add", a, b, out);
-    Arguments.sameShape("add", a, out);
-    boolean isRow = b.shape().rank() == 1 && a.shape().rank() > 1 && b.size(0) == a.size(-1);
-    if (!isRow && !a.shape().equals(b.shape())) {
-      throw Arguments.unfit("add", "two tensors of one shape, or a row under the first", a, b, out);
-    }
+    EngineContract.add(a, b, out);
     torch.add_out(context.of(out), context.of(a), context.of(b));
   }
 

@@ -1,5 +1,6 @@
 package dev.phalanx.engine.torch;
 
+import dev.phalanx.engine.host.EngineContract;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Tensor;
 import org.bytedeco.javacpp.BoolPointer;
@@ -39,9 +40,7 @@ final class LayerNormalization {
 
   void forward(
       Tensor x, Tensor weight, Tensor bias, double epsilon, Tensor out, Tensor mean, Tensor rstd) {
-    Arguments.alike("layerNorm", x, out);
-    parameters.check("layerNorm", x, weight, bias);
-    parameters.checkStatistics("layerNorm", x, mean, rstd);
+    EngineContract.layerNorm(x, weight, bias, out, mean, rstd);
     if (x.elementCount() == 0) {
       return;
     }
@@ -78,10 +77,7 @@ final class LayerNormalization {
       Tensor dWeight,
       Tensor dBias,
       boolean accumulateParameters) {
-    Arguments.alike("layerNormBackward", x, dy, dx);
-    parameters.check("layerNormBackward", x, weight);
-    parameters.checkStatistics("layerNormBackward", x, mean, rstd);
-    parameters.checkGradients("layerNormBackward", x, dWeight, dBias);
+    EngineContract.layerNormBackward(dy, x, weight, mean, rstd, dx, dWeight, dBias);
     if (x.elementCount() == 0) {
       parameters.clear(accumulateParameters, dWeight, dBias);
       return;

@@ -1,5 +1,7 @@
 package dev.phalanx.engine.torch;
 
+import dev.phalanx.engine.host.Arguments;
+import dev.phalanx.engine.host.EngineContract;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Tensor;
 import java.nio.LongBuffer;
@@ -46,12 +48,7 @@ final class Losses {
   }
 
   void crossEntropy(Tensor logits, Tensor targets, Tensor losses) {
-    check("crossEntropy", logits, targets);
-    Arguments.type("crossEntropy", DType.FLOAT32, losses);
-    Arguments.contiguous("crossEntropy", losses);
-    if (!Arguments.isVector(losses, logits.size(0))) {
-      throw Arguments.unfit("crossEntropy", "losses [n] of logits [n, v]", losses, logits);
-    }
+    EngineContract.crossEntropy(logits, targets, losses);
     if (logits.size(0) == 0) {
       return;
     }
@@ -110,7 +107,7 @@ final class Losses {
   }
 
   void crossEntropyBackward(Tensor logits, Tensor targets, double scale) {
-    check("crossEntropyBackward", logits, targets);
+    EngineContract.crossEntropyBackward(logits, targets);
     if (logits.size(0) == 0) {
       return;
     }
@@ -171,15 +168,7 @@ final class Losses {
     boolean all = true;
     for (int i = 0; i < rows; i++) {
       long target = numbers.get(i);
-      if (target >= vocabulary) {
-        throw new IllegalArgumentException(
-            "crossEntropy was given target "
-                + target
-                + " at row "
-                + i
-                + " for a vocabulary of "
-                + vocabulary);
-      }
+      EngineContract.target(target, i, vocabulary);
       column[i] = Math.max(0, target);
       factors[i] = target < 0 ? 0 : (float) factor;
       all &= target >= 0;
@@ -187,16 +176,5 @@ final class Losses {
     TorchContext.hostLongs(columns.get(DType.INT64, rows, 1)).put(column);
     TorchContext.hostFloats(signs.get(DType.FLOAT32, rows, 1)).put(factors);
     return all;
-  }
-
-  private static void check(String kernel, Tensor logits, Tensor targets) {
-    Arguments.floating(kernel, logits);
-    Arguments.type(kernel, DType.INT64, targets);
-    Arguments.contiguous(kernel, logits, targets);
-    if (logits.shape().rank() != 2
-        || logits.size(1) == 0
-        || !Arguments.isVector(targets, logits.size(0))) {
-      throw Arguments.unfit(kernel, "logits [n, v] and targets [n]", logits, targets);
-    }
   }
 }

@@ -1,5 +1,6 @@
 package dev.phalanx.engine.torch;
 
+import dev.phalanx.engine.host.EngineContract;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Tensor;
 import org.bytedeco.pytorch.global.torch;
@@ -28,15 +29,7 @@ final class MatrixProducts {
       Tensor out,
       double alpha,
       boolean accumulate) {
-    Arguments.floating("matmul", a, b);
-    Arguments.sameOrWider("matmul", a, out);
-    Arguments.denseRows("matmul", a, b, out);
-    if (a.shape().rank() != 2
-        || b.shape().rank() != 2
-        || out.shape().rank() != 2
-        || !fit(a, transposeA, b, transposeB, out)) {
-      throw unfit("matmul", "[m, k], [k, n] and [m, n]", a, transposeA, b, transposeB, out);
-    }
+    EngineContract.matmul(a, transposeA, b, transposeB, out);
     if (out.elementCount() == 0) {
       return;
     }
@@ -95,17 +88,7 @@ final class MatrixProducts {
       Tensor out,
       double alpha,
       boolean accumulate) {
-    Arguments.floating("batchedMatmul", a, b, out);
-    Arguments.contiguous("batchedMatmul", a, b, out);
-    if (a.shape().rank() != 3
-        || b.shape().rank() != 3
-        || out.shape().rank() != 3
-        || a.size(0) != out.size(0)
-        || b.size(0) != out.size(0)
-        || !fit(a, transposeA, b, transposeB, out)) {
-      throw unfit(
-          "batchedMatmul", "[b, m, k], [b, k, n] and [b, m, n]", a, transposeA, b, transposeB, out);
-    }
+    EngineContract.batchedMatmul(a, transposeA, b, transposeB, out);
     if (out.elementCount() == 0) {
       return;
     }
@@ -132,25 +115,7 @@ final class MatrixProducts {
 
   void linear(
       Tensor x, Tensor weight, @Nullable Tensor bias, @Nullable Tensor residual, Tensor out) {
-    Arguments.floating("linear", x, weight, out);
-    Arguments.denseRows("linear", x, weight, out);
-    if (x.shape().rank() != 2
-        || weight.shape().rank() != 2
-        || x.size(1) != weight.size(1)
-        || !Arguments.isMatrix(out, x.size(0), weight.size(0))) {
-      throw Arguments.unfit("linear", "x [n, in], weight [out, in], out [n, out]", x, weight, out);
-    }
-    if (bias != null) {
-      Arguments.floating("linear", x, bias);
-      if (!Arguments.isVector(bias, weight.size(0))) {
-        throw Arguments.unfit("linear", "a bias [out] of weight [out, in]", bias, weight);
-      }
-    }
-    if (residual != null) {
-      Arguments.floating("linear", x, residual);
-      Arguments.denseRows("linear", residual);
-      Arguments.sameShape("linear", residual, out);
-    }
+    EngineContract.linear(x, weight, bias, residual, out);
     if (out.elementCount() == 0) {
       return;
     }
@@ -185,27 +150,5 @@ final class MatrixProducts {
     } else {
       torch.add_out(context.of(out), context.of(residual), context.of(bias));
     }
-  }
-
-  private static boolean fit(
-      Tensor a, boolean transposeA, Tensor b, boolean transposeB, Tensor out) {
-    return a.size(transposeA ? -1 : -2) == out.size(-2)
-        && b.size(transposeB ? -2 : -1) == out.size(-1)
-        && a.size(transposeA ? -2 : -1) == b.size(transposeB ? -1 : -2);
-  }
-
-  private static IllegalArgumentException unfit(
-      String kernel,
-      String wanted,
-      Tensor a,
-      boolean transposeA,
-      Tensor b,
-      boolean transposeB,
-      Tensor out) {
-    String transposes =
-        transposeA
-            ? transposeB ? " after transposing both factors" : " after transposing the first"
-            : transposeB ? " after transposing the second" : "";
-    return Arguments.unfit(kernel, wanted + transposes, a, b, out);
   }
 }

@@ -1,5 +1,6 @@
 package dev.phalanx.engine.torch;
 
+import dev.phalanx.engine.host.EngineContract;
 import dev.phalanx.tensor.AdamW;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Sgd;
@@ -50,10 +51,7 @@ final class Optimizers {
       Tensor gradients,
       Tensor firstMoments,
       Tensor secondMoments) {
-    check("adamW", parameters, gradients, firstMoments, secondMoments);
-    if (update.step() < 1) {
-      throw new IllegalArgumentException("adamW counts steps from 1, not " + update.step());
-    }
+    EngineContract.adamW(update, parameters, gradients, firstMoments, secondMoments);
     long count = parameters.elementCount();
     if (count == 0) {
       return;
@@ -119,10 +117,6 @@ final class Optimizers {
       Tensor gradients,
       Tensor firstMoments,
       Tensor secondMoments) {
-    if (update.varianceSteps() < 1) {
-      throw new IllegalArgumentException(
-          "adamW needs second moments of at least one step, not of " + update.varianceSteps());
-    }
     double firstCorrection = 1 - Math.pow(update.beta1(), update.step());
     double secondCorrection = 1 - Math.pow(update.beta2(), update.varianceSteps());
     long count = parameters.elementCount();
@@ -151,13 +145,7 @@ final class Optimizers {
   }
 
   void sgd(Sgd update, Tensor parameters, Tensor gradients, @Nullable Tensor momenta) {
-    check("sgd", parameters, gradients);
-    if (momenta != null) {
-      check("sgd", parameters, momenta);
-    } else if (update.momentum() != 0) {
-      throw new IllegalArgumentException(
-          "sgd with momentum " + update.momentum() + " wants a tensor of momenta");
-    }
+    EngineContract.sgd(update, parameters, gradients, momenta);
     long count = parameters.elementCount();
     for (long start = 0; start < count; start += SGD_PIECE) {
       long length = Math.min(SGD_PIECE, count - start);
@@ -183,14 +171,6 @@ final class Optimizers {
           }
         }
       }
-    }
-  }
-
-  private static void check(String kernel, Tensor parameters, Tensor... others) {
-    Arguments.type(kernel, DType.FLOAT32, parameters);
-    Arguments.alike(kernel, parameters, others);
-    if (parameters.shape().rank() != 1) {
-      throw Arguments.unfit(kernel, "flat memory [n]", parameters);
     }
   }
 }

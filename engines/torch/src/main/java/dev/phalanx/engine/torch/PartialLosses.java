@@ -1,5 +1,7 @@
 package dev.phalanx.engine.torch;
 
+import dev.phalanx.engine.host.EngineContract;
+import dev.phalanx.engine.host.LossRows;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Tensor;
 import java.nio.FloatBuffer;
@@ -15,7 +17,6 @@ import org.bytedeco.pytorch.global.torch;
 final class PartialLosses {
   private static final long CHUNK_ELEMENTS = 64 * 1024;
   private static final long[] COLUMNS = {1};
-  private static final long NOT_HERE = -1;
 
   private final TorchContext context;
   private final Scratch wide;
@@ -28,12 +29,7 @@ final class PartialLosses {
   }
 
   void rowMaxima(Tensor x, Tensor maxima) {
-    Arguments.floating("rowMaxima", x);
-    Arguments.type("rowMaxima", DType.FLOAT32, maxima);
-    Arguments.contiguous("rowMaxima", x, maxima);
-    if (x.shape().rank() != 2 || x.size(1) == 0 || !Arguments.isVector(maxima, x.size(0))) {
-      throw Arguments.unfit("rowMaxima", "x [n, v] and maxima [n]", x, maxima);
-    }
+    EngineContract.rowMaxima(x, maxima);
     if (x.size(0) == 0) {
       return;
     }
@@ -48,8 +44,8 @@ final class PartialLosses {
 
   void forward(
       Tensor logits, long firstColumn, Tensor targets, Tensor maxima, Tensor sums, Tensor picked) {
-    check("crossEntropyPart", logits, targets, maxima, sums, picked);
-    long[] columns = columns("crossEntropyPart", targets, firstColumn, logits.size(1));
+    EngineContract.crossEntropyPart(logits, firstColumn, targets, maxima, sums, picked);
+    long[] columns = LossRows.columns(targets, firstColumn, logits.size(1));
     context.of(picked);
     FloatBuffer pickedValues = floats(picked);
     forEachChunk(
@@ -74,34 +70,10 @@ final class PartialLosses {
     }
   }
 
-  void losses(Tensor sums, Tensor picked, Tensor targets, Tensor losses) {
-    for (Tensor tensor : new Tensor[] {sums, picked, losses}) {
-      Arguments.type("crossEntropyOfParts", DType.FLOAT32, tensor);
-    }
-    Arguments.type("crossEntropyOfParts", DType.INT64, targets);
-    Arguments.contiguous("crossEntropyOfParts", sums, picked, targets, losses);
-    long rows = losses.elementCount();
-    if (!Arguments.isVector(losses, rows)
-        || !Arguments.isVector(sums, rows)
-        || !Arguments.isVector(picked, rows)
-        || !Arguments.isVector(targets, rows)) {
-      throw Arguments.unfit(
-          "crossEntropyOfParts", "four tensors [n]", sums, picked, targets, losses);
-    }
-    context.of(losses);
-    FloatBuffer sum = floats(sums);
-    FloatBuffer logit = floats(picked);
-    FloatBuffer loss = floats(losses);
-    LongBuffer target = longs(targets);
-    for (int row = 0; row < rows; row++) {
-      loss.put(row, target.get(row) < 0 ? 0 : (float) (Math.log(sum.get(row)) - logit.get(row)));
-    }
-  }
-
   void backward(
       Tensor logits, long firstColumn, Tensor targets, Tensor maxima, Tensor sums, double scale) {
-    check("crossEntropyPartBackward", logits, targets, maxima, sums);
-    long[] columns = columns("crossEntropyPartBackward", targets, firstColumn, logits.size(1));
+    EngineContract.crossEntropyPartBackward(logits, firstColumn, targets, maxima, sums);
+    long[] columns = LossRows.columns(targets, firstColumn, logits.size(1));
     LongBuffer target = longs(targets);
     boolean inPlace = logits.dtype() == DType.FLOAT32;
     forEachChunk(
@@ -178,44 +150,11 @@ final class PartialLosses {
     }
   }
 
-  /** The column of each row's target, or {@link #NOT_HERE}. */
-  private static long[] columns(String kernel, Tensor targets, long firstColumn, long count) {
-    LongBuffer numbers = longs(targets);
-    long[] columns = new long[numbers.remaining()];
-    for (int row = 0; row < columns.length; row++) {
-      long column = numbers.get(row) - firstColumn;
-      columns[row] = column >= 0 && column < count ? column : NOT_HERE;
-    }
-    if (firstColumn < 0) {
-      throw new IllegalArgumentException(kernel + " was given first column " + firstColumn);
-    }
-    return columns;
-  }
-
   private static FloatBuffer floats(Tensor tensor) {
     return tensor.byteBuffer(0, Math.toIntExact(tensor.byteSize())).asFloatBuffer();
   }
 
   private static LongBuffer longs(Tensor tensor) {
     return tensor.byteBuffer(0, Math.toIntExact(tensor.byteSize())).asLongBuffer();
-  }
-
-  private static void check(String kernel, Tensor logits, Tensor targets, Tensor... vectors) {
-    Arguments.floating(kernel, logits);
-    Arguments.type(kernel, DType.INT64, targets);
-    Arguments.contiguous(kernel, logits, targets);
-    boolean isFitting =
-        logits.shape().rank() == 2
-            && logits.size(1) > 0
-            && Arguments.isVector(targets, logits.size(0));
-    for (Tensor vector : vectors) {
-      Arguments.type(kernel, DType.FLOAT32, vector);
-      Arguments.contiguous(kernel, vector);
-      isFitting &= logits.shape().rank() == 2 && Arguments.isVector(vector, logits.size(0));
-    }
-    if (!isFitting) {
-      throw Arguments.unfit(
-          kernel, "logits [n, v], and targets and FLOAT32 vectors [n]", logits, targets);
-    }
   }
 }

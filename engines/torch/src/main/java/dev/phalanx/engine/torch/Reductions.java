@@ -1,8 +1,10 @@
 package dev.phalanx.engine.torch;
 
+import dev.phalanx.engine.host.Arguments;
+import dev.phalanx.engine.host.BlasVectors;
+import dev.phalanx.engine.host.EngineContract;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Tensor;
-import org.bytedeco.openblas.global.openblas_nolapack;
 import org.bytedeco.pytorch.global.torch;
 
 /**
@@ -13,12 +15,6 @@ final class Reductions {
   /** Elements that LibTorch adds up in one piece; it adds in pairs, so the piece may be large. */
   private static final long SUM_PIECE = 1 << 22;
 
-  /**
-   * Elements of one BLAS dot product: its 64 or so running sums take 16 squares each, which leaves
-   * the relative error near that of one rounding, and a call costs little beside them.
-   */
-  private static final int SQUARES_PIECE = 1024;
-
   /** Elements that are widened to another type at once; they stay in the first or second cache. */
   private static final long WIDENED_PIECE = 32 * 1024;
 
@@ -28,7 +24,7 @@ final class Reductions {
   private final Scratch one;
   private final Scratch widened;
   private final Scratch row;
-  private final FloatAddress place = new FloatAddress();
+  private final BlasVectors blas = new BlasVectors();
 
   Reductions(TorchContext context) {
     this.context = context;
@@ -38,7 +34,7 @@ final class Reductions {
   }
 
   void sum(Tensor x, Tensor out) {
-    checkTotal("sum", x, out);
+    EngineContract.total("sum", x, out);
     DType sumType =
         switch (x.dtype()) {
           case FLOAT64 -> DType.FLOAT64;
@@ -60,12 +56,7 @@ final class Reductions {
   }
 
   void sumRows(Tensor x, Tensor out, boolean accumulate) {
-    Arguments.floating("sumRows", x);
-    Arguments.sameOrWider("sumRows", x, out);
-    Arguments.contiguous("sumRows", x, out);
-    if (x.shape().rank() != 2 || !Arguments.isVector(out, x.size(1))) {
-      throw Arguments.unfit("sumRows", "x [n, d] and out [d]", x, out);
-    }
+    EngineContract.sumRows(x, out);
     if (accumulate) {
       var sums = row.get(DType.FLOAT32, x.size(1));
       torch.sum_out(sums, context.of(x), ALL, false, context.type(DType.FLOAT32));
@@ -77,11 +68,11 @@ final class Reductions {
 
   void squaredNorm(Tensor x, Tensor out) {
     Arguments.floating("squaredNorm", x);
-    checkTotal("squaredNorm", x, out);
+    EngineContract.total("squaredNorm", x, out);
     double total;
     if (x.dtype() == DType.FLOAT32) {
       context.of(x);
-      total = squares(x.address(), x.elementCount());
+      total = blas.squares(x.address(), x.elementCount());
     } else {
       total = 0;
       for (long start = 0; start < x.elementCount(); start += WIDENED_PIECE) {
@@ -90,20 +81,10 @@ final class Reductions {
         try (var piece = piece(x, start, count)) {
           copy.copy_(piece);
         }
-        total += squares(copy.data_ptr().address(), count);
+        total += blas.squares(copy.data_ptr().address(), count);
       }
     }
     context.of(out).fill_(context.scalar(total));
-  }
-
-  private double squares(long address, long count) {
-    double total = 0;
-    for (long start = 0; start < count; start += SQUARES_PIECE) {
-      int length = (int) Math.min(SQUARES_PIECE, count - start);
-      place.moveTo(address + Float.BYTES * start);
-      total += openblas_nolapack.cblas_sdot(length, place, 1, place, 1);
-    }
-    return total;
   }
 
   /** The smallest and the largest element tell: infinities are one of them, NaN becomes both. */
@@ -124,14 +105,5 @@ final class Reductions {
   private org.bytedeco.pytorch.Tensor piece(Tensor x, long start, long count) {
     context.of(x);
     return context.blob(x.address() + x.dtype().bytes(start), x.dtype(), count);
-  }
-
-  private static void checkTotal(String kernel, Tensor x, Tensor out) {
-    Arguments.onCpu(kernel, x);
-    Arguments.contiguous(kernel, x);
-    Arguments.onCpu(kernel, out);
-    if (out.elementCount() != 1 || (out.dtype() != DType.FLOAT32 && out.dtype() != DType.FLOAT64)) {
-      throw Arguments.unfit(kernel, "one FLOAT32 or FLOAT64 for its result", x, out);
-    }
   }
 }

@@ -1,5 +1,6 @@
 package dev.phalanx.engine.torch;
 
+import dev.phalanx.engine.host.EngineContract;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Tensor;
 import org.bytedeco.pytorch.global.torch;
@@ -33,9 +34,7 @@ final class RmsNormalization {
   }
 
   void forward(Tensor x, Tensor weight, double epsilon, Tensor out, Tensor rstd) {
-    Arguments.alike("rmsNorm", x, out);
-    parameters.check("rmsNorm", x, weight);
-    parameters.checkStatistics("rmsNorm", x, rstd);
+    EngineContract.rmsNorm(x, weight, out, rstd);
     if (x.elementCount() == 0) {
       return;
     }
@@ -82,10 +81,7 @@ final class RmsNormalization {
       boolean accumulateInput,
       Tensor dWeight,
       boolean accumulateParameters) {
-    Arguments.alike("rmsNormBackward", x, dy, dx);
-    parameters.check("rmsNormBackward", x, weight);
-    parameters.checkStatistics("rmsNormBackward", x, rstd);
-    parameters.checkGradients("rmsNormBackward", x, dWeight);
+    EngineContract.rmsNormBackward(dy, x, weight, rstd, dx, dWeight);
     if (x.elementCount() == 0) {
       parameters.clear(accumulateParameters, dWeight);
       return;

@@ -1,5 +1,6 @@
 package dev.phalanx.engine.torch;
 
+import dev.phalanx.engine.host.EngineContract;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Tensor;
 import org.bytedeco.pytorch.global.torch;
@@ -19,18 +20,7 @@ final class RotaryEmbedding {
   }
 
   void rotate(Tensor x, Tensor cosine, Tensor sine, boolean inverse, Tensor out) {
-    Arguments.floating("rotary", x, out);
-    Arguments.sameShape("rotary", x, out);
-    Arguments.type("rotary", DType.FLOAT32, cosine);
-    Arguments.type("rotary", DType.FLOAT32, sine);
-    Arguments.contiguous("rotary", cosine, sine);
-    if (x.shape().rank() != 4
-        || x.size(3) % 2 != 0
-        || !Arguments.isMatrix(cosine, x.size(1), x.size(3) / 2)
-        || !cosine.shape().equals(sine.shape())) {
-      throw Arguments.unfit(
-          "rotary", "x [b, t, h, d] with d even, cosine and sine [t, d / 2]", x, cosine, sine);
-    }
+    EngineContract.rotary(x, cosine, sine, out);
     if (x.elementCount() == 0) {
       return;
     }

@@ -1,5 +1,6 @@
 package dev.phalanx.engine.torch;
 
+import dev.phalanx.engine.host.HostBlock;
 import dev.phalanx.tensor.DType;
 import java.util.Arrays;
 import org.bytedeco.pytorch.Tensor;
@@ -48,7 +49,7 @@ final class Scratch implements AutoCloseable {
         block = null; // see above
         present.free();
       }
-      present = HostBlock.allocate(bytes);
+      present = TorchMemory.allocate(bytes);
       block = present;
     }
     return present.address();

@@ -1,5 +1,6 @@
 package dev.phalanx.engine.torch;
 
+import dev.phalanx.engine.host.HostAddress;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Tensor;
 import java.nio.ByteBuffer;

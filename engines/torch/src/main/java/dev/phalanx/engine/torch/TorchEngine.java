@@ -1,5 +1,9 @@
 package dev.phalanx.engine.torch;
 
+import dev.phalanx.engine.host.BlockAttention;
+import dev.phalanx.engine.host.LossRows;
+import dev.phalanx.engine.host.TeamEngine;
+import dev.phalanx.engine.host.WrappedBlock;
 import dev.phalanx.tensor.AdamW;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Device;
@@ -33,7 +37,7 @@ final class TorchEngine implements Engine {
   private final RmsNormalization rmsNormalization;
   private final Rows indexedRows;
   private final RotaryEmbedding rotaryEmbedding;
-  private final Attention attention;
+  private final BlockAttention attention;
   private final Losses lossKernels;
   private final PartialLosses partialLosses;
   private final Optimizers optimizers;
@@ -53,7 +57,7 @@ final class TorchEngine implements Engine {
     this.rmsNormalization = new RmsNormalization(context);
     this.indexedRows = new Rows(context);
     this.rotaryEmbedding = new RotaryEmbedding(context);
-    this.attention = new Attention(context);
+    this.attention = new BlockAttention(new TorchAttentionArithmetic(context));
     this.lossKernels = new Losses(context);
     this.partialLosses = new PartialLosses(context);
     this.optimizers = new Optimizers(context);
@@ -90,7 +94,7 @@ final class TorchEngine implements Engine {
       throw new IllegalArgumentException(
           "allocate was asked for memory on " + device + "; this engine computes on cpu");
     }
-    return HostBlock.allocate(bytes);
+    return TorchMemory.allocate(bytes);
   }
 
   @Override
@@ -340,7 +344,7 @@ final class TorchEngine implements Engine {
 
   @Override
   public void crossEntropyOfParts(Tensor sums, Tensor picked, Tensor targets, Tensor losses) {
-    partialLosses.losses(sums, picked, targets, losses);
+    LossRows.lossesOfParts(sums, picked, targets, losses);
   }
 
   @Override

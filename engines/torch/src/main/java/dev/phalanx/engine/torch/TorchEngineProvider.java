@@ -1,5 +1,7 @@
 package dev.phalanx.engine.torch;
 
+import dev.phalanx.engine.host.NativeLibraries;
+import dev.phalanx.engine.host.TeamEngine;
 import dev.phalanx.tensor.Engine;
 import dev.phalanx.tensor.EngineOptions;
 import dev.phalanx.tensor.EngineProvider;
@@ -19,9 +21,12 @@ public final class TorchEngineProvider implements EngineProvider {
   @Override
   public Engine open(EngineOptions options) {
     try {
-      NativeLibraries.locate();
+      TorchLibraries.locate();
       return NativeLibraries.oneAtATime(
-          () -> options.threads() == 1 ? new TorchEngine(options) : new TeamEngine(options));
+          () ->
+              options.threads() == 1
+                  ? new TorchEngine(options)
+                  : new TeamEngine(options, TorchEngine::new));
     } catch (LinkageError e) {
       throw new IllegalStateException(
           "The engine 'torch' cannot load LibTorch on "

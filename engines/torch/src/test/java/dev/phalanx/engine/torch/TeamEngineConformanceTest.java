@@ -1,5 +1,6 @@
 package dev.phalanx.engine.torch;
 
+import dev.phalanx.engine.host.TeamEngine;
 import dev.phalanx.tensor.EngineOptions;
 import dev.phalanx.tensor.EngineProvider;
 import dev.phalanx.tensor.conformance.EngineConformance;
@@ -8,6 +9,7 @@ import dev.phalanx.tensor.conformance.EngineConformance;
 class TeamEngineConformanceTest extends EngineConformance {
   @Override
   protected EngineProvider provider() {
-    return new OpeningProvider(options -> new TeamEngine(new EngineOptions(3), 0, 0));
+    return new OpeningProvider(
+        options -> new TeamEngine(new EngineOptions(3), TorchEngine::new, 0, 0));
   }
 }

@@ -1,4 +1,4 @@
-package dev.phalanx.engine.torch;
+package dev.phalanx.engine.host;
 
 import java.util.List;
 import java.util.concurrent.atomic.AtomicInteger;

@@ -1,4 +1,4 @@
-package dev.phalanx.engine.torch;
+package dev.phalanx.engine.host;
 
 import dev.phalanx.tensor.Tensor;
 import java.util.ArrayList;

@@ -1,16 +1,16 @@
-package dev.phalanx.engine.torch;
+package dev.phalanx.engine.host;
 
 import org.bytedeco.javacpp.Pointer;
 
 /**
  * A place in memory that somebody else owns, as JavaCPP wants it: nothing to free, nothing kept.
  */
-final class HostAddress extends Pointer {
-  HostAddress(long address) {
+public final class HostAddress extends Pointer {
+  public HostAddress(long address) {
     this.address = address;
   }
 
-  HostAddress(long address, long byteCount) {
+  public HostAddress(long address, long byteCount) {
     this.address = address;
     this.limit = byteCount;
     this.capacity = byteCount;

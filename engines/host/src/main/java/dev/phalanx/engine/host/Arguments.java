@@ -1,4 +1,4 @@
-package dev.phalanx.engine.torch;
+package dev.phalanx.engine.host;
 
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Tensor;
@@ -7,11 +7,12 @@ import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
 /** Checks of the kernels' arguments; each failure names the kernel and what it was given. */
-final class Arguments {
+public final class Arguments {
   private Arguments() {}
 
   /** The exception for shapes that do not fit: what is wanted, and what was given. */
-  static IllegalArgumentException unfit(String kernel, String wanted, @Nullable Tensor... tensors) {
+  public static IllegalArgumentException unfit(
+      String kernel, String wanted, @Nullable Tensor... tensors) {
     return new IllegalArgumentException(
         kernel
             + " wants "
@@ -23,7 +24,7 @@ final class Arguments {
   }
 
   /** All on the CPU and of one floating-point type. */
-  static void floating(String kernel, Tensor first, Tensor... others) {
+  public static void floating(String kernel, Tensor first, Tensor... others) {
     onCpu(kernel, first);
     if (!first.dtype().isFloatingPoint()) {
       throw unfit(kernel, "a floating-point tensor", first);
@@ -37,7 +38,7 @@ final class Arguments {
   }
 
   /** {@code wide} has the type of {@code narrow}, or is FLOAT32 above one of half its width. */
-  static void sameOrWider(String kernel, Tensor narrow, Tensor wide) {
+  public static void sameOrWider(String kernel, Tensor narrow, Tensor wide) {
     onCpu(kernel, wide);
     boolean isHalf = narrow.dtype() == DType.BFLOAT16 || narrow.dtype() == DType.FLOAT16;
     boolean wider = isHalf && wide.dtype() == DType.FLOAT32;
@@ -47,14 +48,14 @@ final class Arguments {
     }
   }
 
-  static void type(String kernel, DType dtype, Tensor tensor) {
+  public static void type(String kernel, DType dtype, Tensor tensor) {
     onCpu(kernel, tensor);
     if (tensor.dtype() != dtype) {
       throw unfit(kernel, "a " + dtype + " tensor", tensor);
     }
   }
 
-  static void contiguous(String kernel, Tensor... tensors) {
+  public static void contiguous(String kernel, Tensor... tensors) {
     for (Tensor tensor : tensors) {
       if (!tensor.isContiguous()) {
         throw new IllegalArgumentException(
@@ -68,7 +69,7 @@ final class Arguments {
   }
 
   /** Elements of the innermost dimension lie side by side; rows may be apart. */
-  static void denseRows(String kernel, Tensor... tensors) {
+  public static void denseRows(String kernel, Tensor... tensors) {
     for (Tensor tensor : tensors) {
       if (tensor.shape().rank() > 0
           && tensor.elementCount() > 0
@@ -84,7 +85,7 @@ final class Arguments {
     }
   }
 
-  static void sameShape(String kernel, Tensor first, Tensor... others) {
+  public static void sameShape(String kernel, Tensor first, Tensor... others) {
     for (Tensor other : others) {
       if (!first.shape().equals(other.shape())) {
         throw unfit(kernel, "tensors of one shape", first, other);
@@ -93,22 +94,22 @@ final class Arguments {
   }
 
   /** Floating-point, contiguous, of one type and one shape: what element-wise kernels want. */
-  static void alike(String kernel, Tensor first, Tensor... others) {
+  public static void alike(String kernel, Tensor first, Tensor... others) {
     floating(kernel, first, others);
     sameShape(kernel, first, others);
     contiguous(kernel, first);
     contiguous(kernel, others);
   }
 
-  static boolean isVector(Tensor tensor, long size) {
+  public static boolean isVector(Tensor tensor, long size) {
     return tensor.shape().rank() == 1 && tensor.size(0) == size;
   }
 
-  static boolean isMatrix(Tensor tensor, long rows, long columns) {
+  public static boolean isMatrix(Tensor tensor, long rows, long columns) {
     return tensor.shape().rank() == 2 && tensor.size(0) == rows && tensor.size(1) == columns;
   }
 
-  static void onCpu(String kernel, Tensor tensor) {
+  public static void onCpu(String kernel, Tensor tensor) {
     if (!tensor.device().isCpu()) {
       throw new IllegalArgumentException(
           kernel + " was given a " + tensor + "; this engine computes on cpu");

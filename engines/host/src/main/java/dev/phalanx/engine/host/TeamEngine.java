@@ -1,4 +1,4 @@
-package dev.phalanx.engine.torch;
+package dev.phalanx.engine.host;
 
 import dev.phalanx.tensor.AdamW;
 import dev.phalanx.tensor.DType;
@@ -20,40 +20,48 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Several threads that share each kernel: every thread has an engine of its own, which works on its
- * part of the rows. LibTorch's and OpenBLAS's own pools of threads stay unused: there are two of
- * them, and each waits on cores that the other needs.
+ * part of the rows. The libraries' own pools of threads stay unused: there are two of them, that of
+ * the tensor library and OpenBLAS's, and each waits on cores that the other needs.
  *
  * <p>The parts depend on the sizes and the number of threads alone, so that a run can be repeated
  * bit for bit.
  */
-final class TeamEngine implements Engine {
+public final class TeamEngine implements Engine {
   /** Fewer elements are faster done than handed to another thread. */
   private static final long SMALL = 8 * 1024;
 
   /** Multiplications that are faster done than handed to another thread. */
   private static final long SMALL_PRODUCT = 512 * 1024;
 
-  private final List<TorchEngine> members = new ArrayList<>();
+  private final List<Engine> members = new ArrayList<>();
   private final ThreadTeam team;
   private final long smallElements;
   private final long smallProduct;
-  private @Nullable HostBlock partialMemory;
+  private @Nullable Storage partialMemory;
 
-  TeamEngine(EngineOptions options) {
-    this(options, SMALL, SMALL_PRODUCT);
+  /**
+   * @param opening opens the engine of one thread, which computes in host memory and whose kernels
+   *     are done when they return
+   */
+  public TeamEngine(EngineOptions options, Function<EngineOptions, Engine> opening) {
+    this(options, opening, SMALL, SMALL_PRODUCT);
   }
 
   /** For tests, which divide what is small too. */
-  TeamEngine(EngineOptions options, long smallElements, long smallProduct) {
+  public TeamEngine(
+      EngineOptions options,
+      Function<EngineOptions, Engine> opening,
+      long smallElements,
+      long smallProduct) {
     this.smallElements = smallElements;
     this.smallProduct = smallProduct;
     for (int i = 0; i < options.threads(); i++) {
-      members.add(new TorchEngine(options));
+      members.add(opening.apply(options));
     }
-    this.team = new ThreadTeam(options.threads(), "torch-" + Thread.currentThread().getName());
+    this.team = new ThreadTeam(options.threads(), name() + "-" + Thread.currentThread().getName());
   }
 
-  private TorchEngine first() {
+  private Engine first() {
     return members.get(0);
   }
 
@@ -64,8 +72,7 @@ final class TeamEngine implements Engine {
    * @param count the rows, or whatever it is divided by
    * @param kernel makes the views of a part, here and now, and gives what its thread then does
    */
-  private void divide(
-      boolean isWorthwhile, long count, Function<Part, Consumer<TorchEngine>> kernel) {
+  private void divide(boolean isWorthwhile, long count, Function<Part, Consumer<Engine>> kernel) {
     if (!isWorthwhile || count < members.size()) {
       kernel.apply(Part.whole()).accept(first());
       return;
@@ -76,8 +83,8 @@ final class TeamEngine implements Engine {
       for (int i = 0; i < members.size(); i++) {
         Part part = Part.of(i, members.size(), count);
         parts.add(part);
-        TorchEngine member = members.get(i);
-        Consumer<TorchEngine> work = kernel.apply(part);
+        Engine member = members.get(i);
+        Consumer<Engine> work = kernel.apply(part);
         tasks.add(() -> work.accept(member));
       }
       team.run(tasks);
@@ -203,7 +210,7 @@ final class TeamEngine implements Engine {
 
   /** A kernel on tensors of as many rows each, which it takes one by one. */
   private interface RowKernel {
-    void run(TorchEngine engine, List<Tensor> tensors);
+    void run(Engine engine, List<Tensor> tensors);
   }
 
   private void eachRow(List<Tensor> tensors, RowKernel kernel) {
@@ -222,16 +229,16 @@ final class TeamEngine implements Engine {
 
   @Override
   public void sum(Tensor x, Tensor out) {
-    total(x, out, TorchEngine::sum);
+    total(x, out, Engine::sum);
   }
 
   @Override
   public void squaredNorm(Tensor x, Tensor out) {
-    total(x, out, TorchEngine::squaredNorm);
+    total(x, out, Engine::squaredNorm);
   }
 
   private interface Total {
-    void of(TorchEngine engine, Tensor x, Tensor out);
+    void of(Engine engine, Tensor x, Tensor out);
   }
 
   private void total(Tensor x, Tensor out, Total kernel) {
@@ -301,13 +308,13 @@ final class TeamEngine implements Engine {
 
     Partials(DType dtype, long width) {
       long bytes = dtype.bytes(width);
-      HostBlock block = partialMemory;
+      Storage block = partialMemory;
       if (block == null || block.byteSize() < bytes * members.size()) {
         if (block != null) {
           partialMemory = null; // the allocation may fail
           block.free();
         }
-        block = HostBlock.allocate(Math.max(1, bytes * members.size()));
+        block = first().allocate(Device.CPU, Math.max(1, bytes * members.size()));
         partialMemory = block;
       }
       for (int i = 0; i < members.size(); i++) {
@@ -594,7 +601,7 @@ final class TeamEngine implements Engine {
    * @param kernel gets the table, some of the numbers, and their rows
    */
   private void divideGather(
-      Tensor table, Tensor ids, Tensor out, BiConsumer<TorchEngine, List<Tensor>> kernel) {
+      Tensor table, Tensor ids, Tensor out, BiConsumer<Engine, List<Tensor>> kernel) {
     divide(
         isLarge(out) && rows(ids) == rows(out),
         rows(out),
@@ -814,7 +821,7 @@ final class TeamEngine implements Engine {
   @Override
   public void close() {
     team.close();
-    members.forEach(TorchEngine::close);
+    members.forEach(Engine::close);
     if (partialMemory != null) {
       partialMemory.free();
       partialMemory = null;

@@ -1,38 +1,25 @@
-package dev.phalanx.engine.torch;
+package dev.phalanx.engine.host;
 
 import dev.phalanx.tensor.Device;
-import dev.phalanx.tensor.OutOfNativeMemoryException;
 import dev.phalanx.tensor.Storage;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import org.bytedeco.pytorch.MemoryFormatOptional;
-import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.TensorOptions;
-import org.bytedeco.pytorch.global.torch;
 
-/**
- * Memory from LibTorch's own allocator: aligned to 64 bytes, and given in huge pages where the
- * environment variable {@code THP_MEM_ALLOC_ENABLE=1} asks LibTorch for them.
- */
-final class HostBlock implements Storage {
-  private final Tensor bytes;
+/** A block of host memory from a native allocator. */
+public final class HostBlock implements Storage {
   private final long address;
   private final long byteSize;
+  private final Runnable release;
   private boolean freed;
 
-  private HostBlock(Tensor bytes, long byteSize) {
-    this.bytes = bytes;
-    this.address = bytes.data_ptr().address();
+  /**
+   * @param address a multiple of 64
+   * @param release gives the memory back to where it is from; called once
+   */
+  public HostBlock(long address, long byteSize, Runnable release) {
+    this.address = address;
     this.byteSize = byteSize;
-  }
-
-  static HostBlock allocate(long byteSize) {
-    try (var options = new TensorOptions(torch.ScalarType.Byte);
-        var format = new MemoryFormatOptional()) {
-      return new HostBlock(torch.empty(new long[] {byteSize}, options, format), byteSize);
-    } catch (RuntimeException e) {
-      throw new OutOfNativeMemoryException(Device.CPU, byteSize, e);
-    }
+    this.release = release;
   }
 
   @Override
@@ -71,7 +58,7 @@ final class HostBlock implements Storage {
   public void free() {
     if (!freed) {
       freed = true;
-      bytes.close();
+      release.run();
     }
   }
 }

@@ -1,9 +1,9 @@
-package dev.phalanx.engine.torch;
+package dev.phalanx.engine.host;
 
 import org.bytedeco.openblas.global.openblas;
 
 /** FLOAT32 products of matrices that lie anywhere in memory with any distance between rows. */
-final class BlasProducts {
+public final class BlasProducts {
   private final FloatAddress left = new FloatAddress();
   private final FloatAddress right = new FloatAddress();
   private final FloatAddress result = new FloatAddress();
@@ -12,7 +12,7 @@ final class BlasProducts {
    * C [m, n] = alpha A [m, k] B [k, n] + beta C, by rows; a transposed factor lies as its
    * transpose. Distances between rows are in elements.
    */
-  void multiply(
+  public void multiply(
       boolean transposeA,
       boolean transposeB,
       long m,

@@ -1,4 +1,4 @@
-package dev.phalanx.engine.torch;
+package dev.phalanx.engine.host;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;

@@ -1,4 +1,4 @@
-package dev.phalanx.engine.torch;
+package dev.phalanx.engine.host;
 
 import dev.phalanx.tensor.Device;
 import dev.phalanx.tensor.Storage;
@@ -7,11 +7,11 @@ import java.nio.ByteOrder;
 import org.bytedeco.javacpp.Pointer;
 
 /** The memory of a direct buffer, which stays reachable as long as this block is. */
-final class WrappedBlock implements Storage {
+public final class WrappedBlock implements Storage {
   private final ByteBuffer buffer;
   private final long address;
 
-  WrappedBlock(ByteBuffer direct) {
+  public WrappedBlock(ByteBuffer direct) {
     if (!direct.isDirect()) {
       throw new IllegalArgumentException("wrap needs a direct buffer, not one on the Java heap");
     }

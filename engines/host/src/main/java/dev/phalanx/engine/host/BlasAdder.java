@@ -1,4 +1,4 @@
-package dev.phalanx.engine.torch;
+package dev.phalanx.engine.host;
 
 import dev.phalanx.tensor.HostAdder;
 import java.nio.FloatBuffer;
@@ -8,7 +8,7 @@ import org.bytedeco.openblas.global.openblas;
 public final class BlasAdder implements HostAdder {
   /** Called by {@link java.util.ServiceLoader}. */
   public BlasAdder() {
-    NativeLibraries.locate();
+    NativeLibraries.locateOpenBlas();
     openblas.blas_set_num_threads(1);
   }
 

@@ -1,4 +1,4 @@
-package dev.phalanx.engine.torch;
+package dev.phalanx.engine.host;
 
 import java.lang.reflect.Field;
 import java.net.URL;
@@ -13,59 +13,75 @@ import org.bytedeco.javacpp.ClassProperties;
 import org.bytedeco.javacpp.Loader;
 
 /**
- * Tells JavaCPP where LibTorch's and OpenBLAS's libraries are.
+ * Tells JavaCPP where native libraries are.
  *
  * <p>By itself it looks for some forty libraries, most of them CUDA's, under several names and
  * folders in every jar of the class path: half a second of a process's start. Each is in one known
  * place, or not there.
  */
-final class NativeLibraries {
-  private static final List<Class<?>> PRESETS =
+public final class NativeLibraries {
+  /** A folder of OpenBLAS's jar; see {@link #locate}. */
+  public static final String OPENBLAS_FOLDER = "/org/bytedeco/openblas/%s/";
+
+  private static final List<Class<?>> OPENBLAS_PRESETS =
       List.of(
           org.bytedeco.openblas.global.openblas_nolapack.class,
-          org.bytedeco.openblas.global.openblas.class,
-          org.bytedeco.pytorch.global.torch.class);
+          org.bytedeco.openblas.global.openblas.class);
 
-  /** JavaCPP's memory is a plain map and one for the process: it is written once, by one thread. */
-  private static final boolean ARE_LOCATED = tellJavaCpp();
+  private static final boolean IS_OPENBLAS_LOCATED =
+      hasNoExtension() && locate(OPENBLAS_PRESETS, List.of(OPENBLAS_FOLDER));
 
   private NativeLibraries() {}
 
   /**
-   * Returns when JavaCPP knows. Nothing is told where it is asked for another build, or is not the
-   * one that we know; it searches for itself then.
+   * Returns when JavaCPP knows where OpenBLAS is, or searches for itself: where it is asked for
+   * another build, or is not the one that we know.
    *
    * @return whether it was told
    */
-  static boolean locate() {
-    return ARE_LOCATED;
+  public static boolean locateOpenBlas() {
+    return IS_OPENBLAS_LOCATED;
+  }
+
+  /** Whether JavaCPP is asked for libraries of no special build. */
+  public static boolean hasNoExtension() {
+    return Loader.loadProperties().getProperty("platform.extension", "").isEmpty();
   }
 
   /**
    * Opens libraries and looks up their symbols while no other thread does so: glibc locks up at
    * times (seen with 2.36) where one thread opens a library while another one looks a symbol up.
    */
-  static <T> T oneAtATime(Supplier<T> opening) {
+  public static <T> T oneAtATime(Supplier<T> opening) {
     synchronized (NativeLibraries.class) {
       return opening.get();
     }
   }
 
-  private static boolean tellJavaCpp() {
-    Properties platform = Loader.loadProperties();
-    if (!platform.getProperty("platform.extension", "").isEmpty()) {
-      return false;
-    }
+  /**
+   * Tells JavaCPP where the libraries of some classes are, but for those that it knows.
+   *
+   * @param presets JavaCPP's classes
+   * @param folders where in the class path their libraries may be; {@code %s} stands for the
+   *     platform
+   * @return whether it was told; it searches for itself where it is not the JavaCPP that we know
+   */
+  public static boolean locate(List<Class<?>> presets, List<String> folders) {
+    return oneAtATime(() -> tellJavaCpp(presets, folders)); // its memory is a plain map
+  }
+
+  private static boolean tellJavaCpp(List<Class<?>> presets, List<String> folders) {
     try {
+      Properties platform = Loader.loadProperties();
       Field memory = Loader.class.getDeclaredField("foundLibraries");
       memory.setAccessible(true);
       @SuppressWarnings("unchecked")
       Map<String, URL[]> found = (Map<String, URL[]>) memory.get(null);
-      for (Class<?> preset : PRESETS) {
+      for (Class<?> preset : presets) {
         ClassProperties properties = Loader.loadProperties(preset, platform, true);
         for (String library : libraries(properties)) {
           if (!found.containsKey(library)) {
-            found.put(library, places(library, properties));
+            found.put(library, places(library, properties, folders));
           }
         }
       }
@@ -89,7 +105,7 @@ final class NativeLibraries {
   }
 
   /** {@code name@version} is the resource {@code .../prefix name suffix version}. */
-  private static URL[] places(String library, ClassProperties properties) {
+  private static URL[] places(String library, ClassProperties properties, List<String> folders) {
     String[] nameAndVersion = library.split("@", 2);
     String file =
         properties.getProperty("platform.library.prefix", "")
@@ -97,10 +113,9 @@ final class NativeLibraries {
             + properties.getProperty("platform.library.suffix", "")
             + (nameAndVersion.length > 1 ? nameAndVersion[1] : "");
     List<URL> places = new ArrayList<>();
-    for (String folder : List.of("openblas", "pytorch")) {
+    for (String folder : folders) {
       URL place =
-          Loader.class.getResource(
-              "/org/bytedeco/" + folder + "/" + properties.getProperty("platform") + "/" + file);
+          Loader.class.getResource(folder.formatted(properties.getProperty("platform")) + file);
       if (place != null) {
         places.add(place);
       }

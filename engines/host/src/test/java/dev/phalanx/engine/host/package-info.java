@@ -1,0 +1,4 @@
+@NullMarked
+package dev.phalanx.engine.host;
+
+import org.jspecify.annotations.NullMarked;
