@@ -70,7 +70,10 @@ final class AcceleratorTest {
     "bf16, llama, 0, adamw, 4, true, 'zero: 2, shard_size: 2', 'kind: powersgd, warmup_steps: 1'",
     "fp16, gpt2, 0.1, lamb, 4, true, 'zero: 3, shard_size: 2, offload: cpu', 'kind: none'",
     "fp32, llama, 0, muon, 2, false, 'zero: 2', 'kind: none'",
-    "fp16, gpt2, 0.1, muon, 2, true, 'zero: 3, offload: cpu', 'kind: none'"
+    "fp16, gpt2, 0.1, muon, 2, true, 'zero: 3, offload: cpu', 'kind: none'",
+    "bf16, llama, 0.1, adamw, 4, false, 'zero: 1};parallel: {context: 2, data: 2', 'kind: none'",
+    "fp32, gpt2, 0.1, adamw, 4, true, 'zero: 0};parallel: {context: 2, tensor: 2', 'kind: none'",
+    "fp32, gpt2, 0, adamw, 4, false, 'zero: 1};parallel: {pipeline: 2, data: 2', 'kind: none'"
   })
   void givesWhatTheCpuGives(
       String precision,
@@ -84,7 +87,14 @@ final class AcceleratorTest {
       throws Exception {
     String plan =
         PLAN.formatted(
-            precision, family, dropout, optimizer, compression, sharding, "%s", isAsynchronous);
+            precision,
+            family,
+            dropout,
+            optimizer,
+            compression,
+            sharding.replace(';', '\n'),
+            "%s",
+            isAsynchronous);
     String onCpu = plan.formatted("cpu");
     String onDevice = plan.formatted("cuda");
     InProcessJob.Run expected = InProcessJob.run(onCpu, ranks, folder, Optional.empty());

@@ -65,6 +65,9 @@ final class PlanTest {
         "gpt2  | 8 | 1 | };parallel: {tensor: 2, pipeline: 2};sharding: {zero: 1}",
         "llama | 4 | 1 | };parallel: {pipeline: 2};sharding: {zero: 3}",
         "gpt2  | 8 | 3 | };parallel: {tensor: 4, sequence_parallel: true};sharding: {zero: 1}",
+        "gpt2  | 2 | 4 | };parallel: {context: 2}",
+        "llama | 6 | 2 | , kv_heads: 2};parallel: {context: 3, data: 2};sharding: {zero: 3}",
+        "llama | 4 | 2 | , recompute: full};parallel: {context: 2, tensor: 2};precision: bf16",
       })
   void aRunHoldsAndSendsWhatWasPredicted(String family, int ranks, int micro, String more)
       throws Exception {
@@ -102,7 +105,7 @@ final class PlanTest {
           .isCloseTo(
               expected.peakActivationBytes(),
               Percentage.withPercentage(shortPlan.contains("pipeline") ? 5 : 0));
-      for (Axis axis : List.of(Axis.DATA, Axis.TENSOR, Axis.PIPELINE)) {
+      for (Axis axis : List.of(Axis.DATA, Axis.TENSOR, Axis.PIPELINE, Axis.CONTEXT)) {
         requireSent("bytes_sent", 3 * expected.sent(axis).bytes(), shorter, longer, rank, axis);
         requireSent(
             "messages_sent", 3 * expected.sent(axis).messages(), shorter, longer, rank, axis);

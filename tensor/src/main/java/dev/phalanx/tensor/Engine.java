@@ -327,6 +327,20 @@ public interface Engine extends AutoCloseable {
       Tensor dKey,
       Tensor dValue);
 
+  /**
+   * Attention over some keys joined with attention over others, as if it had been over all of them:
+   * each result counts by how much of the softmax its keys have (Liu et al., 2023, "Ring Attention
+   * with Blockwise Transformers"). What begins as {@code out} 0 and {@code logSumExp} minus
+   * infinity becomes the part itself.
+   *
+   * @param out [b, t, h, d] FLOAT32; this and the next may be strided views whose innermost stride
+   *     is 1
+   * @param logSumExp [b, h, t] FLOAT32
+   * @param partOut [b, t, h, d], what {@link #attention} has made of other keys
+   * @param partLogSumExp [b, h, t] FLOAT32
+   */
+  void mergeAttention(Tensor out, Tensor logSumExp, Tensor partOut, Tensor partLogSumExp);
+
   // ------------------------------------------------------------------------------------------
   // softmax and loss
 

@@ -1,6 +1,7 @@
 package dev.phalanx.trainer;
 
 import dev.phalanx.collectives.ReduceOperation;
+import dev.phalanx.parallelism.mesh.Axis;
 import dev.phalanx.parallelism.pipeline.Action;
 import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.DType;
@@ -59,13 +60,13 @@ final class Evaluator {
   Outcome run() throws InterruptedException {
     loss = 0;
     double tokens = 0;
-    long stride = (long) groups.data().size() * microBatch;
+    long stride = (long) groups.mesh().size(Axis.DATA) * microBatch;
     for (long round = 0; round < sampleLimit; round += stride) {
-      long first = round + (long) groups.data().rank() * microBatch;
+      long first = round + (long) groups.coordinate(Axis.DATA) * microBatch;
       int count = (int) Math.min(microBatch, sampleLimit - first);
       if (count > 0) {
         addLossOf(first, count);
-        tokens += (double) count * samples.sequence();
+        tokens += (double) count * state.contextGroup().length(samples.sequence());
       } else if (state.memory().isForwardCollective()) {
         double before = loss;
         addLossOf(0, 1); // the others need this rank's parts

@@ -152,7 +152,7 @@ public record JobPlan(
         PublishedMemory.modelStateBytes(
             (double) model.parameterCount() / mesh.size(Axis.TENSOR) / mesh.size(Axis.PIPELINE),
             config.sharding().zero(),
-            shards < 0 ? mesh.size(Axis.DATA) : shards),
+            shards < 0 ? mesh.size(Axis.DATA) * mesh.size(Axis.CONTEXT) : shards),
         isOfTheFormula()
             ? OptionalDouble.of(publishedActivations(config))
             : OptionalDouble.empty());
@@ -160,6 +160,7 @@ public record JobPlan(
 
   private boolean isOfTheFormula() {
     return model.family() == Family.GPT2
+        && mesh.size(Axis.CONTEXT) == 1
         && model.feedForward() == 4 * model.hidden()
         && model.keyValueHeads() == model.heads();
   }

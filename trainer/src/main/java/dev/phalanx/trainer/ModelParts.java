@@ -2,7 +2,6 @@ package dev.phalanx.trainer;
 
 import dev.phalanx.checkpoint.safetensors.SafetensorsWriter;
 import dev.phalanx.collectives.Communicator;
-import dev.phalanx.parallelism.mesh.Axis;
 import dev.phalanx.sharding.PartitionCopy;
 import dev.phalanx.sharding.WholeTensors;
 import dev.phalanx.tensor.Arena;
@@ -50,7 +49,7 @@ final class ModelParts {
     this.host = host;
     this.model = groups.model().orElse(null);
     this.world = groups.world();
-    this.isOfFirstCopy = groups.coordinate(Axis.DATA) == 0;
+    this.isOfFirstCopy = groups.isOfFirstCopy();
     this.own = own;
     this.parametersOfRank = parametersOfRank;
   }

@@ -29,8 +29,9 @@ final class PredictedTime {
     StepTime.Links links =
         new StepTime.Links(
             cluster.between(mesh.group(0, Axis.TENSOR)),
+            cluster.between(mesh.group(0, Axis.CONTEXT)),
             cluster.between(mesh.group(0, Axis.PIPELINE)),
-            cluster.between(mesh.group(0, Axis.DATA)));
+            cluster.between(mesh.group(0, RankGroups.ALIKE)));
     return StepTime.of(
         pipeline.table(),
         places.stream().map(place -> work(place, repetition)).toList(),
@@ -43,16 +44,23 @@ final class PredictedTime {
     SentOperations data = place.sent(Axis.DATA);
     double dataRepetition = isDataPerMicroBatch ? repetition : 1;
     SentOperations tensor = place.sent(Axis.TENSOR);
+    SentOperations context = place.sent(Axis.CONTEXT);
     int tensorRanks = mesh.size(Axis.TENSOR);
     return new StepTime.Work(
         place.operations() * repetition,
+        place.attentionOperations() * repetition,
         model.isRecomputed(),
-        tensor.bytes() * repetition,
-        tensor.count() * repetition * 2 * (tensorRanks - 1),
+        new StepTime.Sent(
+            tensor.bytes() * repetition, tensor.count() * repetition * 2 * (tensorRanks - 1)),
+        new StepTime.Sent(context.bytes() * repetition, context.count() * repetition),
         hopBytes(),
         tailBytes(place.sent(Axis.PIPELINE)),
-        data.bytes() * dataRepetition,
-        data.count() * dataRepetition * 2 * rounds(mesh.size(Axis.DATA)),
+        new StepTime.Sent(
+            data.bytes() * dataRepetition,
+            data.count()
+                * dataRepetition
+                * 2
+                * rounds(mesh.size(Axis.DATA) * mesh.size(Axis.CONTEXT))),
         isDataPerMicroBatch,
         2.0 * place.optimizerBytes() + place.gradientBytes() + place.parameterBytes());
   }
@@ -69,7 +77,9 @@ final class PredictedTime {
   }
 
   private double hopBytes() {
-    long divided = config.parallel().sequenceParallel() ? mesh.size(Axis.TENSOR) : 1;
+    long divided =
+        (config.parallel().sequenceParallel() ? mesh.size(Axis.TENSOR) : 1)
+            * mesh.size(Axis.CONTEXT);
     return (double) config.batch().micro()
         * model.sequence()
         * model.hidden()

@@ -15,10 +15,12 @@ import dev.phalanx.trainer.model.TransformerConfig;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.EnumMap;
+import java.util.EnumSet;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
@@ -28,7 +30,9 @@ import org.jspecify.annotations.Nullable;
  *
  * <pre>
  *   world       losses, votes, checkpoints; counted as the data axis'
- *   data        ranks with the same part of the model; shards of it are ShardGroups
+ *   data        ranks with the same part of the model, those that divide a sequence among them;
+ *               shards of it are ShardGroups
+ *   context     ranks that divide each sequence
  *   tensor      ranks that divide each matrix; of them those with the same key and value heads
  *   pipeline    ranks with other layers; of them the first and the last, which share a tied table
  *   model       the ranks that have a copy of the model together
@@ -36,7 +40,13 @@ import org.jspecify.annotations.Nullable;
  */
 final class RankGroups implements AutoCloseable {
   /** Axes along which ranks send, as reports name them. */
-  static final List<Axis> COMMUNICATING_AXES = List.of(Axis.DATA, Axis.TENSOR, Axis.PIPELINE);
+  static final List<Axis> COMMUNICATING_AXES =
+      List.of(Axis.DATA, Axis.TENSOR, Axis.PIPELINE, Axis.CONTEXT);
+
+  /** Axes along which ranks hold the same part of the model. */
+  static final Set<Axis> ALIKE = Set.of(Axis.DATA, Axis.CONTEXT);
+
+  private static final Set<Axis> DIVIDING = EnumSet.complementOf(EnumSet.copyOf(ALIKE));
 
   /** A group, and the axis for whose sake ranks send in it. */
   private record Opened(Axis axis, Communicator ranks) {}
@@ -66,10 +76,11 @@ final class RankGroups implements AutoCloseable {
     this.world = world;
     this.own = opened;
     int rank = ranks.rank();
-    boolean isDataAlone = mesh.size(Axis.DATA) == mesh.worldSize();
+    List<Integer> alike = mesh.group(rank, ALIKE);
+    boolean isWholeModel = alike.size() == mesh.worldSize();
     this.data =
-        isDataAlone ? world : open(ranks, Axis.DATA, name(Axis.DATA), mesh.group(rank, Axis.DATA));
-    for (Axis axis : List.of(Axis.TENSOR, Axis.PIPELINE)) {
+        isWholeModel ? world : open(ranks, Axis.DATA, "data[" + firstPlace(ALIKE) + "]", alike);
+    for (Axis axis : List.of(Axis.TENSOR, Axis.CONTEXT, Axis.PIPELINE)) {
       if (mesh.size(axis) > 1) {
         parallel.put(axis, open(ranks, axis, name(axis), mesh.group(rank, axis)));
       }
@@ -77,14 +88,11 @@ final class RankGroups implements AutoCloseable {
     openCopies(config, job, ranks);
     openChannels(ranks);
     this.model =
-        isDataAlone
+        isWholeModel
             ? null
             : open(
-                ranks,
-                Axis.DATA,
-                "model[" + mesh.coordinate(rank, Axis.DATA) + "]",
-                modelRanks(rank));
-    this.shards = ShardGroups.of(job.sharding(), ranks, data, mesh.group(rank, Axis.DATA));
+                ranks, Axis.DATA, "model[" + alike.indexOf(rank) + "]", mesh.group(rank, DIVIDING));
+    this.shards = ShardGroups.of(job.sharding(), ranks, data, alike);
   }
 
   /** Ranks that hold the same elements of a model though they divide it. */
@@ -158,17 +166,13 @@ final class RankGroups implements AutoCloseable {
 
   /** {@code tensor[0]} is the group of rank 0. */
   private String name(Axis axis) {
-    List<Integer> group = mesh.group(world.rank(), axis);
-    return axis.label() + "[" + mesh.groups(axis).indexOf(group) + "]";
+    return axis.label() + "[" + firstPlace(EnumSet.of(axis)) + "]";
   }
 
-  /** The ranks that have a copy of the model together, in the order of their numbers. */
-  private List<Integer> modelRanks(int rank) {
-    int copy = mesh.coordinate(rank, Axis.DATA);
-    return IntStream.range(0, mesh.worldSize())
-        .filter(other -> mesh.coordinate(other, Axis.DATA) == copy)
-        .boxed()
-        .toList();
+  /** How many groups of some axes begin with a lower rank than this one's. */
+  private long firstPlace(Set<Axis> axes) {
+    int first = mesh.group(world.rank(), axes).get(0);
+    return IntStream.range(0, first).filter(rank -> mesh.group(rank, axes).get(0) == rank).count();
   }
 
   DeviceMesh mesh() {
@@ -184,9 +188,14 @@ final class RankGroups implements AutoCloseable {
     return world;
   }
 
-  /** The ranks that train the same part of the model on different data. */
+  /** The ranks that train the same part of the model on other tokens. */
   Communicator data() {
     return data;
+  }
+
+  /** Whether this rank is one of the first ones that have a copy of the model together. */
+  boolean isOfFirstCopy() {
+    return data.rank() == 0;
   }
 
   ShardGroups shards() {
@@ -205,7 +214,7 @@ final class RankGroups implements AutoCloseable {
 
   /** The place along an axis of a rank of {@link #model}, by its number there. */
   int coordinateInModel(int rankOfModel, Axis axis) {
-    return mesh.coordinate(modelRanks(world.rank()).get(rankOfModel), axis);
+    return mesh.coordinate(mesh.group(world.rank(), DIVIDING).get(rankOfModel), axis);
   }
 
   PipelinePlan pipeline() {

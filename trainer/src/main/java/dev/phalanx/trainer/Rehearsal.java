@@ -21,6 +21,7 @@ import java.util.Map;
  * @param peakBytes of all tensors: the sum of the most that each arena holds at once, layers and
  *     gradients that are whole for a moment among it
  * @param operations floating-point operations of the model in the rank's step
+ * @param attentionOperations of them those of attention
  * @param sent for the sake of each axis in the job's last step, or the second one where it has but
  *     one
  */
@@ -32,6 +33,7 @@ public record Rehearsal(
     long peakActivationBytes,
     long peakBytes,
     double operations,
+    double attentionOperations,
     Map<Axis, SentOperations> sent) {
 
   /**
@@ -49,8 +51,8 @@ public record Rehearsal(
       BatchPartition partition =
           new BatchPartition(
               config.batch().global(),
-              rankGroups.data().size(),
-              rankGroups.data().rank(),
+              rankGroups.mesh().size(Axis.DATA),
+              rankGroups.coordinate(Axis.DATA),
               Math.toIntExact(config.batch().micro()));
       StepRunner steps =
           new StepRunner(
@@ -67,6 +69,7 @@ public record Rehearsal(
       before.forEach(
           (axis, earlier) -> sent.computeIfPresent(axis, (same, all) -> all.since(earlier)));
       double operationsBefore = engine.operations();
+      double attentionBefore = engine.attentionOperations();
       steps.runPasses(0); // the optimizer's and codecs' products are not the model's
       double operations = engine.operations() - operationsBefore;
       return new Rehearsal(
@@ -79,6 +82,7 @@ public record Rehearsal(
               + arenas.step().peakBytesInUse()
               + arenas.host().peakBytesInUse(),
           operations,
+          engine.attentionOperations() - attentionBefore,
           sent);
     }
   }

@@ -102,7 +102,9 @@ final class StagePasses implements StageWork {
   @Override
   public Tensor allocate(int microBatch) {
     TensorGroup.Share tokens =
-        state.tensorGroup().rows((long) setup.samples().count(microBatch) * sequence);
+        state
+            .tensorGroup()
+            .rows(setup.samples().count(microBatch) * state.contextGroup().length(sequence));
     return arena.allocate(state.dtype(), Shape.of(tokens.count(), state.modelConfig().hidden()));
   }
 
@@ -145,7 +147,7 @@ final class StagePasses implements StageWork {
     long[] inputs = new long[Math.multiplyExact(count, sequence)];
     long[] targets = new long[inputs.length];
     setup.samples().fill(microBatch, inputs, targets);
-    return TokenBatch.of(arena, count, inputs, targets);
+    return TokenBatch.of(arena, count, inputs, targets, state.contextGroup());
   }
 
   @Override

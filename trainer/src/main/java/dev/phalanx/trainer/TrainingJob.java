@@ -1,7 +1,7 @@
 package dev.phalanx.trainer;
 
-import dev.phalanx.collectives.Communicator;
 import dev.phalanx.collectives.device.InterruptedWaitException;
+import dev.phalanx.parallelism.mesh.Axis;
 import dev.phalanx.tensor.Engine;
 import dev.phalanx.tensor.EngineOptions;
 import dev.phalanx.tensor.Engines;
@@ -118,13 +118,12 @@ public final class TrainingJob {
       JobConfig resolved,
       Optional<String> tokenizer)
       throws InterruptedException, IOException {
-    Communicator dataGroup = groups.data();
     BatchSource samples = data.training();
     BatchPartition partition =
         new BatchPartition(
             config.batch().global(),
-            dataGroup.size(),
-            dataGroup.rank(),
+            groups.mesh().size(Axis.DATA),
+            groups.coordinate(Axis.DATA),
             Math.toIntExact(config.batch().micro()));
     StepRunner steps = new StepRunner(arenas, state, groups, samples, partition, config);
     Evaluator evaluator =

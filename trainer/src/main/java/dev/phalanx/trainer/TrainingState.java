@@ -1,5 +1,6 @@
 package dev.phalanx.trainer;
 
+import dev.phalanx.parallelism.context.ContextGroup;
 import dev.phalanx.parallelism.mesh.Axis;
 import dev.phalanx.parallelism.pipeline.PipelineExecutor;
 import dev.phalanx.parallelism.tensor.TensorGroup;
@@ -28,6 +29,7 @@ import java.util.List;
 final class TrainingState {
   private final ModelSetup setup;
   private final TensorGroup tensorGroup;
+  private final ContextGroup contextGroup;
   private final PipelinePlan pipelinePlan;
   private final PipelineExecutor pipeline;
   private final List<Integer> stages; // of this rank
@@ -48,6 +50,11 @@ final class TrainingState {
             .along(Axis.TENSOR)
             .map(ranks -> TensorGroup.of(ranks, arenas.host(), job.parallel().sequenceParallel()))
             .orElseGet(TensorGroup::single);
+    this.contextGroup =
+        groups
+            .along(Axis.CONTEXT)
+            .map(ranks -> ContextGroup.of(ranks, arenas.host()))
+            .orElseGet(ContextGroup::single);
     this.pipelinePlan = groups.pipeline();
     this.pipeline =
         new PipelineExecutor(
@@ -75,7 +82,7 @@ final class TrainingState {
                 GradientCompression.of(
                     job.communication().compression(), job.optimizer().algorithm())),
             models.stream().map(Transformer::parameterGroups).toList());
-    models.forEach(model -> model.prepare(arenas.state()));
+    models.forEach(model -> model.prepare(arenas.state(), contextGroup));
     this.optimizer = optimizer(stateArena, arenas.host(), job.optimizer());
     this.lossScaler = LossScaler.of(job.lossScaling(), arenas.host());
   }
@@ -196,6 +203,11 @@ final class TrainingState {
     return tensorGroup;
   }
 
+  /** The ranks that divide each sequence with this one. */
+  ContextGroup contextGroup() {
+    return contextGroup;
+  }
+
   /** The type that passes compute in. */
   DType dtype() {
     return dtype;
@@ -229,7 +241,10 @@ final class TrainingState {
 
   /** Time that the training thread has waited for other ranks since the start. */
   long exposedNanos() {
-    return memory.exposedNanos() + tensorGroup.exposedNanos() + pipeline.exposedNanos();
+    return memory.exposedNanos()
+        + tensorGroup.exposedNanos()
+        + contextGroup.exposedNanos()
+        + pipeline.exposedNanos();
   }
 
   /**

@@ -6,7 +6,9 @@ import java.util.EnumMap;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 
 /**
  * The ranks of a job as a box of named axes. The first axis of the order changes fastest from one
@@ -83,6 +85,24 @@ public final class DeviceMesh {
       ranks.add(first + i * stride);
     }
     return List.copyOf(ranks);
+  }
+
+  /**
+   * The ranks that differ from {@code rank} in their places along some axes alone, in ascending
+   * order, {@code rank} among them.
+   */
+  public List<Integer> group(int rank, Set<Axis> axes) {
+    requireRank(rank);
+    return IntStream.range(0, worldSize())
+        .filter(
+            other ->
+                order.stream()
+                    .allMatch(
+                        axis ->
+                            axes.contains(axis)
+                                || coordinate(other, axis) == coordinate(rank, axis)))
+        .boxed()
+        .toList();
   }
 
   /** All groups along an axis, by their first rank. */

@@ -16,6 +16,7 @@ import java.util.List;
  *   backward   = operations / rate + what of its tensor communication is longer than the weights'
  *                products, which are computed meanwhile
  *   passes     = the schedule's table, simulated with these times and the hops between stages
+ *   both       + what of the keys' way round the context ring is longer than attention
  *   step       = passes + what of the data-parallel communication is longer than what hides it
  *                + the sum of a tied table between the stages that have it
  *                + the update, which is bound by memory
@@ -29,34 +30,41 @@ import java.util.List;
  */
 public record StepTime(double passesSeconds, double exposedDataSeconds, double updateSeconds) {
   /**
+   * What is sent along an axis.
+   *
+   * @param messages that follow each other
+   */
+  public record Sent(double bytes, double messages) {
+    public static final Sent NOTHING = new Sent(0, 0);
+  }
+
+  /**
    * What a rank does in a step; ranks with the same place in the pipeline are alike.
    *
    * @param operations floating-point operations of all passes
+   * @param attentionOperations of them those of attention, over whole sequences
    * @param isRecomputed whether the backward pass computes the forward pass again
-   * @param tensorBytes sent along the tensor axis
-   * @param tensorMessages that follow each other
    * @param hopBytes of an activation that goes to the next stage
    * @param tailBytes sent between stages after the passes
-   * @param dataBytes sent along the data axis
-   * @param dataMessages that follow each other
    * @param isDataPerMicroBatch whether gradients or parameters are sent in each micro-batch, under
    *     all passes; else under one of each
    * @param updateBytes that the optimizer reads and writes
    */
   public record Work(
       double operations,
+      double attentionOperations,
       boolean isRecomputed,
-      double tensorBytes,
-      double tensorMessages,
+      Sent tensor,
+      Sent context,
       double hopBytes,
       double tailBytes,
-      double dataBytes,
-      double dataMessages,
+      Sent data,
       boolean isDataPerMicroBatch,
       double updateBytes) {}
 
   /** The links that a job's groups talk over. */
-  public record Links(Cluster.Link tensor, Cluster.Link pipeline, Cluster.Link data) {}
+  public record Links(
+      Cluster.Link tensor, Cluster.Link context, Cluster.Link pipeline, Cluster.Link data) {}
 
   /** Seconds of one micro-batch on one rank. */
   private record PassTimes(double forward, double backwardInput, double backwardWeight) {
@@ -75,7 +83,7 @@ public record StepTime(double passesSeconds, double exposedDataSeconds, double u
   public static StepTime of(ScheduleTable table, List<Work> work, Cluster cluster, Links links) {
     int microBatches = table.microBatches();
     List<PassTimes> times =
-        work.stream().map(each -> passTimes(each, microBatches, cluster, links.tensor())).toList();
+        work.stream().map(each -> passTimes(each, microBatches, cluster, links)).toList();
     double hop =
         table.ranks().size() == 1 ? 0 : links.pipeline().seconds(work.get(0).hopBytes(), 1);
     ScheduleTiming timing = ScheduleSimulator.simulate(table, costs(table, times, hop));
@@ -83,7 +91,7 @@ public record StepTime(double passesSeconds, double exposedDataSeconds, double u
     double update = 0;
     for (int rank = 0; rank < work.size(); rank++) {
       Work of = work.get(rank);
-      double data = links.data().seconds(of.dataBytes(), of.dataMessages());
+      double data = seconds(links.data(), of.data());
       double hidden = times.get(rank).both() * (of.isDataPerMicroBatch() ? microBatches : 1);
       double tail = of.tailBytes() == 0 ? 0 : links.pipeline().seconds(of.tailBytes(), 2);
       exposed = Math.max(exposed, Math.max(0, data - hidden) + tail);
@@ -92,18 +100,28 @@ public record StepTime(double passesSeconds, double exposedDataSeconds, double u
     return new StepTime(timing.makespan(), exposed, update);
   }
 
-  private static PassTimes passTimes(
-      Work work, int microBatches, Cluster cluster, Cluster.Link tensor) {
+  private static PassTimes passTimes(Work work, int microBatches, Cluster cluster, Links links) {
     double compute = work.operations() / microBatches / cluster.operationsPerSecond();
-    double communication = tensor.seconds(work.tensorBytes(), work.tensorMessages()) / microBatches;
+    double communication = seconds(links.tensor(), work.tensor()) / microBatches;
+    double ring = exposedRing(work, cluster, links.context()) / microBatches;
     // A backward pass is as much again for inputs as the forward pass, and for weights.
     int parts = work.isRecomputed() ? 4 : 3;
     double part = compute / parts;
     double sums = communication / (parts - 1); // of one pass forward, or backward
-    double backward = part + Math.max(0, sums - part);
+    double forward = part + sums + ring / parts;
+    double backward = part + Math.max(0, sums - part) + 2 * ring / parts;
     return work.isRecomputed()
-        ? new PassTimes(part + sums, part + sums + part + backward, 0) // layer by layer, all in one
-        : new PassTimes(part + sums, backward, part);
+        ? new PassTimes(forward, forward + part + backward, 0) // layer by layer, all in one
+        : new PassTimes(forward, backward, part);
+  }
+
+  private static double exposedRing(Work work, Cluster cluster, Cluster.Link link) {
+    double attention = work.attentionOperations() / cluster.operationsPerSecond();
+    return Math.max(0, seconds(link, work.context()) - attention);
+  }
+
+  private static double seconds(Cluster.Link link, Sent sent) {
+    return link.seconds(sent.bytes(), sent.messages());
   }
 
   private static StageCosts costs(ScheduleTable table, List<PassTimes> times, double hop) {

@@ -1,5 +1,6 @@
 package dev.phalanx.parallelism.plan;
 
+import static dev.phalanx.parallelism.plan.StepTime.Sent.NOTHING;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
@@ -12,10 +13,15 @@ final class StepTimeTest {
   private static final double EXACT = 1e-9;
   private static final Cluster.Link LINK = new Cluster.Link(1e9, 1e-5);
   private static final Cluster CLUSTER = new Cluster(2, 1e12, 16e9, 1e11, LINK, LINK);
-  private static final StepTime.Links LINKS = new StepTime.Links(LINK, LINK, LINK);
+  private static final StepTime.Links LINKS = new StepTime.Links(LINK, LINK, LINK, LINK);
+
+  private static StepTime.Sent sent(double bytes) {
+    return new StepTime.Sent(bytes, 0);
+  }
 
   private static StepTime.Work work(double operations, double tensorBytes, double dataBytes) {
-    return new StepTime.Work(operations, false, tensorBytes, 0, 1e6, 0, dataBytes, 0, false, 1e9);
+    return new StepTime.Work(
+        operations, 0, false, sent(tensorBytes), NOTHING, 1e6, 0, sent(dataBytes), false, 1e9);
   }
 
   private static StepTime time(int ranks, int microBatches, StepTime.Work work) {
@@ -57,13 +63,15 @@ final class StepTimeTest {
   @Test
   void whatIsComputedAgainIsSentAgain() {
     StepTime.Work work =
-        new StepTime.Work(16e12, true, 6e9, 0, 0, 0, 0, 0, false, 0); // 0.5 s of sums each time
+        new StepTime.Work(
+            16e12, 0, true, sent(6e9), NOTHING, 0, 0, NOTHING, false, 0); // 0.5 s of sums each time
     assertThat(time(1, 4, work).passesSeconds()).isCloseTo(16 + 4 * 2 * 0.5, within(EXACT));
   }
 
   @Test
   void aTableThatTwoStagesHaveIsAddedUpAtTheEnd() {
-    StepTime.Work work = new StepTime.Work(24e12, false, 0, 0, 0, 3e9, 0, 0, false, 0);
+    StepTime.Work work =
+        new StepTime.Work(24e12, 0, false, NOTHING, NOTHING, 0, 3e9, NOTHING, false, 0);
     assertThat(time(2, 4, work).exposedDataSeconds()).isCloseTo(3.00002, within(EXACT));
   }
 
@@ -71,7 +79,8 @@ final class StepTimeTest {
   void whatDataParallelRanksSendIsHiddenBehindOneMicroBatchOrAll() {
     assertThat(time(1, 4, work(12e12, 0, 2e9)).exposedDataSeconds()).isZero();
     assertThat(time(1, 4, work(12e12, 0, 5e9)).exposedDataSeconds()).isCloseTo(2, within(EXACT));
-    StepTime.Work eachTime = new StepTime.Work(12e12, false, 0, 0, 0, 0, 20e9, 0, true, 0);
+    StepTime.Work eachTime =
+        new StepTime.Work(12e12, 0, false, NOTHING, NOTHING, 0, 0, sent(20e9), true, 0);
     assertThat(time(1, 4, eachTime).exposedDataSeconds()).isCloseTo(8, within(EXACT));
   }
 

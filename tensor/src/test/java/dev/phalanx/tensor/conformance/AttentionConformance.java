@@ -122,6 +122,51 @@ public abstract class AttentionConformance extends KernelConformance {
         all.slice(2, sizes.heads() + sizes.groups(), sizes.groups()));
   }
 
+  /**
+   * Queries of the second half of a sequence, into their place among all, over the keys in three
+   * uneven parts: as over all keys at once.
+   */
+  @ParameterizedTest
+  @CsvSource({"FLOAT32, 1", "FLOAT32, 2", "BFLOAT16, 2", "FLOAT16, 1"})
+  void partsOverSomeKeysMergeIntoAttentionOverAll(DType dtype, int ratio) {
+    Heads sizes = new Heads(2, 7, 40, 4, 4 / ratio, 17);
+    double scale = 1 / Math.sqrt(sizes.width());
+    double[] q = normal(dtype, sizes.batch() * sizes.queries() * sizes.heads() * sizes.width());
+    double[] k = normal(dtype, sizes.batch() * sizes.keys() * sizes.groups() * sizes.width());
+    double[] v = normal(dtype, k.length);
+    var expected = ReferenceKernels.attention(q, k, v, sizes, false, scale);
+    Tensor query = tensor(dtype, q, 2, 7, 4, 17);
+    Tensor key = tensor(dtype, k, 2, 40, sizes.groups(), 17);
+    Tensor value = tensor(dtype, v, 2, 40, sizes.groups(), 17);
+    Tensor out = output(DType.FLOAT32, 2, 14, 4, 17);
+    Tensor logSumExp = output(DType.FLOAT32, 2, 4, 14);
+    engine.fill(out, 0);
+    engine.fill(logSumExp, Double.NEGATIVE_INFINITY);
+    Tensor secondHalf = out.slice(1, 7, 7);
+    Tensor secondSums = logSumExp.slice(2, 7, 7);
+    Tensor part = output(dtype, 2, 7, 4, 17);
+    Tensor partSums = output(DType.FLOAT32, 2, 4, 7);
+    for (int[] keys : new int[][] {{0, 1}, {1, 30}, {31, 0}, {31, 9}}) {
+      Tensor someKeys = key.slice(1, keys[0], keys[1]);
+      Tensor someValues = value.slice(1, keys[0], keys[1]);
+      engine.attention(query, someKeys, someValues, false, scale, part, partSums);
+      engine.mergeAttention(secondHalf, secondSums, part, partSums);
+    }
+    Tensor merged = output(DType.FLOAT32, 2, 7, 4, 17);
+    Tensor mergedSums = output(DType.FLOAT32, 2, 4, 7);
+    engine.copy(secondHalf, merged);
+    engine.copy(secondSums, mergedSums);
+    assertClose(merged, expected.out(), attentionTolerance(dtype));
+    assertClose(mergedSums, expected.logSumExp(), 1e-5);
+    Tensor firstHalf = output(DType.FLOAT32, 2, 7, 4, 17);
+    engine.copy(out.slice(1, 0, 7), firstHalf);
+    assertThat(values(firstHalf)).containsOnly(0);
+
+    assertRefused("mergeAttention", () -> engine.mergeAttention(out, logSumExp, part, partSums));
+    assertRefused(
+        "mergeAttention", () -> engine.mergeAttention(secondHalf, mergedSums, query, logSumExp));
+  }
+
   @ParameterizedTest
   @EnumSource(names = {"FLOAT32", "BFLOAT16", "FLOAT16"})
   void largeScoresDoNotOverflow(DType dtype) {

@@ -21,6 +21,7 @@ import dev.phalanx.tensor.autograd.LinearCrossEntropy;
 import dev.phalanx.tensor.autograd.Loss;
 import dev.phalanx.tensor.autograd.MatMul;
 import dev.phalanx.tensor.autograd.Multiply;
+import dev.phalanx.tensor.autograd.PackedHeads;
 import dev.phalanx.tensor.autograd.Parameter;
 import dev.phalanx.tensor.autograd.RmsNorm;
 import dev.phalanx.tensor.autograd.RotaryTable;
@@ -123,7 +124,11 @@ public abstract class GradientConformance {
   @Test
   void dropout() {
     check(
-        List.of(values(5, 6)), List.of(), (tape, x) -> Dropout.apply(tape, x.get(0), 0.4, 7, 100));
+        List.of(values(5, 6)),
+        List.of(),
+        (tape, x) ->
+            Dropout.apply(
+                tape, x.get(0), 0.4, 7, List.of(new Dropout.Run(2, 100), new Dropout.Run(3, 700))));
   }
 
   @Test
@@ -187,7 +192,8 @@ public abstract class GradientConformance {
   void selfAttention(
       int batch, int length, int heads, int keyValueHeads, int size, boolean rotates) {
     RotaryTable rotary = rotates ? rotary(length, size / 2) : null;
-    SelfAttention attention = new SelfAttention(batch, length, heads, keyValueHeads, rotary);
+    SelfAttention attention =
+        new SelfAttention(new PackedHeads(batch, length, heads, keyValueHeads, rotary));
     int width = (heads + 2 * keyValueHeads) * size;
     check(
         List.of(values(batch * length, width)),

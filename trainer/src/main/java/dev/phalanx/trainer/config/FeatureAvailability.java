@@ -50,12 +50,7 @@ final class FeatureAvailability {
   }
 
   private void checkParallelism(JobConfig.Parallel parallel) {
-    requireOne(parallel.context(), "context", "context parallelism");
-    requireOne(parallel.expert(), "expert", "expert parallelism");
-  }
-
-  private void requireOne(int size, String key, String feature) {
-    require(size == 1, "parallel." + key, feature, "1");
+    require(parallel.expert() == 1, "parallel.expert", "expert parallelism", "1");
   }
 
   private void checkCommunication(JobConfig.Communication communication) {

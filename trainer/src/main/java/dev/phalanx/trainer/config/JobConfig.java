@@ -367,6 +367,11 @@ public record JobConfig(
               dev.phalanx.parallelism.mesh.Axis.DATA, dataSize(worldSize)));
     }
 
+    /** The ranks with the same part of the model in a world of this size. */
+    public int replicas(int worldSize) {
+      return Math.multiplyExact(dataSize(worldSize), context);
+    }
+
     /** The size of the data axis in a world of this size. */
     public int dataSize(int worldSize) {
       return data > 0 ? data : Math.toIntExact(worldSize / ranksPerReplica());
@@ -385,7 +390,7 @@ public record JobConfig(
    * What data-parallel ranks divide among themselves (Rajbhandari et al., 2020).
    *
    * @param zero 0 nothing, 1 optimizer state, 2 also gradients, 3 also parameters
-   * @param shardSize ranks that share one copy; -1: the whole data axis
+   * @param shardSize ranks that share one copy; -1: all that have the same part of the model
    * @param reshardAfterForward whether the other ranks' parts of parameters are released between a
    *     layer's forward and its backward pass; stage 3 only
    */

@@ -80,6 +80,7 @@ public final class JobConfigValidator {
     checkCompressedPrecision();
     checkResharding();
     checkTensorSizes();
+    checkChunks();
     checkTensorOptimizer();
     checkStages();
     if (checkWorld()) {
@@ -294,7 +295,7 @@ public final class JobConfigValidator {
     Compression compression = config.communication().compression();
     Sharding sharding = config.sharding();
     boolean hasCopies =
-        sharding.shardSize() > 0 && sharding.shardSize() < config.parallel().dataSize(worldSize);
+        sharding.shardSize() > 0 && sharding.shardSize() < config.parallel().replicas(worldSize);
     if (compression instanceof Compression.None || sharding.zero() < 2 || hasCopies) {
       return;
     }
@@ -313,6 +314,7 @@ public final class JobConfigValidator {
   private void checkTensorSizes() {
     Model model = config.model();
     int tensor = config.parallel().tensor();
+    int context = config.parallel().context();
     if (tensor == 1) {
       return;
     }
@@ -339,18 +341,18 @@ public final class JobConfigValidator {
     if (config.parallel().sequenceParallel()
         && isEvaluated
         && model.sequence() > 0
-        && model.sequence() % tensor != 0) {
+        && model.sequence() / context % tensor != 0) {
       report(
           "parallel.sequence_parallel",
           "an evaluation may end with a single sequence of "
-              + model.sequence()
+              + model.sequence() / context
               + " tokens, which tensor "
               + tensor
               + " does not divide",
           "write 'sequence_parallel: false' or leave evaluation out");
       return;
     }
-    long tokens = config.batch().micro() * model.sequence();
+    long tokens = config.batch().micro() * (model.sequence() / context);
     if (config.parallel().sequenceParallel() && tokens > 0 && tokens % tensor != 0) {
       report(
           "parallel.sequence_parallel",
@@ -358,6 +360,7 @@ public final class JobConfigValidator {
               + config.batch().micro()
               + " × sequence "
               + model.sequence()
+              + (context > 1 ? " / context " + context : "")
               + " = "
               + tokens
               + " tokens of a micro-batch, which tensor "
@@ -373,6 +376,22 @@ public final class JobConfigValidator {
           "parallel.tensor",
           "tensor " + tensor + " does not divide " + key + " " + size,
           "write 'tensor: " + divisorNear(size, tensor) + "'");
+    }
+  }
+
+  /** Context-parallel ranks have two chunks of each sequence. */
+  private void checkChunks() {
+    int context = config.parallel().context();
+    long sequence = config.model().sequence();
+    if (context > 1 && sequence > 0 && sequence % (2L * context) != 0) {
+      report(
+          "parallel.context",
+          "a sequence of "
+              + sequence
+              + " tokens is not two equal chunks for each of context "
+              + context
+              + " ranks",
+          "write a 'sequence' that is a multiple of " + 2L * context);
     }
   }
 
@@ -448,7 +467,7 @@ public final class JobConfigValidator {
     if (looksAtNeighbours
         && parallel.tensor() > 1
         && !parallel.sequenceParallel()
-        && parallel.dataSize(worldSize) > 1) {
+        && parallel.replicas(worldSize) > 1) {
       report(
           "communication.compression.kind",
           CompressionBinder.kindOf(compression).label()
@@ -532,14 +551,19 @@ public final class JobConfigValidator {
           "write 'zero: 1', 2 or 3, or leave shard_size out");
       return;
     }
-    long dataSize = config.parallel().dataSize(worldSize);
-    if (dataSize % shardSize != 0) {
+    long replicas = config.parallel().replicas(worldSize);
+    if (replicas % shardSize != 0) {
       report(
           "sharding.shard_size",
-          "shard_size " + shardSize + " does not divide the " + dataSize + " data-parallel ranks",
+          "shard_size "
+              + shardSize
+              + " does not divide the "
+              + replicas
+              + (config.parallel().context() > 1 ? " data- and context-parallel" : " data-parallel")
+              + " ranks",
           "write "
-              + LongStream.rangeClosed(1, dataSize)
-                  .filter(size -> dataSize % size == 0)
+              + LongStream.rangeClosed(1, replicas)
+                  .filter(size -> replicas % size == 0)
                   .mapToObj(Long::toString)
                   .collect(Collectors.joining(", "))
               + " or -1");

@@ -4,6 +4,7 @@ import dev.phalanx.checkpoint.BadCheckpointException;
 import dev.phalanx.checkpoint.CheckpointManifest;
 import dev.phalanx.checkpoint.LocalCheckpointStore;
 import dev.phalanx.checkpoint.SavedCheckpoint;
+import dev.phalanx.parallelism.context.ContextGroup;
 import dev.phalanx.sharding.ParameterSource;
 import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.DType;
@@ -137,7 +138,7 @@ public final class GenerationModel implements AutoCloseable {
     try {
       Transformer model = new Transformer(config, new Initialization.Empty());
       weights.load(new Values(arena, model.parameters())::load);
-      model.prepare(arena);
+      model.prepare(arena, ContextGroup.single());
       return new GenerationModel(arena, model, tokenizer);
     } catch (IOException | RuntimeException e) {
       arena.close();

@@ -1,29 +1,66 @@
 package dev.phalanx.trainer.model;
 
+import dev.phalanx.parallelism.context.ContextGroup;
+import dev.phalanx.parallelism.context.ContextGroup.Chunk;
 import dev.phalanx.parallelism.tensor.TensorGroup;
+import dev.phalanx.tensor.autograd.Dropout;
 import dev.phalanx.tensor.autograd.RotaryTable;
+import java.util.ArrayList;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
  * What one pass over a micro-batch is about.
  *
  * @param batch sequences
- * @param length tokens of each
+ * @param length tokens of each that are here
+ * @param context the ranks that divide the sequences
  * @param rotary the angles of the positions, for models with rotary positions
  * @param isTraining whether values are dropped
  * @param dropoutSeed the seed of this step's dropout masks; read only while training
- * @param firstToken the number of the first token within the global batch, so that masks do not
- *     depend on the layout
+ * @param firstSequence the number of the first sequence within the global batch, so that masks do
+ *     not depend on the layout
  */
 record ForwardPass(
     long batch,
     long length,
+    ContextGroup context,
     @Nullable RotaryTable rotary,
     boolean isTraining,
     long dropoutSeed,
-    long firstToken) {
-  /** The number of the first element of a width among those that are here. */
-  long firstElement(TensorGroup group, long width) {
-    return (firstToken + group.rows(batch * length).first()) * width;
+    long firstSequence) {
+  /**
+   * The numbers that the elements of values [n, width] have within the global batch, for those
+   * tokens that are here.
+   */
+  List<Dropout.Run> elements(TensorGroup group, long width) {
+    TensorGroup.Share here = group.rows(batch * length);
+    long sequence = length * context.size();
+    List<Dropout.Run> runs = new ArrayList<>();
+    long row = 0;
+    for (long number = 0; number < batch; number++) {
+      for (Chunk chunk : context.chunks(sequence)) {
+        long first = Math.max(row, here.first());
+        long end = Math.min(row + chunk.count(), here.first() + here.count());
+        if (first < end) {
+          long token = (firstSequence + number) * sequence + chunk.first() + first - row;
+          append(runs, end - first, token * width, width);
+        }
+        row += chunk.count();
+      }
+    }
+    return runs;
+  }
+
+  /** Rows that go on where the last run ends make that longer. */
+  private static void append(List<Dropout.Run> runs, long rows, long firstIndex, long width) {
+    if (!runs.isEmpty()) {
+      Dropout.Run last = runs.get(runs.size() - 1);
+      if (last.firstIndex() + last.rows() * width == firstIndex) {
+        runs.set(runs.size() - 1, new Dropout.Run(last.rows() + rows, last.firstIndex()));
+        return;
+      }
+    }
+    runs.add(new Dropout.Run(rows, firstIndex));
   }
 }

@@ -1,5 +1,7 @@
 package dev.phalanx.trainer.model;
 
+import dev.phalanx.parallelism.context.ContextGroup;
+import dev.phalanx.parallelism.context.ContextGroup.Chunk;
 import dev.phalanx.parallelism.tensor.TensorGroup;
 import dev.phalanx.parallelism.tensor.VocabularyTable;
 import dev.phalanx.tensor.Arena;
@@ -44,7 +46,8 @@ public final class Transformer implements Layer {
   private final List<TransformerLayer> layers = new ArrayList<>();
   private final @Nullable NormLayer lastNorm;
   private final @Nullable VocabularyTable outputTable; // the token table where it is tied
-  private @Nullable RotaryTable rotaryTable;
+  private ContextGroup context = ContextGroup.single();
+  private @Nullable RotaryTable rotaryTable; // of the positions that are here
 
   /** A whole model on one rank. */
   public Transformer(TransformerConfig config, Initialization initialization) {
@@ -155,8 +158,11 @@ public final class Transformer implements Layer {
   /**
    * Makes the constant tensors of the forward pass in an arena that lives as long as the model.
    * Called once, before the first pass.
+   *
+   * @param ranks that divide the sequences of all passes
    */
-  public void prepare(Arena arena) {
+  public void prepare(Arena arena, ContextGroup ranks) {
+    context = ranks;
     if (config.family() == Family.LLAMA) {
       rotaryTable = rotaryTable(arena);
     }
@@ -177,7 +183,7 @@ public final class Transformer implements Layer {
       @Nullable Variable received,
       long dropoutSeed,
       long firstSequence) {
-    ForwardPass pass = pass(tape, batch, 0, dropoutSeed, firstSequence * batch.length());
+    ForwardPass pass = pass(tape, batch, 0, dropoutSeed, firstSequence);
     return throughLayers(tape, received == null ? embed(tape, batch, pass) : received, pass, null);
   }
 
@@ -210,8 +216,8 @@ public final class Transformer implements Layer {
   }
 
   private ForwardPass pass(
-      Tape tape, TokenBatch batch, long firstPosition, long dropoutSeed, long firstToken) {
-    long end = firstPosition + batch.length();
+      Tape tape, TokenBatch batch, long firstPosition, long dropoutSeed, long firstSequence) {
+    long end = firstPosition + batch.length() * context.size();
     if (end > config.sequence()) {
       throw new IllegalArgumentException(
           "Position " + end + " is past the model's longest sequence of " + config.sequence());
@@ -219,10 +225,11 @@ public final class Transformer implements Layer {
     return new ForwardPass(
         batch.batch(),
         batch.length(),
+        context,
         rotary(tape, firstPosition, batch.length()),
         tape.isRecording(),
         dropoutSeed,
-        firstToken);
+        firstSequence);
   }
 
   private Variable embed(Tape tape, TokenBatch batch, ForwardPass pass) {
@@ -236,7 +243,7 @@ public final class Transformer implements Layer {
             x,
             config.dropout(),
             CounterRandom.at(pass.dropoutSeed(), 0),
-            pass.firstElement(group, config.hidden()))
+            pass.elements(group, config.hidden()))
         : x;
   }
 
@@ -261,7 +268,7 @@ public final class Transformer implements Layer {
 
   private @Nullable RotaryTable rotary(Tape tape, long firstPosition, long length) {
     RotaryTable table = rotaryTable;
-    if (table == null || (firstPosition == 0 && length == config.sequence())) {
+    if (table == null || (firstPosition == 0 && length == table.cosine().size(0))) {
       return table;
     }
     RotaryTable slice = table.slice(firstPosition, length);
@@ -272,7 +279,7 @@ public final class Transformer implements Layer {
 
   private RotaryTable rotaryTable(Arena arena) {
     long half = config.headSize() / 2;
-    Shape shape = Shape.of(config.sequence(), half);
+    Shape shape = Shape.of(context.length(config.sequence()), half);
     Tensor cosine = arena.allocate(DType.FLOAT32, shape);
     Tensor sine = arena.allocate(DType.FLOAT32, shape);
     try (Arena host = new Arena(arena.engine(), Device.CPU)) {
@@ -288,13 +295,17 @@ public final class Transformer implements Layer {
   }
 
   private void fillAngles(Tensor table, long half, DoubleUnaryOperator function) {
-    for (long position = 0; position < config.sequence(); position++) {
-      ByteBuffer row =
-          table.byteBuffer(position * half * Float.BYTES, Math.toIntExact(half * Float.BYTES));
-      for (long i = 0; i < half; i++) {
-        // fp32 powers and products, as the published models were trained with
-        float frequency = (float) config.rotaryFrequency(i);
-        row.putFloat((float) function.applyAsDouble((float) position * frequency));
+    long rows = 0;
+    for (Chunk chunk : context.chunks(config.sequence())) {
+      for (long position = chunk.first(); position < chunk.first() + chunk.count(); position++) {
+        ByteBuffer row =
+            table.byteBuffer(rows * half * Float.BYTES, Math.toIntExact(half * Float.BYTES));
+        for (long i = 0; i < half; i++) {
+          // fp32 powers and products, as the published models were trained with
+          float frequency = (float) config.rotaryFrequency(i);
+          row.putFloat((float) function.applyAsDouble((float) position * frequency));
+        }
+        rows++;
       }
     }
   }

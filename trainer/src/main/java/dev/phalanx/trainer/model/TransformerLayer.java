@@ -1,5 +1,6 @@
 package dev.phalanx.trainer.model;
 
+import dev.phalanx.parallelism.context.RingAttention;
 import dev.phalanx.parallelism.tensor.ColumnParallelLinear;
 import dev.phalanx.parallelism.tensor.RowParallelLinear;
 import dev.phalanx.parallelism.tensor.Rows;
@@ -9,6 +10,7 @@ import dev.phalanx.tensor.Shape;
 import dev.phalanx.tensor.autograd.Add;
 import dev.phalanx.tensor.autograd.Dropout;
 import dev.phalanx.tensor.autograd.Gelu;
+import dev.phalanx.tensor.autograd.PackedHeads;
 import dev.phalanx.tensor.autograd.Parameter;
 import dev.phalanx.tensor.autograd.Partition;
 import dev.phalanx.tensor.autograd.SelfAttention;
@@ -132,9 +134,12 @@ final class TransformerLayer implements Layer {
     if (cache != null) {
       return cache.attend(tape, number, packed, pass);
     }
-    return new SelfAttention(
-            pass.batch(), pass.length(), heads.queries(), heads.keyValues(), pass.rotary())
-        .apply(tape, packed);
+    PackedHeads ofTokens =
+        new PackedHeads(
+            pass.batch(), pass.length(), heads.queries(), heads.keyValues(), pass.rotary());
+    return pass.context().isSingle()
+        ? new SelfAttention(ofTokens).apply(tape, packed)
+        : new RingAttention(pass.context(), ofTokens).apply(tape, packed);
   }
 
   private Variable add(
@@ -154,7 +159,7 @@ final class TransformerLayer implements Layer {
             layer.forward(tape, x),
             config.dropout(),
             seed,
-            pass.firstElement(group, config.hidden()));
+            pass.elements(group, config.hidden()));
     return Add.apply(tape, dropped, residual);
   }
 

@@ -28,7 +28,8 @@ public final class RehearsalEngine {
       (Engine)
           Proxy.newProxyInstance(
               Engine.class.getClassLoader(), new Class<?>[] {Engine.class}, this::invoke);
-  private double operations;
+  private double products;
+  private double attentionOperations;
 
   /** What a job is run with. */
   public Engine engine() {
@@ -37,7 +38,12 @@ public final class RehearsalEngine {
 
   /** Floating-point operations so far. */
   public double operations() {
-    return operations;
+    return products + attentionOperations;
+  }
+
+  /** Of them, those of attention. */
+  public double attentionOperations() {
+    return attentionOperations;
   }
 
   /** A call of one of {@link Engine}'s methods. */
@@ -56,13 +62,14 @@ public final class RehearsalEngine {
       case "equals":
         return proxy == given[0];
       case "matmul", "batchedMatmul", "linear":
-        operations += product((Tensor) given[0], (Tensor) given[4]);
+        products += product((Tensor) given[0], (Tensor) given[4]);
         return null;
       case "attention":
-        operations += attention((Tensor) given[0], (Tensor) given[1]);
+        attentionOperations += attention((Tensor) given[0], (Tensor) given[1], (Boolean) given[3]);
         return null;
       case "attentionBackward":
-        operations += 2 * attention((Tensor) given[1], (Tensor) given[2]);
+        attentionOperations +=
+            2 * attention((Tensor) given[1], (Tensor) given[2], (Boolean) given[4]);
         return null;
       default: // what the engine supports is everything, and what it finds finite too
         return method.getReturnType() == boolean.class ? true : null;
@@ -74,9 +81,13 @@ public final class RehearsalEngine {
     return 2.0 * a.elementCount() * out.shape().size(out.shape().rank() - 1);
   }
 
-  /** Of queries [b, t, h, d] and keys [b, s, g, d]: scores and their product with values. */
-  private static double attention(Tensor query, Tensor key) {
-    return 4.0 * query.elementCount() * key.shape().size(1);
+  /**
+   * Of queries [b, t, h, d] and keys [b, s, g, d]: scores and their product with values. What is
+   * not causal is a part of causal attention that leaves nothing out, and stands for as much again
+   * that is left out elsewhere.
+   */
+  private static double attention(Tensor query, Tensor key, boolean isCausal) {
+    return (isCausal ? 4.0 : 8.0) * query.elementCount() * key.shape().size(1);
   }
 
   /** Memory that is counted and, unless it is small, not there. */

@@ -163,11 +163,33 @@ class JobConfigValidatorTest {
   }
 
   @Test
-  void contextParallelismIsNotThereYet() {
-    assertThat(problemsInWorld(2, MINIMAL, "parallel.context=2"))
+  void expertParallelismIsNotThereYet() {
+    assertThat(problemsInWorld(2, MINIMAL, "parallel.expert=2"))
         .containsExactly(
-            "--set parallel.context=2: parallel.context: context parallelism is not available in"
-                + " this version; write 'context: 1'");
+            "--set parallel.expert=2: parallel.expert: expert parallelism is not available in"
+                + " this version; write 'expert: 1'");
+  }
+
+  @Test
+  void contextParallelRanksNeedTwoChunksOfASequenceEach() {
+    assertThat(problemsInWorld(3, MINIMAL, "parallel.context=3", "model.sequence=32"))
+        .singleElement()
+        .asString()
+        .endsWith(
+            "parallel.context: a sequence of 32 tokens is not two equal chunks for each of context"
+                + " 3 ranks; write a 'sequence' that is a multiple of 6");
+    assertThat(problemsInWorld(3, MINIMAL, "parallel.context=3", "model.sequence=36")).isEmpty();
+    assertThat(
+            problemsInWorld(
+                6,
+                MINIMAL,
+                "parallel.context=6",
+                "model.sequence=36",
+                "sharding.zero=1",
+                "sharding.shard_size=4"))
+        .singleElement()
+        .asString()
+        .contains("shard_size 4 does not divide the 6 data- and context-parallel ranks");
   }
 
   @ParameterizedTest

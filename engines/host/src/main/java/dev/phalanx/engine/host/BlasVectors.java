@@ -46,6 +46,13 @@ public final class BlasVectors {
     }
   }
 
+  /** {@code y = alpha x + beta y}, for fewer than 2^31 elements. */
+  public void mix(double alpha, long x, double beta, long y, long count) {
+    int length = Math.toIntExact(count);
+    openblas_nolapack.cblas_sscal(length, (float) beta, to.moveTo(y), 1);
+    openblas_nolapack.cblas_saxpy(length, (float) alpha, from.moveTo(x), 1, to, 1);
+  }
+
   /**
    * Adds rows by number to those rows of a larger FLOAT32 table that are here; others are left out.
    * One call a row: LibTorch's own index_add_ takes some ten times as long.

@@ -31,6 +31,9 @@ public final class BlockAttention {
 
   private final AttentionArithmetic arithmetic;
   private final BlasProducts blas = new BlasProducts();
+  private final BlasVectors vectors = new BlasVectors();
+  private final FloatAddress logSums = new FloatAddress();
+  private final FloatAddress partLogSums = new FloatAddress();
 
   public BlockAttention(AttentionArithmetic arithmetic) {
     this.arithmetic = arithmetic;
@@ -324,5 +327,41 @@ public final class BlockAttention {
           on.dK.at(0, keyHead),
           on.dK.positionStride);
     }
+  }
+
+  /** {@link dev.phalanx.tensor.Engine#mergeAttention}. */
+  public void merge(Tensor out, Tensor logSumExp, Tensor partOut, Tensor partLogSumExp) {
+    EngineContract.mergeAttention(out, logSumExp, partOut, partLogSumExp);
+    if (out.elementCount() == 0) {
+      return;
+    }
+    for (long batch = 0; batch < out.size(0); batch++) {
+      Sequence y = arithmetic.place(out, batch, 0);
+      Sequence part = arithmetic.read(partOut, batch, 1);
+      for (long head = 0; head < out.size(2); head++) {
+        logSums.moveTo(row(logSumExp, batch, head));
+        partLogSums.moveTo(row(partLogSumExp, batch, head));
+        for (long position = 0; position < out.size(1); position++) {
+          mergeRow(position, y.at(position, head), part.at(position, head), out.size(3));
+        }
+      }
+    }
+  }
+
+  private static long row(Tensor statistics, long batch, long head) {
+    return statistics.address()
+        + Float.BYTES * (batch * statistics.stride(0) + head * statistics.stride(1));
+  }
+
+  private void mergeRow(long position, long y, long part, long width) {
+    double own = logSums.get(position);
+    double others = partLogSums.get(position);
+    if (others == Double.NEGATIVE_INFINITY) {
+      return; // of no keys
+    }
+    double largest = Math.max(own, others);
+    double all = largest + Math.log(Math.exp(own - largest) + Math.exp(others - largest));
+    vectors.mix(Math.exp(others - all), part, Math.exp(own - all), y, width);
+    logSums.put(position, (float) all);
   }
 }

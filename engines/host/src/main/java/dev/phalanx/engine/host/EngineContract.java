@@ -327,6 +327,29 @@ public final class EngineContract {
     Arguments.denseRows("attentionBackward", dOut, dQuery, dKey, dValue);
   }
 
+  public static void mergeAttention(
+      Tensor out, Tensor logSumExp, Tensor partOut, Tensor partLogSumExp) {
+    String kernel = "mergeAttention";
+    Arguments.type(kernel, DType.FLOAT32, out);
+    Arguments.floating(kernel, partOut);
+    Arguments.type(kernel, DType.FLOAT32, logSumExp);
+    Arguments.type(kernel, DType.FLOAT32, partLogSumExp);
+    Arguments.sameShape(kernel, out, partOut);
+    Arguments.sameShape(kernel, logSumExp, partLogSumExp);
+    requireStatistics(kernel, out, logSumExp);
+    Arguments.denseRows(kernel, out, logSumExp, partOut, partLogSumExp);
+  }
+
+  private static void requireStatistics(String kernel, Tensor query, Tensor logSumExp) {
+    if (query.shape().rank() != 4
+        || logSumExp.shape().rank() != 3
+        || logSumExp.size(0) != query.size(0)
+        || logSumExp.size(1) != query.size(2)
+        || logSumExp.size(2) != query.size(1)) {
+      throw Arguments.unfit(kernel, "logSumExp [b, h, t] of query [b, t, h, d]", logSumExp, query);
+    }
+  }
+
   private static void attention(
       String kernel,
       Tensor query,
@@ -355,12 +378,7 @@ public final class EngineContract {
     if (causal && query.size(1) != key.size(1)) {
       throw Arguments.unfit(kernel, "as many queries as keys where it is causal", query, key);
     }
-    if (logSumExp.shape().rank() != 3
-        || logSumExp.size(0) != query.size(0)
-        || logSumExp.size(1) != query.size(2)
-        || logSumExp.size(2) != query.size(1)) {
-      throw Arguments.unfit(kernel, "logSumExp [b, h, t] of query [b, t, h, d]", logSumExp, query);
-    }
+    requireStatistics(kernel, query, logSumExp);
     Arguments.denseRows(kernel, query, key, value, out, logSumExp);
   }
 

@@ -739,6 +739,13 @@ public final class TeamEngine implements Engine {
         });
   }
 
+  @Override
+  public void mergeAttention(Tensor out, Tensor logSumExp, Tensor partOut, Tensor partLogSumExp) {
+    eachRow(
+        List.of(out, logSumExp, partOut, partLogSumExp),
+        (engine, t) -> engine.mergeAttention(t.get(0), t.get(1), t.get(2), t.get(3)));
+  }
+
   // ---------------------------------------------------------------------------- softmax and loss
 
   @Override

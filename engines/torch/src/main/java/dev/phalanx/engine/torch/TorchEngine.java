@@ -317,6 +317,11 @@ final class TorchEngine implements Engine {
   }
 
   @Override
+  public void mergeAttention(Tensor out, Tensor logSumExp, Tensor partOut, Tensor partLogSumExp) {
+    attention.merge(out, logSumExp, partOut, partLogSumExp);
+  }
+
+  @Override
   public void softmax(Tensor x, Tensor out) {
     lossKernels.softmax(x, out);
   }
