@@ -56,24 +56,26 @@ final class AcceleratorTest {
         folder.resolve("text.txt"), "Call me Ishmael. Some years ago, never mind. ".repeat(200));
   }
 
-  @ParameterizedTest(name = "{0} {1} {3} on {4} ranks, async {5}, {6}, {7}")
+  @ParameterizedTest(name = "{0} {1} {3} on {4} ranks, async {5}, {6}, {7}, {8}")
   @CsvSource({
-    "fp32, gpt2, 0.1, adamw, 1, true, 'zero: 0', 'kind: none'",
-    "fp32, gpt2, 0.1, adamw, 2, false, 'zero: 0', 'kind: none'",
-    "bf16, llama, 0, adamw, 2, true, 'zero: 0, offload: cpu', 'kind: none'",
-    "fp32, llama, 0, sgd, 4, true, 'zero: 0', 'kind: none'",
-    "fp32, gpt2, 0.1, adamw, 2, true, 'zero: 1, offload: cpu', 'kind: none'",
-    "bf16, gpt2, 0.1, adamw, 2, false, 'zero: 2', 'kind: none'",
-    "bf16, llama, 0, adamw, 4, true, 'zero: 3, shard_size: 2, offload: cpu', 'kind: none'",
-    "fp32, llama, 0, adamw, 2, true, 'zero: 3', 'kind: none'",
-    "fp32, gpt2, 0, adamw, 2, false, 'zero: 0', 'kind: onebit, warmup_steps: 2'",
-    "bf16, llama, 0, adamw, 4, true, 'zero: 2, shard_size: 2', 'kind: powersgd, warmup_steps: 1'",
-    "fp16, gpt2, 0.1, lamb, 4, true, 'zero: 3, shard_size: 2, offload: cpu', 'kind: none'",
-    "fp32, llama, 0, muon, 2, false, 'zero: 2', 'kind: none'",
-    "fp16, gpt2, 0.1, muon, 2, true, 'zero: 3, offload: cpu', 'kind: none'",
-    "bf16, llama, 0.1, adamw, 4, false, 'zero: 1};parallel: {context: 2, data: 2', 'kind: none'",
-    "fp32, gpt2, 0.1, adamw, 4, true, 'zero: 0};parallel: {context: 2, tensor: 2', 'kind: none'",
-    "fp32, gpt2, 0, adamw, 4, false, 'zero: 1};parallel: {pipeline: 2, data: 2', 'kind: none'"
+    "fp32, gpt2, 0.1, adamw, 1, true, 'zero: 0', 'kind: none', '{}'",
+    "fp32, gpt2, 0.1, adamw, 2, false, 'zero: 0', 'kind: none', '{}'",
+    "bf16, llama, 0, adamw, 2, true, 'zero: 0, offload: cpu', 'kind: none', '{}'",
+    "fp32, llama, 0, sgd, 4, true, 'zero: 0', 'kind: none', '{}'",
+    "fp32, gpt2, 0.1, adamw, 2, true, 'zero: 1, offload: cpu', 'kind: none', '{}'",
+    "bf16, gpt2, 0.1, adamw, 2, false, 'zero: 2', 'kind: none', '{}'",
+    "bf16, llama, 0, adamw, 4, true, 'zero: 3, shard_size: 2, offload: cpu', 'kind: none', '{}'",
+    "fp32, llama, 0, adamw, 2, true, 'zero: 3', 'kind: none', '{}'",
+    "fp32, gpt2, 0, adamw, 2, false, 'zero: 0', 'kind: onebit, warmup_steps: 2', '{}'",
+    "bf16, llama, 0, adamw, 4, true, 'zero: 2, shard_size: 2', 'kind: powersgd, warmup_steps: 1',"
+        + " '{}'",
+    "fp16, gpt2, 0.1, lamb, 4, true, 'zero: 3, shard_size: 2, offload: cpu', 'kind: none', '{}'",
+    "fp32, llama, 0, muon, 2, false, 'zero: 2', 'kind: none', '{}'",
+    "fp16, gpt2, 0.1, muon, 2, true, 'zero: 3, offload: cpu', 'kind: none', '{}'",
+    "bf16, llama, 0.1, adamw, 4, false, 'zero: 1', 'kind: none', '{context: 2, data: 2}'",
+    "fp32, gpt2, 0.1, adamw, 4, true, 'zero: 0', 'kind: none', '{context: 2, tensor: 2}'",
+    "fp32, gpt2, 0, adamw, 4, false, 'zero: 1', 'kind: none', '{tensor: 2, data: 2,"
+        + " sequence_parallel: true}'"
   })
   void givesWhatTheCpuGives(
       String precision,
@@ -83,7 +85,8 @@ final class AcceleratorTest {
       int ranks,
       boolean isAsynchronous,
       String sharding,
-      String compression)
+      String compression,
+      String parallel)
       throws Exception {
     String plan =
         PLAN.formatted(

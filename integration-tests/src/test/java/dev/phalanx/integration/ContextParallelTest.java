@@ -14,7 +14,6 @@ import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
-import org.junit.jupiter.params.provider.ValueSource;
 
 /** Ranks that divide each sequence give what one rank gives. */
 @Timeout(300)
@@ -45,7 +44,7 @@ final class ContextParallelTest {
         communication: {bucket_mb: 0.05}
         """
             .formatted(layout, zero);
-    int steps = ranks == 8 ? STEPS / 2 : STEPS;
+    int steps = ranks >= 4 ? STEPS / 2 : STEPS;
     InProcessJob.Run run =
         InProcessJob.run(
             Reference.plan(curve, steps, micro, more), ranks, folder, Optional.empty());
@@ -55,7 +54,7 @@ final class ContextParallelTest {
 
   private static final String MODEL =
       """
-      model: {family: %s, layers: 3, hidden: 48, heads: 4, kv_heads: %d, sequence: 24, vocab: 101,
+      model: {family: %s, layers: 4, hidden: 48, heads: 4, kv_heads: %d, sequence: 24, vocab: 101,
               dropout: %s, recompute: %s}
       data: {kind: reference}
       optimizer: {kind: adamw, lr: 1.0e-3, clip_grad_norm: 0.5}
@@ -63,49 +62,98 @@ final class ContextParallelTest {
       threads: 1
       """;
 
-  @ParameterizedTest(name = "{0}, {1} key heads, dropout {2}, recompute {3}, {4} ranks, {5}")
+  @ParameterizedTest(name = "{0}, {1} key heads, dropout {2}, recompute {3}, {4} ranks, {5}, {6}")
   @CsvSource(
       delimiter = '|',
       value = {
-        "gpt2  | 4 | 0.1 | none | 6 | context: 3, data: 2, order: [data, context, tensor,"
-            + " pipeline]",
-        "gpt2  | 4 | 0.1 | full | 4 | context: 2, tensor: 2, sequence_parallel: true",
-        "llama | 2 | 0.0 | none | 6 | context: 6",
-        "llama | 1 | 0.1 | full | 6 | context: 3, pipeline: 2",
+        "gpt2  | 4 | 0.1 | none | 6 | context: 3, data: 2, order: [data, context, tensor, pipeline]"
+            + "| optimizer: {kind: lamb, lr: 1.0e-3}",
+        "gpt2  | 4 | 0.1 | full | 4 | context: 2, tensor: 2, sequence_parallel: true"
+            + "| sharding: {zero: 1, shard_size: 1}",
+        "llama | 2 | 0.0 | none | 6 | context: 6 | sharding: {zero: 3, shard_size: 2, offload:"
+            + " cpu}",
+        "llama | 1 | 0.1 | full | 6 | context: 3, pipeline: 2 | sharding: {zero: 2}",
         "llama | 2 | 0.1 | none | 4 | context: 2, pipeline: 2, order: [pipeline, tensor, data,"
-            + " context]",
-        "llama | 4 | 0.0 | none | 8 | context: 4, tensor: 2",
+            + " context]| optimizer: {kind: muon, lr: 1.0e-2}",
+        "llama | 4 | 0.0 | none | 8 | context: 4, tensor: 2 | sharding: {zero: 0}",
+        "llama | 2 | 0.1 | none | 4 | context: 2, pipeline: 2, schedule: interleaved,"
+            + " virtual_stages: 2 | sharding: {zero: 1}"
       })
   void whatOneRankGives(
-      String family, int keyHeads, String dropout, String recompute, int ranks, String layout)
+      String family,
+      int keyHeads,
+      String dropout,
+      String recompute,
+      int ranks,
+      String layout,
+      String more)
       throws Exception {
     String model = MODEL.formatted(family, keyHeads, dropout, recompute);
+    if (more.startsWith("optimizer")) {
+      model = model.replaceFirst("optimizer: .*", more);
+    }
     Curves one =
         Curves.of(
             InProcessJob.run(
                 model + "batch: {global: 8, micro: 8}\n", 1, folder, Optional.empty()));
-    String divided = "batch: {global: 8, micro: 2}\nparallel: {%s}\n".formatted(layout);
+    String divided =
+        "batch: {global: 8, micro: 2}\nparallel: {%s}\n".formatted(layout)
+            + (more.startsWith("sharding") ? more + "\n" : "");
 
     Curves.of(InProcessJob.run(model + divided, ranks, folder, Optional.empty()))
         .assertFollows(one);
   }
 
-  /** Half the width, whose parts are merged in fp32; as near as other layouts in it are. */
+  /**
+   * Half the width. Large first weights make attention matter: without the other ranks' keys losses
+   * and norms are several percent off, with them they are as near as roundings leave them before
+   * steps add up.
+   */
   @ParameterizedTest
-  @ValueSource(strings = {"bf16", "fp16"})
-  void narrowNumbersStayNearWholeSequences(String precision) throws Exception {
-    String model = MODEL.formatted("llama", 2, "0.1", "none") + "precision: " + precision + "\n";
+  @CsvSource({"bf16, 1.0", "fp16, 0.2"})
+  void narrowNumbersStayNearWholeSequences(String precision, double percent) throws Exception {
+    String model =
+        MODEL.formatted("llama", 2, "0.0, init: {kind: normal, std: 0.3}", "none")
+            + "precision: "
+            + precision
+            + "\n";
     String batch = "batch: {global: 8, micro: 4}\n";
     Curves one = Curves.of(InProcessJob.run(model + batch, 1, folder, Optional.empty()));
     Curves four =
         Curves.of(
             InProcessJob.run(
                 model + batch + "parallel: {context: 4}\n", 4, folder, Optional.empty()));
-    for (int step = 0; step < one.losses().length; step++) {
+    for (int step = 0; step < 3; step++) {
       assertThat(four.losses()[step])
           .as("loss of step %d", step)
-          .isCloseTo(one.losses()[step], Percentage.withPercentage(0.3));
+          .isCloseTo(one.losses()[step], Percentage.withPercentage(percent));
+      assertThat(four.norms()[step])
+          .as("norm of step %d", step)
+          .isCloseTo(one.norms()[step], Percentage.withPercentage(percent));
     }
+  }
+
+  /** Ranks with the same part of the model keep what compression left out, whatever they see. */
+  @ParameterizedTest(name = "from {0} to {1}")
+  @CsvSource(
+      delimiter = '|',
+      value = {"{data: 2} | {context: 2}", "{context: 2} | {data: 2}"})
+  void compressionGoesOnWithDividedSequencesAndBack(String from, String to) throws Exception {
+    String plan =
+        MODEL.formatted("gpt2", 4, "0.1", "none")
+            + """
+            batch: {global: 8, micro: 2}
+            communication: {compression: {kind: onebit, warmup_steps: 3}}
+            checkpoint: {dir: saved, every: 5, keep: 9}
+            """;
+    InProcessJob.run(plan + "parallel: " + from + "\n", 2, folder, Optional.empty());
+    InProcessJob.Run rest =
+        InProcessJob.run(
+            plan + "parallel: " + to + "\n",
+            2,
+            folder,
+            Optional.of(folder.resolve("saved/step-000005")));
+    assertThat(rest.steps()).hasSize(5);
   }
 
   @ParameterizedTest(name = "from {0} on {1} ranks to {2} on {3}")

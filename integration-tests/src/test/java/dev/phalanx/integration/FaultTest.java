@@ -69,10 +69,11 @@ final class FaultTest {
   }
 
   /**
-   * A stage of a pipeline, or a part of every matrix: in the midst of a step others wait for it.
+   * A stage of a pipeline, a part of every matrix or of every sequence: in the midst of a step
+   * others wait for it.
    */
   @ParameterizedTest
-  @CsvSource({"pipeline, 3, 1", "tensor, 2, 1"})
+  @CsvSource({"pipeline, 3, 1", "tensor, 2, 1", "context, 2, 0"})
   void aRankThatOthersWaitForWithinAStepIsNamedWhenItIsKilled(String axis, int ranks, int victim)
       throws Exception {
     try (Command.Started job =

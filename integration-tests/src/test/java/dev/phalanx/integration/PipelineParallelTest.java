@@ -116,7 +116,7 @@ final class PipelineParallelTest {
     String divided = model + "batch: {global: 8, micro: " + micro + "}\nparallel: " + parallel;
     JobConfig.Parallel axes =
         JobConfigParser.parse("plan.yaml", divided + "\n").config().parallel();
-    int ranks = Math.toIntExact(axes.ranksPerReplica() * Math.max(1, axes.data()));
+    int ranks = Math.toIntExact(axes.ranksPerSequence() * Math.max(1, axes.data()));
     Curves one = Curves.of(InProcessJob.run(whole, 1, folder, Optional.empty()));
     Curves all = Curves.of(InProcessJob.run(divided + "\n", ranks, folder, Optional.empty()));
 

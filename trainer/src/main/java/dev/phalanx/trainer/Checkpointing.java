@@ -252,11 +252,11 @@ final class Checkpointing implements AutoCloseable {
     }
   }
 
-  /** Whether each rank holds the part of the model that it held; any rank of data alone does. */
+  /**
+   * Whether each rank holds the part of the model that it held; any rank that holds all of it does.
+   */
   private boolean isSameLayout(JobConfig saved) {
-    boolean isDataAlone =
-        saved.parallel().ranksPerReplica() == 1 && config.parallel().ranksPerReplica() == 1;
-    return isDataAlone
+    return (saved.parallel().isModelWhole() && config.parallel().isModelWhole())
         || (saved.parallel().equals(config.parallel())
             && saved.sharding().equals(config.sharding()));
   }

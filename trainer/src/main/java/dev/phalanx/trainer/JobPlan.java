@@ -100,6 +100,16 @@ public record JobPlan(
     return ranks.size() < mesh.worldSize();
   }
 
+  /**
+   * Ranks that hold the same part of the model: they add up gradients, and share what is sharded.
+   */
+  public List<List<Integer>> gradientGroups() {
+    return IntStream.range(0, mesh.worldSize())
+        .mapToObj(rank -> mesh.group(rank, RankGroups.ALIKE))
+        .distinct()
+        .toList();
+  }
+
   /** Micro-batches of one rank's step. */
   public int microBatches() {
     return pipeline.table().microBatches();

@@ -69,7 +69,7 @@ public final class PlanSearch {
   }
 
   /**
-   * @param plan whose model, batch, precision and optimizer stay as they are
+   * @param plan whose model, batch, precision, optimizer and context axis stay as they are
    * @param most plans to propose
    */
   public static Result search(
@@ -110,11 +110,12 @@ public final class PlanSearch {
     String yaml = JobConfigWriter.toYaml(base);
     TransformerConfig model = setup.config();
     List<Candidate> candidates = new ArrayList<>();
-    for (int tensor : divisors(worldSize)) {
+    int ranks = worldSize / base.parallel().context();
+    for (int tensor : divisors(ranks)) {
       if (tensor > cluster.devicesPerHost() || model.heads() % tensor != 0) {
         continue;
       }
-      for (int pipeline : divisors(worldSize / tensor)) {
+      for (int pipeline : divisors(ranks / tensor)) {
         if (pipeline <= model.layers()) {
           addLayouts(yaml, tensor, pipeline, candidates);
         }
@@ -125,24 +126,26 @@ public final class PlanSearch {
   }
 
   private void addLayouts(String yaml, int tensor, int pipeline, List<Candidate> candidates) {
-    int data = worldSize / tensor / pipeline;
+    int context = base.parallel().context();
+    int data = worldSize / context / tensor / pipeline;
+    String contextWords = context > 1 ? ", context: " + context : "";
     for (int micro : MICRO_BATCHES) {
       if (base.batch().global() % ((long) micro * data) != 0) {
         continue;
       }
-      for (int zero : zeroStages(data, pipeline)) {
+      for (int zero : zeroStages(data * context, pipeline)) {
         for (String recompute : List.of("none", "full")) {
           for (String schedule : schedules(pipeline, recompute)) {
             List<String> overrides =
                 List.of(
-                    "parallel={tensor: %d, pipeline: %d, data: %d, sequence_parallel: %b%s}"
-                        .formatted(tensor, pipeline, data, tensor > 1, schedule),
+                    "parallel={tensor: %d%s, pipeline: %d, data: %d, sequence_parallel: %b%s}"
+                        .formatted(tensor, contextWords, pipeline, data, tensor > 1, schedule),
                     "batch.micro=" + micro,
                     "sharding={zero: " + zero + "}",
                     "model.recompute=" + recompute);
             ParsedPlan plan = JobConfigParser.parse("plan", yaml, overrides);
             if (JobConfigValidator.problemsOf(plan, worldSize).isEmpty()
-                && leastBytes(plan.config(), data) <= cluster.usableMemoryBytes()) {
+                && leastBytes(plan.config(), data * context) <= cluster.usableMemoryBytes()) {
               candidates.add(
                   new Candidate(overrides, plan.config(), roughSeconds(plan.config(), data)));
             }
@@ -172,8 +175,8 @@ public final class PlanSearch {
   }
 
   /** Stages that send in every micro-batch do not suit a pipeline. */
-  private static List<Integer> zeroStages(int data, int pipeline) {
-    if (data == 1) {
+  private static List<Integer> zeroStages(int copies, int pipeline) {
+    if (copies == 1) {
       return List.of(0);
     }
     return pipeline == 1 ? List.of(0, 1, 2, 3) : List.of(0, 1);
@@ -187,7 +190,7 @@ public final class PlanSearch {
   }
 
   /** Of what a rank holds between steps, if stages and shards were perfectly even. */
-  private double leastBytes(JobConfig config, int data) {
+  private double leastBytes(JobConfig config, int copies) {
     int width = TrainingState.computeType(config.precision()).byteSize();
     int zero = config.sharding().zero();
     double elements =
@@ -197,9 +200,9 @@ public final class PlanSearch {
     boolean hasMoments = config.optimizer().algorithm() instanceof JobConfig.Optimizer.AdamW;
     int optimizer = (hasMoments ? 2 * Float.BYTES : 0) + (width < Float.BYTES ? Float.BYTES : 0);
     return elements
-        * (width / (zero == 3 ? (double) data : 1)
-            + Float.BYTES / (zero >= 2 ? (double) data : 1)
-            + optimizer / (zero >= 1 ? (double) data : 1));
+        * (width / (zero == 3 ? (double) copies : 1)
+            + Float.BYTES / (zero >= 2 ? (double) copies : 1)
+            + optimizer / (zero >= 1 ? (double) copies : 1));
   }
 
   /** Operations at full rate, the pipeline's idle time, and half of what divided matrices send. */
@@ -220,6 +223,7 @@ public final class PlanSearch {
         4.0
             * tokens
             / data
+            / config.parallel().context()
             * model.hidden()
             * width
             * (tensor - 1)

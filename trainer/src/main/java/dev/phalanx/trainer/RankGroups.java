@@ -21,7 +21,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
-import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -79,7 +78,9 @@ final class RankGroups implements AutoCloseable {
     List<Integer> alike = mesh.group(rank, ALIKE);
     boolean isWholeModel = alike.size() == mesh.worldSize();
     this.data =
-        isWholeModel ? world : open(ranks, Axis.DATA, "data[" + firstPlace(ALIKE) + "]", alike);
+        isWholeModel
+            ? world
+            : open(ranks, Axis.DATA, "data[" + mesh.groupNumber(rank, ALIKE) + "]", alike);
     for (Axis axis : List.of(Axis.TENSOR, Axis.CONTEXT, Axis.PIPELINE)) {
       if (mesh.size(axis) > 1) {
         parallel.put(axis, open(ranks, axis, name(axis), mesh.group(rank, axis)));
@@ -166,13 +167,7 @@ final class RankGroups implements AutoCloseable {
 
   /** {@code tensor[0]} is the group of rank 0. */
   private String name(Axis axis) {
-    return axis.label() + "[" + firstPlace(EnumSet.of(axis)) + "]";
-  }
-
-  /** How many groups of some axes begin with a lower rank than this one's. */
-  private long firstPlace(Set<Axis> axes) {
-    int first = mesh.group(world.rank(), axes).get(0);
-    return IntStream.range(0, first).filter(rank -> mesh.group(rank, axes).get(0) == rank).count();
+    return axis.label() + "[" + mesh.groupNumber(world.rank(), Set.of(axis)) + "]";
   }
 
   DeviceMesh mesh() {

@@ -127,6 +127,8 @@ final class PlanCommand implements Callable<Integer> {
                 });
       }
     }
+    ArrayNode sharing = groups.putArray("gradients");
+    plan.gradientGroups().forEach(group -> group.forEach(sharing.addArray()::add));
     ArrayNode ranks = json.putArray("ranks");
     plan.ranks().forEach(rank -> describe(plan, rank, ranks.addObject()));
     ArrayNode communication = json.putArray("communication");
@@ -251,6 +253,9 @@ final class PlanCommand implements Callable<Integer> {
       if (plan.mesh().size(axis) > 1) {
         lines.add(axis.label() + " groups: " + groups(plan.mesh().groups(axis)));
       }
+    }
+    if (plan.mesh().size(Axis.CONTEXT) > 1) {
+      lines.add("ranks that share gradients: " + groups(plan.gradientGroups()));
     }
     if (plan.mesh().size(Axis.PIPELINE) > 1) {
       lines.add(pipeline(plan, config));

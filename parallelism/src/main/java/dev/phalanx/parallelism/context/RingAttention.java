@@ -18,8 +18,9 @@ import java.util.List;
  * <pre>
  *   forward, step 0 to c - 1:   keys and values of rank r - step are here; those of the next step
  *                               come while attention over these is computed
- *   backward:                   the same round again; the gradients of keys and values go one step
- *                               behind them, collect what each rank adds, and end where they belong
+ *   backward:                   the same round again; from step 1 on the gradients of keys and
+ *                               values go behind them, collect what each rank adds, and end where
+ *                               they belong, where their own rank's part is added
  * </pre>
  *
  * <p>With a rank's two chunks a and b, its own keys are causal over both. Of a rank before it all
@@ -29,6 +30,17 @@ import java.util.List;
  * @param heads the tokens that are here, and their heads
  */
 public record RingAttention(ContextGroup group, PackedHeads heads) {
+  public RingAttention {
+    if (group.isSingle() || heads.length() % 2 != 0) {
+      throw new IllegalArgumentException(
+          "A ring is of two ranks or more that have two equal chunks each, not of "
+              + group.size()
+              + " with "
+              + heads.length()
+              + " tokens");
+    }
+  }
+
   /** Packed projections [n, (h + 2 g) d] to the heads' results side by side [n, h d]. */
   public Variable apply(Tape tape, Variable packed) {
     Tensor out = tape.allocate(packed.value().dtype(), heads.resultShape(packed.value()));
@@ -88,25 +100,27 @@ public record RingAttention(ContextGroup group, PackedHeads heads) {
 
   // --------------------------------------------------------------------------------------- forward
 
+  // Where a step fails, here or in the backward pass, buffers stay open until the arena is closed:
+  // messages may still be written there.
+
   private void forward(Tape tape, PackedHeads.Views x, Tensor out, Tensor logSumExp) {
     Engine engine = tape.engine();
+    KeysAndValues here = KeysAndValues.copyOf(tape, x);
+    KeysAndValues coming = KeysAndValues.like(tape, here, here.both().dtype());
+    DeviceCollectives.Pending next = group.passOn(here.both(), coming.both());
+    engine.attention(x.query(), x.key(), x.value(), true, heads.scale(x.query()), out, logSumExp);
     boolean isNarrow = out.dtype() != DType.FLOAT32;
     Tensor sum = isNarrow ? tape.allocate(DType.FLOAT32, out.shape()) : out;
-    engine.fill(sum, 0);
-    engine.fill(logSumExp, Double.NEGATIVE_INFINITY);
-    KeysAndValues here = KeysAndValues.copyOf(tape, x);
-    KeysAndValues coming = KeysAndValues.like(tape, here);
-    for (int step = 0; step < group.size(); step++) {
-      DeviceCollectives.Pending next =
-          step < group.size() - 1
-              ? group.passOn(here.both(), coming.both())
-              : DeviceCollectives.DONE;
-      Seen seen = seen(group.source(step));
-      addPart(tape, seen, x.query(), here, sum, logSumExp);
+    if (isNarrow) {
+      engine.copy(out, sum);
+    }
+    for (int step = 1; step < group.size(); step++) {
       group.await(next);
-      KeysAndValues done = here;
+      KeysAndValues gone = here;
       here = coming;
-      coming = done;
+      coming = gone;
+      next = passOnBefore(step, here, coming);
+      addPart(tape, seen(group.source(step)), x.query(), here, sum, logSumExp);
     }
     if (isNarrow) {
       engine.copy(sum, out);
@@ -114,6 +128,14 @@ public record RingAttention(ContextGroup group, PackedHeads heads) {
     }
     here.close();
     coming.close();
+  }
+
+  /** The keys of the next step come while this one is computed, unless this is the last one. */
+  private DeviceCollectives.Pending passOnBefore(
+      int step, KeysAndValues here, KeysAndValues coming) {
+    return step < group.size() - 1
+        ? group.passOn(here.both(), coming.both())
+        : DeviceCollectives.DONE;
   }
 
   private void addPart(
@@ -126,7 +148,7 @@ public record RingAttention(ContextGroup group, PackedHeads heads) {
         Tensor v = seen.keysOf(from.values());
         Tensor someSum = seen.queriesOf(sum);
         Tensor someStatistics = seen.statisticsOf(logSumExp)) {
-      engine.attention(q, k, v, seen.isCausal(), heads.scale(query), part, partSums);
+      engine.attention(q, k, v, false, heads.scale(query), part, partSums);
       engine.mergeAttention(someSum, someStatistics, part, partSums);
     }
     q.close();
@@ -140,38 +162,42 @@ public record RingAttention(ContextGroup group, PackedHeads heads) {
 
   private void backward(Tape tape, PackedHeads.Views x, Results results, PackedHeads.Views dx) {
     Engine engine = tape.engine();
-    Tensor dQuery = tape.allocate(DType.FLOAT32, x.query().shape());
-    engine.fill(dQuery, 0);
     KeysAndValues here = KeysAndValues.copyOf(tape, x);
-    KeysAndValues coming = KeysAndValues.like(tape, here);
+    KeysAndValues coming = KeysAndValues.like(tape, here, here.both().dtype());
     KeysAndValues gradients = KeysAndValues.like(tape, here, DType.FLOAT32);
     KeysAndValues gradientsComing = KeysAndValues.like(tape, here, DType.FLOAT32);
-    engine.fill(gradientsComing.both(), 0); // of the own keys, which nobody has added to yet
+    Tensor dQuery = tape.allocate(DType.FLOAT32, x.query().shape());
+    DeviceCollectives.Pending next = group.passOn(here.both(), coming.both());
     DeviceCollectives.Pending gradientsNext = DeviceCollectives.DONE;
-    for (int step = 0; step < group.size(); step++) {
-      DeviceCollectives.Pending next =
-          step < group.size() - 1
-              ? group.passOn(here.both(), coming.both())
-              : DeviceCollectives.DONE;
+    Slopes own = slopes(tape, seen(group.rank()), x.query(), here, results);
+    engine.copy(own.query(), dQuery);
+    for (int step = 1; step < group.size(); step++) {
+      group.await(next);
+      KeysAndValues gone = here;
+      here = coming;
+      coming = gone;
+      next = passOnBefore(step, here, coming);
       Seen seen = seen(group.source(step));
       try (Slopes slopes = slopes(tape, seen, x.query(), here, results)) {
-        group.await(next);
         group.await(gradientsNext);
         KeysAndValues sent = gradients;
         gradients = gradientsComing;
         gradientsComing = sent;
+        if (step == 1) {
+          engine.fill(gradients.both(), 0); // nobody has added to them yet
+        }
         slopes.addTo(engine, seen, dQuery, gradients);
       }
       gradientsNext = group.passOn(gradients.both(), gradientsComing.both());
-      KeysAndValues done = here;
-      here = coming;
-      coming = done;
     }
-    group.await(gradientsNext);
     engine.copy(dQuery, dx.query());
+    dQuery.close();
+    group.await(gradientsNext);
+    engine.addScaled(1, own.key(), gradientsComing.keys());
+    engine.addScaled(1, own.value(), gradientsComing.values());
     engine.copy(gradientsComing.keys(), dx.key());
     engine.copy(gradientsComing.values(), dx.value());
-    dQuery.close();
+    own.close();
     here.close();
     coming.close();
     gradients.close();
@@ -246,10 +272,6 @@ public record RingAttention(ContextGroup group, PackedHeads heads) {
       tape.engine().copy(x.key(), copy.keys);
       tape.engine().copy(x.value(), copy.values);
       return copy;
-    }
-
-    static KeysAndValues like(Tape tape, KeysAndValues other) {
-      return like(tape, other, other.both.dtype());
     }
 
     static KeysAndValues like(Tape tape, KeysAndValues other, DType dtype) {

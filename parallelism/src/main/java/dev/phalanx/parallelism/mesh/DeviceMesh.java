@@ -26,6 +26,7 @@ import java.util.stream.IntStream;
 public final class DeviceMesh {
   private final List<Axis> order;
   private final Map<Axis, Integer> sizes;
+  private final int worldSize;
 
   /**
    * @param order the axes from the innermost to the outermost
@@ -49,7 +50,7 @@ public final class DeviceMesh {
       all.put(axis, size);
       product = Math.multiplyExact(product, size);
     }
-    Math.toIntExact(product);
+    this.worldSize = Math.toIntExact(product);
     this.order = List.copyOf(complete);
     this.sizes = Collections.unmodifiableMap(all);
   }
@@ -60,7 +61,7 @@ public final class DeviceMesh {
 
   /** The number of ranks. */
   public int worldSize() {
-    return order.stream().mapToInt(this::size).reduce(1, Math::multiplyExact);
+    return worldSize;
   }
 
   public List<Axis> order() {
@@ -93,16 +94,37 @@ public final class DeviceMesh {
    */
   public List<Integer> group(int rank, Set<Axis> axes) {
     requireRank(rank);
-    return IntStream.range(0, worldSize())
-        .filter(
-            other ->
-                order.stream()
-                    .allMatch(
-                        axis ->
-                            axes.contains(axis)
-                                || coordinate(other, axis) == coordinate(rank, axis)))
-        .boxed()
-        .toList();
+    int first = rank;
+    for (Axis axis : axes) {
+      first -= coordinate(rank, axis) * stride(axis);
+    }
+    List<Integer> ranks = List.of(first);
+    for (Axis axis : order) { // strides grow, and so do the ranks
+      if (axes.contains(axis)) {
+        List<Integer> inner = ranks;
+        int stride = stride(axis);
+        ranks =
+            IntStream.range(0, size(axis))
+                .boxed()
+                .flatMap(place -> inner.stream().map(each -> each + place * stride))
+                .toList();
+      }
+    }
+    return ranks;
+  }
+
+  /** Which of the groups along some axes a rank is in, counted by their first ranks. */
+  public int groupNumber(int rank, Set<Axis> axes) {
+    requireRank(rank);
+    int number = 0;
+    int groups = 1;
+    for (Axis axis : order) {
+      if (!axes.contains(axis)) {
+        number += coordinate(rank, axis) * groups;
+        groups *= size(axis);
+      }
+    }
+    return number;
   }
 
   /** All groups along an axis, by their first rank. */
@@ -128,8 +150,8 @@ public final class DeviceMesh {
   }
 
   private void requireRank(int rank) {
-    if (rank < 0 || rank >= worldSize()) {
-      throw new IllegalArgumentException("Rank " + rank + " is not one of " + worldSize());
+    if (rank < 0 || rank >= worldSize) {
+      throw new IllegalArgumentException("Rank " + rank + " is not one of " + worldSize);
     }
   }
 

@@ -16,7 +16,8 @@ import java.util.List;
  *   backward   = operations / rate + what of its tensor communication is longer than the weights'
  *                products, which are computed meanwhile
  *   passes     = the schedule's table, simulated with these times and the hops between stages
- *   both       + what of the keys' way round the context ring is longer than attention
+ *   context    = what of the keys' and gradients' way round the ring takes longer than attention,
+ *                a third of it in forward, two thirds in backward
  *   step       = passes + what of the data-parallel communication is longer than what hides it
  *                + the sum of a tied table between the stages that have it
  *                + the update, which is bound by memory
@@ -116,7 +117,8 @@ public record StepTime(double passesSeconds, double exposedDataSeconds, double u
   }
 
   private static double exposedRing(Work work, Cluster cluster, Cluster.Link link) {
-    double attention = work.attentionOperations() / cluster.operationsPerSecond();
+    double computed = work.attentionOperations() / 2; // causal: half of the scores are left out
+    double attention = computed / cluster.operationsPerSecond();
     return Math.max(0, seconds(link, work.context()) - attention);
   }
 

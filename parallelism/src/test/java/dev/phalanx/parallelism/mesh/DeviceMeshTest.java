@@ -3,8 +3,10 @@ package dev.phalanx.parallelism.mesh;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeSet;
 import net.jqwik.api.ForAll;
 import net.jqwik.api.Property;
@@ -50,6 +52,36 @@ class DeviceMeshTest {
         seen.addAll(group);
       }
       assertThat(seen).hasSize(tensor * data * pipeline);
+    }
+  }
+
+  /** In ascending order, numbered by their first ranks. */
+  @Property
+  void groupsOfSeveralAxesDivideTheWorldToo(
+      @ForAll @IntRange(min = 1, max = 3) int tensor,
+      @ForAll @IntRange(min = 1, max = 3) int data,
+      @ForAll @IntRange(min = 1, max = 3) int context,
+      @ForAll Set<Axis> axes) {
+    DeviceMesh mesh =
+        new DeviceMesh(
+            List.of(Axis.CONTEXT, Axis.PIPELINE, Axis.TENSOR, Axis.DATA),
+            Map.of(Axis.TENSOR, tensor, Axis.DATA, data, Axis.CONTEXT, context));
+    List<List<Integer>> groups = new ArrayList<>();
+    for (int rank = 0; rank < mesh.worldSize(); rank++) {
+      List<Integer> group = mesh.group(rank, axes);
+      assertThat(group).isSorted().contains(rank).doesNotHaveDuplicates();
+      assertThat(group).hasSize(axes.stream().mapToInt(mesh::size).reduce(1, (a, b) -> a * b));
+      for (int other : group) {
+        for (Axis axis : Axis.values()) {
+          if (!axes.contains(axis)) {
+            assertThat(mesh.coordinate(other, axis)).isEqualTo(mesh.coordinate(rank, axis));
+          }
+        }
+      }
+      if (group.get(0) == rank) {
+        groups.add(group);
+      }
+      assertThat(groups.get(mesh.groupNumber(rank, axes))).isEqualTo(group);
     }
   }
 }

@@ -68,6 +68,17 @@ final class StepTimeTest {
     assertThat(time(1, 4, work).passesSeconds()).isCloseTo(16 + 4 * 2 * 0.5, within(EXACT));
   }
 
+  /** Of 8e12 operations of attention half are computed: 1 s in each of 4 micro-batches. */
+  @Test
+  void theKeysWayRoundTheRingIsHiddenBehindAttention() {
+    StepTime.Work hidden =
+        new StepTime.Work(12e12, 8e12, false, NOTHING, sent(4e9), 0, 0, NOTHING, false, 0);
+    assertThat(time(1, 4, hidden).passesSeconds()).isCloseTo(12, within(EXACT));
+    StepTime.Work longer =
+        new StepTime.Work(12e12, 8e12, false, NOTHING, sent(7e9), 0, 0, NOTHING, false, 0);
+    assertThat(time(1, 4, longer).passesSeconds()).isCloseTo(12 + 7 - 4, within(EXACT));
+  }
+
   @Test
   void aTableThatTwoStagesHaveIsAddedUpAtTheEnd() {
     StepTime.Work work =

@@ -340,8 +340,8 @@ public record JobConfig(
       order = List.copyOf(order);
     }
 
-    /** The ranks of one model replica. */
-    public long ranksPerReplica() {
+    /** The ranks that work on the same sequences together. */
+    public long ranksPerSequence() {
       return Math.multiplyExact((long) tensor, Math.multiplyExact((long) pipeline, context));
     }
 
@@ -351,7 +351,7 @@ public record JobConfig(
     public OptionalInt worldSize() {
       return data < 0
           ? OptionalInt.empty()
-          : OptionalInt.of(Math.toIntExact(Math.multiplyExact(data, ranksPerReplica())));
+          : OptionalInt.of(Math.toIntExact(Math.multiplyExact(data, ranksPerSequence())));
     }
 
     /** How the ranks of a world of this size are arranged. */
@@ -367,14 +367,19 @@ public record JobConfig(
               dev.phalanx.parallelism.mesh.Axis.DATA, dataSize(worldSize)));
     }
 
-    /** The ranks with the same part of the model in a world of this size. */
-    public int replicas(int worldSize) {
+    /** Whether each rank holds the whole model. */
+    public boolean isModelWhole() {
+      return tensor == 1 && pipeline == 1;
+    }
+
+    /** Copies of the model in a world of this size: so many ranks hold the same part of it. */
+    public int copies(int worldSize) {
       return Math.multiplyExact(dataSize(worldSize), context);
     }
 
     /** The size of the data axis in a world of this size. */
     public int dataSize(int worldSize) {
-      return data > 0 ? data : Math.toIntExact(worldSize / ranksPerReplica());
+      return data > 0 ? data : Math.toIntExact(worldSize / ranksPerSequence());
     }
   }
 

@@ -295,7 +295,7 @@ public final class JobConfigValidator {
     Compression compression = config.communication().compression();
     Sharding sharding = config.sharding();
     boolean hasCopies =
-        sharding.shardSize() > 0 && sharding.shardSize() < config.parallel().replicas(worldSize);
+        sharding.shardSize() > 0 && sharding.shardSize() < config.parallel().copies(worldSize);
     if (compression instanceof Compression.None || sharding.zero() < 2 || hasCopies) {
       return;
     }
@@ -306,8 +306,14 @@ public final class JobConfigValidator {
             + " keeps what it leaves out of whole gradients, which take the memory that zero "
             + sharding.zero()
             + " saves",
-        "write 'kind: none', 'zero: 1', or a shard_size below the data-parallel ranks: then what"
-            + " is sent between copies is compressed");
+        "write 'kind: none', 'zero: 1', or a shard_size below the "
+            + copyAxes()
+            + " ranks: then what is sent between copies is compressed");
+  }
+
+  /** Along which axes ranks hold the same part of the model. */
+  private String copyAxes() {
+    return config.parallel().context() > 1 ? "data- and context-parallel" : "data-parallel";
   }
 
   /** What ranks divide among them must divide. */
@@ -467,7 +473,7 @@ public final class JobConfigValidator {
     if (looksAtNeighbours
         && parallel.tensor() > 1
         && !parallel.sequenceParallel()
-        && parallel.replicas(worldSize) > 1) {
+        && parallel.copies(worldSize) > 1) {
       report(
           "communication.compression.kind",
           CompressionBinder.kindOf(compression).label()
@@ -482,7 +488,7 @@ public final class JobConfigValidator {
   /** Whether the mesh fits the world, so that the size of the data axis is known. */
   private boolean checkWorld() {
     Parallel parallel = config.parallel();
-    long replica = parallel.ranksPerReplica();
+    long replica = parallel.ranksPerSequence();
     if (parallel.data() < 0) {
       if (worldSize % replica == 0) {
         return true;
@@ -492,7 +498,7 @@ public final class JobConfigValidator {
           replicaEquation(parallel)
               + " = "
               + replica
-              + " ranks for each copy of the model, which does not divide the "
+              + " ranks for each part of the batch, which does not divide the "
               + worldSize
               + " ranks of the job",
           "start a multiple of " + replica + " workers or write smaller sizes");
@@ -551,19 +557,20 @@ public final class JobConfigValidator {
           "write 'zero: 1', 2 or 3, or leave shard_size out");
       return;
     }
-    long replicas = config.parallel().replicas(worldSize);
-    if (replicas % shardSize != 0) {
+    long copies = config.parallel().copies(worldSize);
+    if (copies % shardSize != 0) {
       report(
           "sharding.shard_size",
           "shard_size "
               + shardSize
               + " does not divide the "
-              + replicas
-              + (config.parallel().context() > 1 ? " data- and context-parallel" : " data-parallel")
+              + copies
+              + " "
+              + copyAxes()
               + " ranks",
           "write "
-              + LongStream.rangeClosed(1, replicas)
-                  .filter(size -> replicas % size == 0)
+              + LongStream.rangeClosed(1, copies)
+                  .filter(size -> copies % size == 0)
                   .mapToObj(Long::toString)
                   .collect(Collectors.joining(", "))
               + " or -1");

@@ -14,7 +14,7 @@ import java.util.stream.LongStream;
  * closing it frees its tensors.
  *
  * @param batch sequences
- * @param length tokens of each
+ * @param length tokens of each that are here
  * @param tokens [batch * length] INT64
  * @param targets [batch * length] INT64, each token's successor; negative ones do not count
  * @param positions [batch * length] INT64, each token's place in its sequence

@@ -201,6 +201,9 @@ public final class Transformer implements Layer {
    * the cache.
    */
   public Variable nextLogits(Tape tape, TokenBatch batch, KeyValueCache cache) {
+    if (!context.isSingle()) {
+      throw new IllegalStateException("One rank generates by itself, not a part of a sequence");
+    }
     ForwardPass pass = pass(tape, batch, cache.length(), 0, 0);
     Variable hidden = throughLayers(tape, embed(tape, batch, pass), pass, cache);
     cache.advance(batch.length());
@@ -218,6 +221,13 @@ public final class Transformer implements Layer {
   private ForwardPass pass(
       Tape tape, TokenBatch batch, long firstPosition, long dropoutSeed, long firstSequence) {
     long end = firstPosition + batch.length() * context.size();
+    if (!context.isSingle() && end != config.sequence()) {
+      throw new IllegalArgumentException(
+          "Ranks that divide sequences take whole ones of "
+              + config.sequence()
+              + " tokens, not of "
+              + end);
+    }
     if (end > config.sequence()) {
       throw new IllegalArgumentException(
           "Position " + end + " is past the model's longest sequence of " + config.sequence());

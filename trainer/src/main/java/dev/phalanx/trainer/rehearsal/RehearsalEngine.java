@@ -18,8 +18,9 @@ import org.jspecify.annotations.Nullable;
  * gradients work on.
  *
  * <p>Operations are those of the model, two for each multiplication and addition: of attention its
- * two products over whole sequences, causal or not, and twice that backwards, as Narayanan et al.
- * (2021, "Efficient Large-Scale Language Model Training on GPU Clusters", appendix) count them.
+ * two products over whole sequences, what a causal one leaves out among them, and twice that
+ * backwards, as Narayanan et al. (2021, "Efficient Large-Scale Language Model Training on GPU
+ * Clusters", appendix) count them.
  */
 public final class RehearsalEngine {
   private static final long LARGEST_REAL_BYTES = 64 << 10;

@@ -741,9 +741,21 @@ public final class TeamEngine implements Engine {
 
   @Override
   public void mergeAttention(Tensor out, Tensor logSumExp, Tensor partOut, Tensor partLogSumExp) {
-    eachRow(
-        List.of(out, logSumExp, partOut, partLogSumExp),
-        (engine, t) -> engine.mergeAttention(t.get(0), t.get(1), t.get(2), t.get(3)));
+    boolean isPossible = out.shape().rank() == 4 && logSumExp.shape().rank() == 3;
+    boolean bySequences = !isPossible || out.size(0) % members.size() == 0;
+    AttentionDivision division =
+        new AttentionDivision(
+            isPossible && isLarge(out), bySequences ? rows(out) : out.size(2), bySequences, 1);
+    divide(
+        division.isWorthwhile(),
+        division.count(),
+        part -> {
+          Tensor y = division.queryPart(part, out);
+          Tensor sums = division.statisticsPart(part, logSumExp);
+          Tensor added = division.queryPart(part, partOut);
+          Tensor addedSums = division.statisticsPart(part, partLogSumExp);
+          return engine -> engine.mergeAttention(y, sums, added, addedSums);
+        });
   }
 
   // ---------------------------------------------------------------------------- softmax and loss
