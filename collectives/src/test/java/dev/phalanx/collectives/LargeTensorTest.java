@@ -208,7 +208,7 @@ final class LargeTensorTest {
     }
   }
 
-  /** With memory of its own for all of it: {@code mvn -Plong-tests}. */
+  /** With memory of its own for all of it: {@code ./phalanx test -Plong-tests}. */
   @Test
   @Tag("long")
   void anAllReduceOfMoreBytesThanAnIntCanCountIsRight(@TempDir Path folder) throws Exception {

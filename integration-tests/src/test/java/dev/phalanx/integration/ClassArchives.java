@@ -56,7 +56,8 @@ final class ClassArchives {
       return java(List.of(), classPath);
     }
     try {
-      Path folder = Files.createDirectories(own.resolve("target/class-archives"));
+      String fork = System.getProperty("surefire.forkNumber", "1"); // tests run in several JVMs
+      Path folder = Files.createDirectories(own.resolve("target/class-archives").resolve(fork));
       Path launcher = folder.resolve("launcher.jsa");
       Path worker = folder.resolve("worker-0.jsa"); // rank 0's has all that others need
       write(folder, launcher, classPath);

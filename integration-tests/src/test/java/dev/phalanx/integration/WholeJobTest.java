@@ -15,6 +15,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
@@ -178,6 +179,7 @@ final class WholeJobTest {
    * show: a step makes hundreds. 100 checkpoints and 40 evaluations lie in between.
    */
   @Test
+  @Tag("long")
   void residentMemoryIsFlatOverThousandsOfSteps() throws Exception {
     try (Command.Started job = startEndless("32")) {
       job.awaitErrorLine(line -> line.contains("step 1000/"));

@@ -4,9 +4,13 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
 import dev.phalanx.tensor.Shape;
+import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 @Timeout(60)
 final class PowerSgdReductionTest {
@@ -118,6 +122,39 @@ final class PowerSgdReductionTest {
           for (int i = 0; i < sum.length; i++) {
             assertThat(sum[i]).isCloseTo(6 * gradients[i], within(1e-3f));
           }
+          return rank;
+        });
+  }
+
+  /**
+   * Vogels et al., 2019, "PowerSGD", table 3: 21 matrices, and what belongs to norms and biases.
+   */
+  @ParameterizedTest
+  @CsvSource({"1, 243.26", "2, 135.84", "4, 72.13"})
+  void aResNetIsCompressedAsInThePaper(int rankOfFactors, double ratio) throws Exception {
+    List<Shape> shapes = new ArrayList<>();
+    shapes.add(Shape.of(64, 3, 3, 3));
+    for (long width : new long[] {64, 128, 256, 512}) {
+      long before = width == 64 ? 64 : width / 2;
+      shapes.add(Shape.of(width, before, 3, 3));
+      shapes.addAll(Collections.nCopies(3, Shape.of(width, width, 3, 3)));
+      if (width > 64) {
+        shapes.add(Shape.of(width, before, 1, 1)); // beside the first block of these
+      }
+    }
+    shapes.add(Shape.of(10, 512));
+    assertThat(shapes).hasSize(21);
+    shapes.add(Shape.of(10));
+    shapes.add(Shape.of(2 * (64 * 5 + (128 + 256 + 512) * 5))); // weights and biases of norms
+    int elements = Math.toIntExact(shapes.stream().mapToLong(Shape::elementCount).sum());
+    Rank.runAll(
+        2,
+        rank -> {
+          CompressedReduction reduction =
+              new Compression.PowerSgd(rankOfFactors, 0)
+                  .reduction(rank.arena(), rank.communicator(), shapes);
+          rank.reduce(reduction, 1, new float[elements]);
+          assertThat(reduction.statistics().ratio()).isCloseTo(ratio, within(0.005));
           return rank;
         });
   }

@@ -17,7 +17,7 @@ import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /** More elements than an {@code int} counts: copy, cast, fill and sum. Takes 7 GB for a moment. */
-@Tag("large")
+@Tag("long")
 public abstract class LargeTensorConformance {
   static final long COUNT = (1L << 31) + 17;
   private static final long NEEDED_BYTES = 16L << 30;
