@@ -41,7 +41,7 @@ class JobConfigValidatorTest {
     assertThat(problemsInWorld(3, MINIMAL, "parallel.tensor=2"))
         .contains(
             "--set parallel.tensor=2: parallel: tensor 2 × pipeline 1 × context 1 = 2 ranks for"
-                + " each copy of the model, which does not divide the 3 ranks of the job;"
+                + " each part of the batch, which does not divide the 3 ranks of the job;"
                 + " start a multiple of 2 workers or write smaller sizes");
   }
 
