@@ -1,0 +1,85 @@
+package dev.phalanx.engine.nd4j;
+
+import dev.phalanx.engine.host.NativeLibraries;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Set;
+import java.util.stream.Stream;
+import org.nd4j.linalg.cpu.nativecpu.bindings.Nd4jCpu;
+
+/**
+ * ND4J's native library, loaded once in a process, from that of its two builds which this machine
+ * can run.
+ *
+ * <p>By itself JavaCPP takes the build for AVX-512 wherever it is on the class path, and a machine
+ * without these instructions ends the process at the first of them.
+ */
+final class Nd4jLibrary {
+  private static final Path CPU_INFO = Path.of("/proc/cpuinfo");
+
+  /** What the build for AVX-512 was compiled for, as Linux names it. */
+  private static final Set<String> AVX512 =
+      Set.of("avx512f", "avx512vl", "avx512bw", "avx512dq", "avx512cd");
+
+  /** Of the class path, with JavaCPP's name of the platform. */
+  private static final String FOLDER = "/org/nd4j/linalg/cpu/nativecpu/bindings/%s";
+
+  private static final List<Class<?>> PRESETS =
+      List.of(
+          org.bytedeco.openblas.global.openblas_nolapack.class,
+          org.bytedeco.openblas.global.openblas.class,
+          Nd4jCpu.class);
+
+  private static final boolean USES_AVX512 = locate();
+
+  private Nd4jLibrary() {}
+
+  /** Whether the build for AVX-512 is the one that runs. */
+  static boolean usesAvx512() {
+    return USES_AVX512;
+  }
+
+  /** The operations; they belong to the process. */
+  static Nd4jCpu load() {
+    Nd4jCpu operations = new Nd4jCpu();
+    if (operations.ompGetMaxThreads() != 1) {
+      // Kernels are divided among threads by TeamEngine, not inside of the library, whose pool is
+      // one for the process.
+      operations.setOmpNumThreads(1);
+    }
+    return operations;
+  }
+
+  private static boolean locate() {
+    boolean hasAvx512 = flags().containsAll(AVX512) && isOnClassPath("-avx512/");
+    String folder = FOLDER + (hasAvx512 ? "-avx512/" : "/");
+    if (!NativeLibraries.locate(PRESETS, List.of(NativeLibraries.OPENBLAS_FOLDER, folder))) {
+      throw new IllegalStateException(
+          "The engine 'nd4j' cannot tell this JavaCPP which build of ND4J the machine can run; put"
+              + " org.bytedeco:javacpp of the version that Phalanx was built with on the class"
+              + " path");
+    }
+    return hasAvx512;
+  }
+
+  private static boolean isOnClassPath(String build) {
+    return Nd4jCpu.class.getResource(FOLDER.formatted("linux-x86_64") + build + "libnd4jcpu.so")
+        != null;
+  }
+
+  /** What the processor and the system can do, as Linux tells it; nothing on other systems. */
+  private static Set<String> flags() {
+    try (Stream<String> lines = Files.lines(CPU_INFO)) {
+      return lines
+          .filter(line -> line.startsWith("flags"))
+          .findFirst()
+          .map(line -> (Set<String>) new HashSet<>(List.of(line.split("\\s+"))))
+          .orElse(Set.of());
+    } catch (IOException e) {
+      return Set.of();
+    }
+  }
+}

@@ -1,0 +1,113 @@
+package dev.phalanx.engine.nd4j;
+
+import dev.phalanx.engine.host.Arguments;
+import dev.phalanx.engine.host.BlasVectors;
+import dev.phalanx.engine.host.EngineContract;
+import dev.phalanx.engine.host.HostAddress;
+import dev.phalanx.engine.host.HostBlock;
+import dev.phalanx.tensor.DType;
+import dev.phalanx.tensor.Tensor;
+import org.bytedeco.javacpp.DoublePointer;
+
+/**
+ * Sums. Single numbers are added up by pieces into a {@code double}, so that their error does not
+ * grow with the number of elements.
+ */
+final class Reductions implements AutoCloseable {
+  private static final int PIECE = FloatPiece.SIZE;
+
+  /** Numbers that are added up in FLOAT32: sixteen for each running sum, as BLAS's squares are. */
+  private static final int RUN = 128;
+
+  private final NativeArrays arrays;
+  private final BlasVectors blas = new BlasVectors();
+  private final HostBlock wide = HostMemory.allocate(PIECE * Double.BYTES);
+  private final double[] doubles = new double[PIECE];
+  private final FloatPiece piece = new FloatPiece();
+  private final FloatPiece sums = new FloatPiece();
+
+  Reductions(NativeArrays arrays) {
+    this.arrays = arrays;
+  }
+
+  void sum(Tensor x, Tensor out) {
+    EngineContract.total("sum", x, out);
+    Floats.open(x);
+    double total = 0;
+    DoublePointer copy = new DoublePointer(new HostAddress(wide.address()));
+    for (long start = 0; start < x.elementCount(); start += PIECE) {
+      int count = (int) Math.min(PIECE, x.elementCount() - start);
+      if (x.dtype() == DType.FLOAT32) {
+        float[] values = piece.read(Floats.at(x.address(), start), count);
+        for (int run = 0; run < count; run += RUN) {
+          total += FloatRows.sum(values, run, Math.min(RUN, count - run));
+        }
+      } else {
+        arrays.copy(x, start, count, wide.address(), DType.FLOAT64);
+        copy.get(doubles, 0, count);
+        for (int i = 0; i < count; i++) {
+          total += doubles[i];
+        }
+      }
+    }
+    arrays.fill(Floats.open(out), total);
+  }
+
+  void sumRows(Tensor x, Tensor out, boolean accumulate) {
+    EngineContract.sumRows(x, out);
+    long from = Floats.address("sumRows", x);
+    long to = Floats.address("sumRows", out);
+    int width = Math.toIntExact(x.size(1));
+    float[] total = sums.room(width);
+    if (accumulate) {
+      sums.read(to, width);
+    } else {
+      FloatRows.clear(total, width);
+    }
+    addRows(from, x.size(0), width, total);
+    sums.write(to, width);
+  }
+
+  /** Adds the rows of a contiguous matrix to one. */
+  private void addRows(long address, long rows, int width, float[] total) {
+    int most = FloatPiece.rowsOf(width);
+    for (long start = 0; start < rows; start += most) {
+      int count = (int) Math.min(most, rows - start);
+      float[] values = piece.read(Floats.at(address, start * width), count * width);
+      for (int row = 0; row < count; row++) {
+        FloatRows.add(values, row * width, total, width);
+      }
+    }
+  }
+
+  void squaredNorm(Tensor x, Tensor out) {
+    Arguments.floating("squaredNorm", x);
+    EngineContract.total("squaredNorm", x, out);
+    double total = blas.squares(Floats.address("squaredNorm", x), x.elementCount());
+    arrays.fill(Floats.open(out), total);
+  }
+
+  boolean allFinite(Tensor x) {
+    Arguments.onCpu("allFinite", x);
+    Arguments.contiguous("allFinite", x);
+    if (!x.dtype().isFloatingPoint() || x.elementCount() == 0) {
+      return true;
+    }
+    long address = Floats.address("allFinite", x);
+    for (long start = 0; start < x.elementCount(); start += PIECE) {
+      int count = (int) Math.min(PIECE, x.elementCount() - start);
+      float[] values = piece.read(Floats.at(address, start), count);
+      // Nought times a finite number is nought; infinities become no number, which stays in a sum.
+      FloatRows.scale(values, 0, count, 0);
+      if (FloatRows.sum(values, 0, count) != 0) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  @Override
+  public void close() {
+    wide.free();
+  }
+}
