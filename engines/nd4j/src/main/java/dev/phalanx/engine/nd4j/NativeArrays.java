@@ -8,8 +8,8 @@ import java.util.List;
 import org.bytedeco.javacpp.LongPointer;
 import org.bytedeco.javacpp.Pointer;
 import org.nd4j.linalg.api.buffer.DataType;
-import org.nd4j.linalg.api.shape.options.ArrayOptionsHelper;
 import org.nd4j.linalg.cpu.nativecpu.bindings.Nd4jCpu;
+import org.nd4j.nativeblas.OpaqueConstantShapeBuffer;
 import org.nd4j.nativeblas.OpaqueDataBuffer;
 
 /**
@@ -59,6 +59,7 @@ final class NativeArrays implements AutoCloseable {
     private final Nd4jCpu operations;
     private final Place place = new Place();
     private final OpaqueDataBuffer[] buffers = new OpaqueDataBuffer[DType.values().length];
+    private final long[] typeFlags = new long[DType.values().length];
     private final LongPointer shape = new LongPointer(2 * MOST_DIMENSIONS + 4);
     private final long[] numbers = new long[2 * MOST_DIMENSIONS + 4];
     private OpaqueDataBuffer buffer;
@@ -69,8 +70,20 @@ final class NativeArrays implements AutoCloseable {
         buffers[dtype.ordinal()] =
             operations.dbCreateExternalDataBuffer(
                 1, dataType(dtype).toInt(), place.at(anywhere), null);
+        typeFlags[dtype.ordinal()] = typeFlags(dtype);
       }
       this.buffer = buffers[0];
+    }
+
+    /** How ND4J marks a type: as it does in the description of an array of one element. */
+    private long typeFlags(DType dtype) {
+      long[] one = {1};
+      OpaqueConstantShapeBuffer kept =
+          operations.shapeBuffer(1, one, one, dataType(dtype).toInt(), 'c', 1, false);
+      Pointer description = operations.getConstantShapeBufferPrimary(kept);
+      long flags = new LongPointer(description).get(3); // behind rank, size and stride
+      operations.deleteConstantShapeBuffer(kept);
+      return flags;
     }
 
     void set(Tensor tensor) {
@@ -97,7 +110,7 @@ final class NativeArrays implements AutoCloseable {
       numbers[0] = rank;
       System.arraycopy(sizes, 0, numbers, 1, rank);
       System.arraycopy(strides, 0, numbers, 1 + rank, rank);
-      numbers[2 * rank + 1] = ArrayOptionsHelper.setOptionBit(0L, dataType(dtype));
+      numbers[2 * rank + 1] = typeFlags[dtype.ordinal()];
       numbers[2 * rank + 2] = isContiguous ? 1 : 0;
       numbers[2 * rank + 3] = 'c';
       shape.put(numbers, 0, 2 * rank + 4);
