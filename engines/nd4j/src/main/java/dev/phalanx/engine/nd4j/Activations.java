@@ -59,7 +59,7 @@ final class Activations {
     } else {
       negated(values, results, count);
     }
-    exponential.apply(results, 0, count);
+    exponential.apply(results, count);
   }
 
   private static void geluArguments(float[] values, float[] results, int count) {

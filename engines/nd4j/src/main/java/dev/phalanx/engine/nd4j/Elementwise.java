@@ -41,7 +41,7 @@ final class Elementwise implements AutoCloseable {
     } else if (out.elementCount() > 0) {
       long width = b.size(0);
       long rows = a.elementCount() / width;
-      addRow(left, width, row.read(right, Math.toIntExact(width)), rows, width, result, width);
+      addRow(left, width, right, rows, width, result, width);
     }
   }
 
@@ -51,22 +51,15 @@ final class Elementwise implements AutoCloseable {
    * @param strideOfA numbers from a row to the next, as {@code strideOfOut}
    */
   void addRow(
-      long a, long strideOfA, float[] addend, long rows, long width, long out, long strideOfOut) {
+      long a, long strideOfA, long addend, long rows, long width, long out, long strideOfOut) {
     int rowWidth = Math.toIntExact(width);
-    int most = FloatPiece.rowsOf(width);
+    int most = (int) Math.min(rows, FloatPiece.rowsOf(width));
+    float[] addends = row.tile(addend, rowWidth, most);
     for (long start = 0; start < rows; start += most) {
       int count = (int) Math.min(most, rows - start);
       float[] values = piece.readRows(Floats.at(a, start * strideOfA), count, rowWidth, strideOfA);
-      for (int i = 0; i < count; i++) {
-        addTo(values, i * rowWidth, addend, rowWidth);
-      }
+      FloatRows.add(addends, values, count * rowWidth);
       piece.writeRows(Floats.at(out, start * strideOfOut), count, rowWidth, strideOfOut);
-    }
-  }
-
-  private static void addTo(float[] values, int start, float[] addend, int count) {
-    for (int i = 0; i < count; i++) {
-      values[start + i] += addend[i];
     }
   }
 

@@ -28,16 +28,16 @@ final class Exponential {
 
   private final FloatPiece powers = new FloatPiece();
 
-  /** {@code values[i] = exp(values[i])} from {@code start}. */
-  void apply(float[] values, int start, int count) {
+  /** {@code values[i] = exp(values[i])} for the first {@code count}. */
+  void apply(float[] values, int count) {
     float[] exponents = powers.room(count);
-    split(values, start, exponents, count);
-    join(values, start, exponents, count);
+    split(values, exponents, count);
+    join(values, exponents, count);
   }
 
-  private static void split(float[] values, int start, float[] exponents, int count) {
+  private static void split(float[] values, float[] exponents, int count) {
     for (int i = 0; i < count; i++) {
-      float x = Math.max(SMALLEST, Math.min(LARGEST, values[start + i]));
+      float x = Math.max(SMALLEST, Math.min(LARGEST, values[i]));
       float rounded = x * ONE_BY_LN2 + ROUNDING;
       exponents[i] = rounded;
       float k = rounded - ROUNDING;
@@ -48,14 +48,14 @@ final class Exponential {
       p = p * r + 4.1665795894e-2f;
       p = p * r + 1.6666665459e-1f;
       p = p * r + 5.0000001201e-1f;
-      values[start + i] = p * r * r + r + 1;
+      values[i] = p * r * r + r + 1;
     }
   }
 
-  private static void join(float[] values, int start, float[] exponents, int count) {
+  private static void join(float[] values, float[] exponents, int count) {
     for (int i = 0; i < count; i++) {
       int k = Float.floatToRawIntBits(exponents[i]) << EXPONENT_BITS;
-      values[start + i] *= Float.intBitsToFloat(k + EXPONENT_OF_ONE);
+      values[i] *= Float.intBitsToFloat(k + EXPONENT_OF_ONE);
     }
   }
 }

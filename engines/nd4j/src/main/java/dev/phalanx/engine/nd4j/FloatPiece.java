@@ -6,6 +6,10 @@ import dev.phalanx.engine.host.FloatAddress;
  * A piece of FLOAT32 memory in a Java array, for a loop to work on: the compiler uses vector
  * instructions on arrays, not on memory outside of the heap, and the copies there and back cost a
  * tenth of a nanosecond for each number. The array grows to the largest piece.
+ *
+ * <p>In such a loop all arrays have the same index: of two places that differ by more than a
+ * constant the compiler cannot tell whether they are one, and gives up. What belongs to each row
+ * alike is therefore written once for each row of a piece ({@link #tile}).
  */
 final class FloatPiece {
   /** Numbers of a piece that lies in the first cache beside a few others. */
@@ -27,6 +31,31 @@ final class FloatPiece {
     float[] array = room(count);
     place.moveTo(address).get(array, 0, count);
     return array;
+  }
+
+  /** The row at an address, {@code rows} times one behind the other. */
+  float[] tile(long address, int width, int rows) {
+    room(rows * width);
+    read(address, width);
+    return repeat(width, rows);
+  }
+
+  /** The first {@code width} numbers, {@code rows} times one behind the other. */
+  float[] repeat(int width, int rows) {
+    float[] array = room(rows * width);
+    for (int row = 1; row < rows; row++) {
+      System.arraycopy(array, 0, array, row * width, width);
+    }
+    return array;
+  }
+
+  /** Adds the other rows of a piece to its first. */
+  void foldRows(int width, int rows) {
+    for (int row = 1; row < rows; row++) {
+      for (int i = 0; i < width; i++) {
+        values[i] += values[row * width + i];
+      }
+    }
   }
 
   /** Puts the first {@code count} numbers at an address. */

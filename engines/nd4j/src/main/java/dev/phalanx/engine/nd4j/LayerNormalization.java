@@ -19,9 +19,9 @@ final class LayerNormalization {
       return;
     }
     int width = Math.toIntExact(x.size(1));
-    float[] gain = pieces.weights.read(Floats.address("layerNorm", weight), width);
-    float[] shift = biases.read(Floats.address("layerNorm", bias), width);
     int most = FloatPiece.rowsOf(width);
+    float[] gains = pieces.weights.tile(Floats.address("layerNorm", weight), width, most);
+    float[] shifts = biases.tile(Floats.address("layerNorm", bias), width, most);
     for (long start = 0; start < x.size(0); start += most) {
       int rows = (int) Math.min(most, x.size(0) - start);
       float[] values = pieces.x.read(Floats.at(from, start * width), rows * width);
@@ -33,20 +33,20 @@ final class LayerNormalization {
         FloatRows.subtract(values, at, width, average);
         float variance = FloatRows.dot(values, at, values, at, width) / width;
         float scale = (float) (1 / Math.sqrt(variance + epsilon));
-        apply(values, at, gain, shift, scale, width);
+        FloatRows.scale(values, at, width, scale);
         ownMeans[row] = average;
         deviations[row] = scale;
       }
+      apply(values, gains, shifts, rows * width);
       pieces.x.write(Floats.at(to, start * width), rows * width);
       means.write(Floats.at(Floats.address("layerNorm", mean), start), rows);
       pieces.deviations.write(Floats.at(Floats.address("layerNorm", rstd), start), rows);
     }
   }
 
-  private static void apply(
-      float[] values, int start, float[] gain, float[] shift, float scale, int width) {
-    for (int i = 0; i < width; i++) {
-      values[start + i] = values[start + i] * scale * gain[i] + shift[i];
+  private static void apply(float[] values, float[] gains, float[] shifts, int count) {
+    for (int i = 0; i < count; i++) {
+      values[i] = values[i] * gains[i] + shifts[i];
     }
   }
 
@@ -71,10 +71,10 @@ final class LayerNormalization {
     long from = Floats.address(kernel, x);
     long to = Floats.address(kernel, dx);
     int width = Math.toIntExact(x.size(1));
-    float[] gain = pieces.weights.read(Floats.address(kernel, weight), width);
-    float[] weightSum = pieces.startSum(pieces.weightSums, dWeight, accumulateParameters);
-    float[] biasSum = pieces.startSum(biasSums, dBias, accumulateParameters);
     int most = FloatPiece.rowsOf(width);
+    float[] gains = pieces.weights.tile(Floats.address(kernel, weight), width, most);
+    float[] weightSum = NormPieces.start(pieces.weightSums, dWeight, accumulateParameters, most);
+    float[] biasSum = NormPieces.start(biasSums, dBias, accumulateParameters, most);
     for (long start = 0; start < x.size(0); start += most) {
       int rows = (int) Math.min(most, x.size(0) - start);
       int count = rows * width;
@@ -84,19 +84,21 @@ final class LayerNormalization {
       float[] deviations =
           pieces.deviations.read(Floats.at(Floats.address(kernel, rstd), start), rows);
       for (int row = 0; row < rows; row++) {
+        normalize(values, row * width, ownMeans[row], deviations[row], width);
+      }
+      NormPieces.addProducts(given, values, weightSum, count);
+      FloatRows.add(given, biasSum, count);
+      FloatRows.multiply(given, gains, count);
+      for (int row = 0; row < rows; row++) {
         int at = row * width;
-        normalize(values, at, ownMeans[row], deviations[row], width);
-        NormPieces.addProducts(given, values, at, weightSum, width);
-        FloatRows.add(given, at, biasSum, width);
-        NormPieces.multiply(given, at, gain, width);
         float average = FloatRows.sum(given, at, width) / width;
         float slope = FloatRows.dot(given, at, values, at, width) / width;
         finish(given, values, at, average, slope, deviations[row], width);
       }
       pieces.store(Floats.at(to, start * width), count, accumulateInput);
     }
-    pieces.weightSums.write(Floats.address(kernel, dWeight), width);
-    biasSums.write(Floats.address(kernel, dBias), width);
+    NormPieces.finish(pieces.weightSums, dWeight, most);
+    NormPieces.finish(biasSums, dBias, most);
   }
 
   private static void normalize(float[] values, int start, float mean, float scale, int width) {

@@ -37,7 +37,7 @@ final class Losses {
         int at = row * width;
         FloatRows.subtract(values, at, width, FloatRows.largest(values, at, width));
       }
-      exponential.apply(values, 0, some * width);
+      exponential.apply(values, some * width);
       for (int row = 0; row < some; row++) {
         int at = row * width;
         FloatRows.scale(values, at, width, 1 / FloatRows.sum(values, at, width));
@@ -66,7 +66,7 @@ final class Losses {
         int column = (int) target.get((int) start + row);
         loss[row] = column < 0 ? 0 : -values[at + column];
       }
-      exponential.apply(values, 0, some * width);
+      exponential.apply(values, some * width);
       for (int row = 0; row < some; row++) {
         float sum = FloatRows.sum(values, row * width, width);
         FloatRows.scale(values, row * width, width, 1 / sum);
@@ -152,7 +152,7 @@ final class Losses {
         long column = columns[(int) start + row];
         own[row] = column < 0 ? 0 : values[at + (int) column];
       }
-      exponential.apply(values, 0, some * width);
+      exponential.apply(values, some * width);
       for (int row = 0; row < some; row++) {
         sum[row] = FloatRows.sum(values, row * width, width);
       }

@@ -6,13 +6,15 @@ import dev.phalanx.tensor.Tensor;
 import org.jspecify.annotations.Nullable;
 
 /** Products of matrices by OpenBLAS, which ND4J calls as well, into where their results belong. */
-final class MatrixProducts {
+final class MatrixProducts implements AutoCloseable {
+  private final NativeArrays arrays;
   private final Elementwise elementwise;
   private final BlasProducts blas = new BlasProducts();
-  private final FloatPiece biasRow = new FloatPiece();
   private final FloatPiece biasRows = new FloatPiece();
+  private final FloatScratch gatheredBias = new FloatScratch();
 
-  MatrixProducts(Elementwise elementwise) {
+  MatrixProducts(NativeArrays arrays, Elementwise elementwise) {
+    this.arrays = arrays;
     this.elementwise = elementwise;
   }
 
@@ -133,12 +135,12 @@ final class MatrixProducts {
     }
     int width = Math.toIntExact(out.size(1));
     long stride = Floats.rowStride(out);
-    float[] row = biasRow.readRows(Floats.address("linear", bias), width, 1, bias.stride(0));
+    long addend = contiguous(bias);
     if (residual != null) {
       elementwise.addRow(
           Floats.address("linear", residual),
           Floats.rowStride(residual),
-          row,
+          addend,
           out.size(0),
           width,
           out.address(),
@@ -146,14 +148,27 @@ final class MatrixProducts {
       return true;
     }
     int most = (int) Math.min(out.size(0), FloatPiece.rowsOf(width));
-    float[] rows = biasRows.room(most * width);
-    for (int i = 0; i < most; i++) {
-      System.arraycopy(row, 0, rows, i * width, width);
-    }
+    biasRows.tile(addend, width, most);
     for (long done = 0; done < out.size(0); done += most) {
       int count = (int) Math.min(most, out.size(0) - done);
       biasRows.writeRows(Floats.at(out.address(), done * stride), count, width, stride);
     }
     return true;
+  }
+
+  /** Where a vector lies, or a copy of it without gaps. */
+  private long contiguous(Tensor vector) {
+    long address = Floats.address("linear", vector);
+    if (vector.isContiguous()) {
+      return address;
+    }
+    long copy = gatheredBias.get(vector.size(0));
+    arrays.gather(vector, copy);
+    return copy;
+  }
+
+  @Override
+  public void close() {
+    gatheredBias.close();
   }
 }

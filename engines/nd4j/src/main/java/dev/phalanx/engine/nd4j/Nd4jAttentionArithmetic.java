@@ -114,7 +114,7 @@ final class Nd4jAttentionArithmetic implements AttentionArithmetic, AutoCloseabl
             FloatRows.subtract(all, at, visible, largest[row]);
             Arrays.fill(all, at + visible, at + keys, Float.NEGATIVE_INFINITY);
           });
-      exponential.apply(values, 0, some * keys);
+      exponential.apply(values, some * keys);
       eachRow(
           values,
           start,
@@ -171,7 +171,7 @@ final class Nd4jAttentionArithmetic implements AttentionArithmetic, AutoCloseabl
               FloatRows.subtract(all, at, visible, logs[row]);
               Arrays.fill(all, at + visible, at + keys, Float.NEGATIVE_INFINITY);
             });
-        exponential.apply(values, 0, some * keys);
+        exponential.apply(values, some * keys);
         rows.write(address, some * keys);
       }
     }

@@ -14,7 +14,6 @@ import dev.phalanx.tensor.Sgd;
 import dev.phalanx.tensor.Storage;
 import dev.phalanx.tensor.Tensor;
 import java.nio.ByteBuffer;
-import java.util.Objects;
 import org.bytedeco.openblas.global.openblas;
 import org.jspecify.annotations.Nullable;
 import org.nd4j.linalg.cpu.nativecpu.bindings.Nd4jCpu;
@@ -30,6 +29,7 @@ final class Nd4jEngine implements Engine {
   static final String NAME = "nd4j";
 
   private final int threads;
+  private final String version = Nd4jLibrary.version();
   private final NativeArrays arrays;
   private final Elementwise elementwise;
   private final Reductions reductions;
@@ -51,7 +51,7 @@ final class Nd4jEngine implements Engine {
     this.arrays = new NativeArrays(operations);
     this.elementwise = new Elementwise(arrays);
     this.reductions = new Reductions(arrays);
-    this.matrixProducts = new MatrixProducts(elementwise);
+    this.matrixProducts = new MatrixProducts(arrays, elementwise);
     this.rotaryEmbedding = new RotaryEmbedding(arrays);
     this.attentionArithmetic = new Nd4jAttentionArithmetic(arrays);
     this.attention = new BlockAttention(attentionArithmetic);
@@ -65,8 +65,7 @@ final class Nd4jEngine implements Engine {
   @Override
   public String description() {
     return "ND4J "
-        + Objects.requireNonNullElse(
-            Nd4jCpu.class.getPackage().getImplementationVersion(), "(version unknown)")
+        + version
         + " on the CPU"
         + (Nd4jLibrary.usesAvx512() ? " with AVX-512" : "")
         + ", threads: "
@@ -373,6 +372,7 @@ final class Nd4jEngine implements Engine {
   public void close() {
     attentionArithmetic.close();
     rotaryEmbedding.close();
+    matrixProducts.close();
     reductions.close();
     elementwise.close();
     arrays.close();

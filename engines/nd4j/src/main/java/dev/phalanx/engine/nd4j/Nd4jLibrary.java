@@ -2,10 +2,13 @@ package dev.phalanx.engine.nd4j;
 
 import dev.phalanx.engine.host.NativeLibraries;
 import java.io.IOException;
+import java.io.InputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Properties;
 import java.util.Set;
 import java.util.stream.Stream;
 import org.nd4j.linalg.cpu.nativecpu.bindings.Nd4jCpu;
@@ -26,6 +29,9 @@ final class Nd4jLibrary {
 
   /** Of the class path, with JavaCPP's name of the platform. */
   private static final String FOLDER = "/org/nd4j/linalg/cpu/nativecpu/bindings/%s";
+
+  private static final String MAVEN_PROPERTIES =
+      "/META-INF/maven/org.nd4j/nd4j-native/pom.properties";
 
   private static final List<Class<?>> PRESETS =
       List.of(
@@ -53,8 +59,21 @@ final class Nd4jLibrary {
     return operations;
   }
 
+  /** ND4J's version: what Maven wrote into its jar. */
+  static String version() {
+    Properties properties = new Properties();
+    try (InputStream file = Nd4jCpu.class.getResourceAsStream(MAVEN_PROPERTIES)) {
+      if (file != null) {
+        properties.load(file);
+      }
+    } catch (IOException e) {
+      // It is for messages only.
+    }
+    return properties.getProperty("version", "(version unknown)");
+  }
+
   private static boolean locate() {
-    boolean hasAvx512 = flags().containsAll(AVX512) && isOnClassPath("-avx512/");
+    boolean hasAvx512 = canRunAvx512(CPU_INFO) && isOnClassPath("-avx512/");
     String folder = FOLDER + (hasAvx512 ? "-avx512/" : "/");
     if (!NativeLibraries.locate(PRESETS, List.of(NativeLibraries.OPENBLAS_FOLDER, folder))) {
       throw new IllegalStateException(
@@ -70,16 +89,21 @@ final class Nd4jLibrary {
         != null;
   }
 
-  /** What the processor and the system can do, as Linux tells it; nothing on other systems. */
-  private static Set<String> flags() {
-    try (Stream<String> lines = Files.lines(CPU_INFO)) {
+  /**
+   * Whether the processor and the system can do all that the build for AVX-512 needs.
+   *
+   * @param cpuInfo as Linux tells it; without such a file the answer is no
+   */
+  static boolean canRunAvx512(Path cpuInfo) {
+    try (Stream<String> lines = Files.lines(cpuInfo)) {
       return lines
           .filter(line -> line.startsWith("flags"))
           .findFirst()
-          .map(line -> (Set<String>) new HashSet<>(List.of(line.split("\\s+"))))
-          .orElse(Set.of());
+          .map(line -> new HashSet<>(Arrays.asList(line.split("\\s+"))))
+          .map(flags -> flags.containsAll(AVX512))
+          .orElse(false);
     } catch (IOException e) {
-      return Set.of();
+      return false;
     }
   }
 }

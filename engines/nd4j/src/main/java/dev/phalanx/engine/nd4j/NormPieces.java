@@ -11,38 +11,37 @@ final class NormPieces {
   final FloatPiece weightSums = new FloatPiece();
   private final FloatPiece present = new FloatPiece();
 
-  /** What the gradient of a parameter is added to. */
-  float[] startSum(FloatPiece piece, Tensor gradient, boolean accumulate) {
+  /** A running sum for each row of a piece: of the first, what the gradient is added to. */
+  static float[] start(FloatPiece sums, Tensor gradient, boolean accumulate, int rows) {
     int width = Math.toIntExact(gradient.size(0));
     long address = Floats.address("a norm's gradient", gradient);
-    float[] sum = piece.room(width);
+    float[] array = sums.room(rows * width);
+    FloatRows.clear(array, rows * width);
     if (accumulate) {
-      piece.read(address, width);
-    } else {
-      FloatRows.clear(sum, width);
+      sums.read(address, width);
     }
-    return sum;
+    return array;
+  }
+
+  /** Adds the running sums up and stores them. */
+  static void finish(FloatPiece sums, Tensor gradient, int rows) {
+    int width = Math.toIntExact(gradient.size(0));
+    sums.foldRows(width, rows);
+    sums.write(gradient.address(), width);
   }
 
   /** Puts the piece of {@code dy}, by now the input's gradient, in its place. */
   void store(long address, int count, boolean accumulate) {
     if (accumulate) {
-      FloatRows.add(present.read(address, count), 0, dy.room(count), count);
+      FloatRows.add(present.read(address, count), dy.room(count), count);
     }
     dy.write(address, count);
   }
 
-  /** {@code sum[i] += x[start + i] y[start + i]}. */
-  static void addProducts(float[] x, float[] y, int start, float[] sum, int width) {
-    for (int i = 0; i < width; i++) {
-      sum[i] += x[start + i] * y[start + i];
-    }
-  }
-
-  /** {@code values[start + i] *= factors[i]}. */
-  static void multiply(float[] values, int start, float[] factors, int width) {
-    for (int i = 0; i < width; i++) {
-      values[start + i] *= factors[i];
+  /** {@code sums[i] += x[i] y[i]}. */
+  static void addProducts(float[] x, float[] y, float[] sums, int count) {
+    for (int i = 0; i < count; i++) {
+      sums[i] += x[i] * y[i];
     }
   }
 }

@@ -58,26 +58,18 @@ final class Reductions implements AutoCloseable {
     long from = Floats.address("sumRows", x);
     long to = Floats.address("sumRows", out);
     int width = Math.toIntExact(x.size(1));
-    float[] total = sums.room(width);
+    int most = FloatPiece.rowsOf(width);
+    float[] totals = sums.room(most * width);
+    FloatRows.clear(totals, most * width);
     if (accumulate) {
       sums.read(to, width);
-    } else {
-      FloatRows.clear(total, width);
     }
-    addRows(from, x.size(0), width, total);
+    for (long start = 0; start < x.size(0); start += most) {
+      int count = (int) Math.min(most, x.size(0) - start) * width;
+      FloatRows.add(piece.read(Floats.at(from, start * width), count), totals, count);
+    }
+    sums.foldRows(width, most);
     sums.write(to, width);
-  }
-
-  /** Adds the rows of a contiguous matrix to one. */
-  private void addRows(long address, long rows, int width, float[] total) {
-    int most = FloatPiece.rowsOf(width);
-    for (long start = 0; start < rows; start += most) {
-      int count = (int) Math.min(most, rows - start);
-      float[] values = piece.read(Floats.at(address, start * width), count * width);
-      for (int row = 0; row < count; row++) {
-        FloatRows.add(values, row * width, total, width);
-      }
-    }
   }
 
   void squaredNorm(Tensor x, Tensor out) {

@@ -15,8 +15,8 @@ final class RmsNormalization {
       return;
     }
     int width = Math.toIntExact(x.size(1));
-    float[] gain = pieces.weights.read(Floats.address("rmsNorm", weight), width);
     int most = FloatPiece.rowsOf(width);
+    float[] gains = pieces.weights.tile(Floats.address("rmsNorm", weight), width, most);
     for (long start = 0; start < x.size(0); start += most) {
       int rows = (int) Math.min(most, x.size(0) - start);
       float[] values = pieces.x.read(Floats.at(from, start * width), rows * width);
@@ -26,9 +26,9 @@ final class RmsNormalization {
         float square = FloatRows.dot(values, at, values, at, width) / width;
         float scale = (float) (1 / Math.sqrt(square + epsilon));
         FloatRows.scale(values, at, width, scale);
-        NormPieces.multiply(values, at, gain, width);
         deviations[row] = scale;
       }
+      FloatRows.multiply(values, gains, rows * width);
       pieces.x.write(Floats.at(to, start * width), rows * width);
       pieces.deviations.write(Floats.at(Floats.address("rmsNorm", rstd), start), rows);
     }
@@ -53,9 +53,9 @@ final class RmsNormalization {
     long from = Floats.address(kernel, x);
     long to = Floats.address(kernel, dx);
     int width = Math.toIntExact(x.size(1));
-    float[] gain = pieces.weights.read(Floats.address(kernel, weight), width);
-    float[] weightSum = pieces.startSum(pieces.weightSums, dWeight, accumulateParameters);
     int most = FloatPiece.rowsOf(width);
+    float[] gains = pieces.weights.tile(Floats.address(kernel, weight), width, most);
+    float[] weightSum = NormPieces.start(pieces.weightSums, dWeight, accumulateParameters, most);
     for (long start = 0; start < x.size(0); start += most) {
       int rows = (int) Math.min(most, x.size(0) - start);
       int count = rows * width;
@@ -64,16 +64,18 @@ final class RmsNormalization {
       float[] deviations =
           pieces.deviations.read(Floats.at(Floats.address(kernel, rstd), start), rows);
       for (int row = 0; row < rows; row++) {
+        FloatRows.scale(values, row * width, width, deviations[row]);
+      }
+      NormPieces.addProducts(given, values, weightSum, count);
+      FloatRows.multiply(given, gains, count);
+      for (int row = 0; row < rows; row++) {
         int at = row * width;
-        FloatRows.scale(values, at, width, deviations[row]);
-        NormPieces.addProducts(given, values, at, weightSum, width);
-        NormPieces.multiply(given, at, gain, width);
         float slope = FloatRows.dot(given, at, values, at, width) / width;
         finish(given, values, at, slope, deviations[row], width);
       }
       pieces.store(Floats.at(to, start * width), count, accumulateInput);
     }
-    pieces.weightSums.write(Floats.address(kernel, dWeight), width);
+    NormPieces.finish(pieces.weightSums, dWeight, most);
   }
 
   private static void finish(
