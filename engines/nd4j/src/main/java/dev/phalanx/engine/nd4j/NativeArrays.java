@@ -5,6 +5,7 @@ import dev.phalanx.engine.host.HostBlock;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Tensor;
 import java.util.List;
+import org.bytedeco.javacpp.DoublePointer;
 import org.bytedeco.javacpp.LongPointer;
 import org.bytedeco.javacpp.Pointer;
 import org.nd4j.linalg.api.buffer.DataType;
@@ -200,7 +201,7 @@ final class NativeArrays implements AutoCloseable {
     long[] none = {};
     long wide = numbers.address();
     long own = wide + Double.BYTES;
-    new org.bytedeco.javacpp.DoublePointer(new HostAddress(wide)).put(value);
+    new DoublePointer(new HostAddress(wide)).put(value);
     first.set(wide, DType.FLOAT64, none, none);
     number.set(own, tensor.dtype(), none, none);
     transform(first, number);

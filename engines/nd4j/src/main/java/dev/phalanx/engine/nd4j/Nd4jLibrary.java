@@ -18,9 +18,10 @@ import org.nd4j.linalg.cpu.nativecpu.bindings.Nd4jCpu;
  * can run.
  *
  * <p>By itself JavaCPP takes the build for AVX-512 wherever it is on the class path, and a machine
- * without these instructions ends the process at the first of them.
+ * without these instructions ends the process at the first of them. Whoever uses ND4J in another
+ * way, with both builds on the class path, calls {@link #usesAvx512} before anything of ND4J's.
  */
-final class Nd4jLibrary {
+public final class Nd4jLibrary {
   private static final Path CPU_INFO = Path.of("/proc/cpuinfo");
 
   /** What the build for AVX-512 was compiled for, as Linux names it. */
@@ -43,8 +44,11 @@ final class Nd4jLibrary {
 
   private Nd4jLibrary() {}
 
-  /** Whether the build for AVX-512 is the one that runs. */
-  static boolean usesAvx512() {
+  /**
+   * Whether the build for AVX-512 is the one that runs; once this has returned, JavaCPP loads the
+   * right one.
+   */
+  public static boolean usesAvx512() {
     return USES_AVX512;
   }
 
