@@ -97,9 +97,9 @@ final class BadInputTest {
   @Test
   void mistakesInWritingAndInMeaningComeAtOnce() throws Exception {
     Command.Outcome outcome =
-        train(PLAN.replace("layers", "layer") + "engine: nd4j\nsharding: {shard_size: 2}\n");
+        train(PLAN.replace("layers", "layer") + "device: cuda\nsharding: {shard_size: 2}\n");
     assertThat(outcome.status()).isEqualTo(64);
-    assertThat(outcome.error()).contains("'layers'", "nd4j", "sharding.shard_size");
+    assertThat(outcome.error()).contains("'layers'", "device cuda", "sharding.shard_size");
   }
 
   @Test

@@ -68,6 +68,7 @@ final class HouseTest {
     TENSOR("dev.phalanx.tensor"),
     HOST("dev.phalanx.engine.host", TENSOR),
     TORCH("dev.phalanx.engine.torch", TENSOR, HOST),
+    ND4J("dev.phalanx.engine.nd4j", TENSOR, HOST),
     COLLECTIVES("dev.phalanx.collectives", TENSOR),
     PARALLELISM("dev.phalanx.parallelism", TENSOR, COLLECTIVES),
     SHARDING("dev.phalanx.sharding", TENSOR, COLLECTIVES, PARALLELISM),
@@ -171,10 +172,11 @@ final class HouseTest {
   void nativeCodeIsReachedThroughEnginesAndNcclOnly() {
     noClasses()
         .that()
-        .resideOutsideOfPackages(Module.HOST.packages(), Module.TORCH.packages(), NCCL)
+        .resideOutsideOfPackages(
+            Module.HOST.packages(), Module.TORCH.packages(), Module.ND4J.packages(), NCCL)
         .should()
         .dependOnClassesThat()
-        .resideInAPackage("org.bytedeco..")
+        .resideInAnyPackage("org.bytedeco..", "org.nd4j..")
         .check(house);
   }
 

@@ -10,6 +10,7 @@ import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Device;
 import dev.phalanx.tensor.Engine;
 import dev.phalanx.tensor.EngineOptions;
+import dev.phalanx.tensor.EngineProvider;
 import dev.phalanx.tensor.Engines;
 import dev.phalanx.tensor.Tensor;
 import java.io.IOException;
@@ -41,7 +42,11 @@ final class DoctorCommand implements Callable<Integer> {
   public Integer call() {
     List<Finding> findings = new ArrayList<>();
     findings.add(check("java", DoctorCommand::java));
-    findings.add(check("engine", DoctorCommand::engine));
+    findings.add(check("engine", () -> engine("auto")));
+    Engines.available().stream()
+        .skip(1) // it is what "auto" takes
+        .map(EngineProvider::name)
+        .forEach(name -> findings.add(check("engine " + name, () -> engine(name))));
     findings.add(check("loopback", DoctorCommand::loopback));
     findings.add(check("disk", DoctorCommand::disk));
     boolean isWell = findings.stream().allMatch(Finding::isWell);
@@ -63,7 +68,7 @@ final class DoctorCommand implements Callable<Integer> {
                   .console()
                   .result(
                       String.format(
-                          "%-9s %-4s %s",
+                          "%-11s %-4s %s",
                           finding.what(), finding.isWell() ? "ok" : "BAD", finding.details())));
     }
     return isWell ? 0 : ExitStatus.RANK_FAILED.code();
@@ -88,8 +93,8 @@ final class DoctorCommand implements Callable<Integer> {
         + " processors";
   }
 
-  private static String engine() {
-    try (Engine engine = Engines.open("auto", EngineOptions.singleThreaded());
+  private static String engine(String name) {
+    try (Engine engine = Engines.open(name, EngineOptions.singleThreaded());
         Arena arena = new Arena(engine, Device.CPU)) {
       Tensor ones = arena.allocate(DType.FLOAT32, 8, 8);
       Tensor product = arena.allocate(DType.FLOAT32, 8, 8);

@@ -184,6 +184,7 @@ public abstract class AttentionConformance extends KernelConformance {
   @ParameterizedTest
   @EnumSource(names = {"FLOAT32", "BFLOAT16", "FLOAT16"})
   void emptyBatchesAndSequences(DType dtype) {
+    assumeKernelsTake(dtype);
     for (long[] shape : new long[][] {{0, 3, 2, 4}, {2, 0, 2, 4}}) {
       Tensor x = arena.allocate(dtype, shape);
       Tensor logSumExp = arena.allocate(DType.FLOAT32, shape[0], shape[2], shape[1]);

@@ -201,6 +201,7 @@ public abstract class ElementwiseConformance extends KernelConformance {
   @ParameterizedTest
   @EnumSource(names = {"FLOAT32", "BFLOAT16", "FLOAT16"})
   void emptyTensorsAreWelcome(DType dtype) {
+    assumeKernelsTake(dtype);
     Tensor empty = arena.allocate(dtype, 0, 3);
     Tensor out = arena.allocate(dtype, 0, 3);
     engine.add(empty, empty, out);

@@ -21,6 +21,10 @@ import org.junit.jupiter.params.provider.EnumSource;
 
 /** Blocks of memory, {@code copy} and {@code fill}. */
 public abstract class MemoryConformance extends KernelConformance {
+  /** Nothing is left out: {@code copy} and {@code fill} take all types. */
+  @Override
+  protected void assumeKernelsTake(DType dtype) {}
+
   @Test
   void theEngineNamesItselfAndComputesOnTheCpu() {
     assertThat(engine.name()).isEqualTo(provider().name());

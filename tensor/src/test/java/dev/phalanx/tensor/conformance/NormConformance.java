@@ -93,6 +93,7 @@ public abstract class NormConformance extends KernelConformance {
   @ParameterizedTest
   @EnumSource(names = {"FLOAT32", "BFLOAT16", "FLOAT16"})
   void noRowsGiveZeroGradients(DType dtype) {
+    assumeKernelsTake(dtype);
     Tensor x = arena.allocate(dtype, 0, 3);
     Tensor statistics = arena.allocate(DType.FLOAT32, 0);
     Tensor weight = arena.zeros(dtype, 3);

@@ -115,6 +115,7 @@ public abstract class PositionConformance extends KernelConformance {
   @ParameterizedTest
   @EnumSource(names = {"FLOAT32", "BFLOAT16", "FLOAT16"})
   void noRowsAreWelcome(DType dtype) {
+    assumeKernelsTake(dtype);
     Tensor table = arena.zeros(dtype, 5, 2);
     engine.gatherRows(table, ids(), arena.allocate(dtype, 0, 2), false);
     engine.scatterAddRows(arena.allocate(dtype, 0, 2), ids(), table);

@@ -2,6 +2,7 @@ package dev.phalanx.trainer.config;
 
 import dev.phalanx.trainer.config.JobConfig.DeviceKind;
 import dev.phalanx.trainer.config.JobConfig.EngineKind;
+import dev.phalanx.trainer.config.JobConfig.Precision;
 import dev.phalanx.trainer.config.JobConfig.Transport;
 import java.util.EnumSet;
 import java.util.Set;
@@ -45,7 +46,13 @@ final class FeatureAvailability {
   }
 
   private void checkComputation(JobConfig config) {
-    require(config.engine() != EngineKind.ND4J, "engine", "engine nd4j", "auto");
+    boolean isNd4jAskedForHalves =
+        config.engine() == EngineKind.ND4J && config.precision() != Precision.FP32;
+    require(
+        !isNd4jAskedForHalves,
+        "precision",
+        "precision " + config.precision().label() + " on engine nd4j",
+        "fp32");
     require(config.device() != DeviceKind.CUDA, "device", "device cuda", "auto");
   }
 

@@ -10,6 +10,7 @@ import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class JobConfigValidatorTest {
   @Test
@@ -82,8 +83,6 @@ class JobConfigValidatorTest {
             + " decay_steps 50",
         "optimizer.schedule={kind: linear, min_lr: 1} | min_lr 1 is more than lr 3.0e-4",
         "optimizer={kind: sgd, lr: 1, nesterov: true} | nesterov needs momentum, which is 0",
-        "engine=nd4j                     | engine nd4j is not available in this version; write"
-            + " 'engine: auto'",
         "device=cuda                     | device cuda is not available in this version",
         "sharding={zero: 2, reshard_after_forward: false} | parameters are whole all the time while"
             + " zero is 2; write 'zero: 3'",
@@ -252,16 +251,27 @@ class JobConfigValidatorTest {
         .endsWith("write 'kind: none' here or 'precision: bf16'");
   }
 
+  @ParameterizedTest
+  @ValueSource(strings = {"bf16", "fp16"})
+  void nd4jComputesInFp32Alone(String precision) {
+    assertThat(problemsInWorld(2, MINIMAL, "engine=nd4j", "precision=" + precision))
+        .singleElement()
+        .asString()
+        .contains("precision: precision " + precision + " on engine nd4j is not available")
+        .endsWith("write 'precision: fp32'");
+    assertThat(problemsInWorld(2, MINIMAL, "engine=nd4j", "precision=fp32")).isEmpty();
+  }
+
   @Test
   void allMistakesAreThrownAtOnce() {
     assertThatThrownBy(
             () ->
                 JobConfigValidator.validate(
-                    Plans.plan(MINIMAL, "engine=nd4j", "model.heads=5", "batch.global=7"), 2))
+                    Plans.plan(MINIMAL, "device=cuda", "model.heads=5", "batch.global=7"), 2))
         .isInstanceOfSatisfying(
             ConfigurationException.class, e -> assertThat(e.problems()).hasSize(3));
-    assertThatThrownBy(() -> JobConfigValidator.validate(Plans.parse(MINIMAL, "engine=nd4j"), 2))
+    assertThatThrownBy(() -> JobConfigValidator.validate(Plans.parse(MINIMAL, "device=cuda"), 2))
         .hasMessage(
-            "a: engine: engine nd4j is not available in this version; write 'engine: auto'");
+            "a: device: device cuda is not available in this version; write 'device: auto'");
   }
 }

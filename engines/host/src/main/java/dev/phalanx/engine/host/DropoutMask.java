@@ -1,6 +1,7 @@
 package dev.phalanx.engine.host;
 
 import dev.phalanx.tensor.CounterRandom;
+import dev.phalanx.tensor.Tensor;
 import java.nio.FloatBuffer;
 
 /**
@@ -11,6 +12,9 @@ import java.nio.FloatBuffer;
  * @param factor of those that are kept
  */
 public record DropoutMask(long seed, long threshold, float factor) {
+  /** Elements that a buffer of 2 GB holds with room to spare. */
+  private static final int PIECE = 1 << 28;
+
   public static DropoutMask of(double probability, long seed) {
     // unit(seed, i) >= probability, with both sides times 2^53
     return new DropoutMask(
@@ -20,6 +24,20 @@ public record DropoutMask(long seed, long threshold, float factor) {
   /** Whether the element of this number is kept. */
   public boolean keeps(long index) {
     return CounterRandom.at(seed, index) >>> 11 >= threshold;
+  }
+
+  /**
+   * All elements of contiguous FLOAT32 tensors, of which the first has number {@code firstIndex}.
+   */
+  public void apply(Tensor from, Tensor to, long firstIndex) {
+    for (long start = 0; start < from.elementCount(); start += PIECE) {
+      int count = (int) Math.min(PIECE, from.elementCount() - start);
+      apply(
+          from.byteBuffer(Float.BYTES * start, Float.BYTES * count).asFloatBuffer(),
+          to.byteBuffer(Float.BYTES * start, Float.BYTES * count).asFloatBuffer(),
+          count,
+          firstIndex + start);
+    }
   }
 
   /** The first {@code count} elements, of which the first has number {@code firstIndex}. */

@@ -37,7 +37,8 @@ public final class LossRows {
     return tensor.byteBuffer(0, Math.toIntExact(tensor.byteSize())).asFloatBuffer();
   }
 
-  private static LongBuffer longs(Tensor tensor) {
+  /** The elements of a contiguous INT64 tensor. */
+  public static LongBuffer longs(Tensor tensor) {
     return tensor.byteBuffer(0, Math.toIntExact(tensor.byteSize())).asLongBuffer();
   }
 }

@@ -58,6 +58,15 @@ public final class NativeLibraries {
     }
   }
 
+  /** What a library could not be loaded for. */
+  public static Throwable rootCause(Throwable failure) {
+    Throwable cause = failure;
+    while (cause.getCause() != null) {
+      cause = cause.getCause();
+    }
+    return cause;
+  }
+
   /**
    * Tells JavaCPP where the libraries of some classes are, but for those that it knows.
    *

@@ -41,19 +41,17 @@ final class Dropout {
       halves(x, out, mask, firstIndex);
       return;
     }
-    int width = x.dtype().byteSize();
-    for (long start = 0; start < x.elementCount(); start += PIECE) {
-      int count = (int) Math.min(PIECE, x.elementCount() - start);
-      var from = x.byteBuffer(start * width, count * width);
-      var to = out.byteBuffer(start * width, count * width);
-      long first = firstIndex + start;
-      if (x.dtype() == DType.FLOAT32) {
-        mask.apply(from.asFloatBuffer(), to.asFloatBuffer(), count, first);
-      } else if (x.dtype() == DType.BFLOAT16) {
-        bfloats(from.asShortBuffer(), to.asShortBuffer(), count, mask, first);
-      } else {
-        throw Arguments.unfit("dropout", "FLOAT32, BFLOAT16 or FLOAT16", x);
+    if (x.dtype() == DType.FLOAT32) {
+      mask.apply(x, out, firstIndex);
+    } else if (x.dtype() == DType.BFLOAT16) {
+      for (long start = 0; start < x.elementCount(); start += PIECE) {
+        int count = (int) Math.min(PIECE, x.elementCount() - start);
+        var from = x.byteBuffer(start * Short.BYTES, count * Short.BYTES);
+        var to = out.byteBuffer(start * Short.BYTES, count * Short.BYTES);
+        bfloats(from.asShortBuffer(), to.asShortBuffer(), count, mask, firstIndex + start);
       }
+    } else {
+      throw Arguments.unfit("dropout", "FLOAT32, BFLOAT16 or FLOAT16", x);
     }
   }
 

@@ -34,18 +34,10 @@ public final class TorchEngineProvider implements EngineProvider {
               + " "
               + System.getProperty("os.arch")
               + ": "
-              + rootCause(e)
+              + NativeLibraries.rootCause(e)
               + ". Put org.bytedeco:pytorch, openblas and javacpp with the classifier of this"
               + " platform on the class path; their Linux builds need glibc 2.35 or newer.",
           e);
     }
-  }
-
-  private static Throwable rootCause(Throwable failure) {
-    Throwable cause = failure;
-    while (cause.getCause() != null) {
-      cause = cause.getCause();
-    }
-    return cause;
   }
 }

@@ -1,0 +1,113 @@
+package dev.phalanx.engine.nd4j;
+
+import dev.phalanx.engine.host.Arguments;
+import dev.phalanx.engine.host.BlasVectors;
+import dev.phalanx.engine.host.EngineContract;
+import dev.phalanx.tensor.DType;
+import dev.phalanx.tensor.Tensor;
+
+/** Copies, fills and arithmetic element by element. */
+final class Elementwise implements AutoCloseable {
+  private final NativeArrays arrays;
+  private final BlasVectors blas = new BlasVectors();
+  private final FloatPiece piece = new FloatPiece();
+  private final FloatPiece row = new FloatPiece();
+  private final FloatScratch gatheredX = new FloatScratch();
+  private final FloatScratch gatheredY = new FloatScratch();
+
+  Elementwise(NativeArrays arrays) {
+    this.arrays = arrays;
+  }
+
+  void copy(Tensor source, Tensor destination) {
+    Arguments.onCpu("copy", source);
+    Arguments.onCpu("copy", destination);
+    Arguments.sameShape("copy", source, destination);
+    arrays.copy(Floats.open(source), Floats.open(destination));
+  }
+
+  void fill(Tensor tensor, double value) {
+    Arguments.onCpu("fill", tensor);
+    arrays.fill(Floats.open(tensor), value);
+  }
+
+  void add(Tensor a, Tensor b, Tensor out) {
+    EngineContract.add(a, b, out);
+    long left = Floats.address("add", a);
+    long right = Floats.address("add", b);
+    long result = Floats.address("add", out);
+    if (a.shape().equals(b.shape())) {
+      arrays.add(a, b, out);
+    } else if (out.elementCount() > 0) {
+      long width = b.size(0);
+      long rows = a.elementCount() / width;
+      addRow(left, width, right, rows, width, result, width);
+    }
+  }
+
+  /**
+   * {@code out = a + row} for each row.
+   *
+   * @param strideOfA numbers from a row to the next, as {@code strideOfOut}
+   */
+  void addRow(
+      long a, long strideOfA, long addend, long rows, long width, long out, long strideOfOut) {
+    int rowWidth = Math.toIntExact(width);
+    int most = (int) Math.min(rows, FloatPiece.rowsOf(width));
+    float[] addends = row.tile(addend, rowWidth, most);
+    for (long start = 0; start < rows; start += most) {
+      int count = (int) Math.min(most, rows - start);
+      float[] values = piece.readRows(Floats.at(a, start * strideOfA), count, rowWidth, strideOfA);
+      FloatRows.add(addends, values, count * rowWidth);
+      piece.writeRows(Floats.at(out, start * strideOfOut), count, rowWidth, strideOfOut);
+    }
+  }
+
+  void addScaled(double alpha, Tensor x, Tensor y) {
+    Arguments.floating("addScaled", x);
+    Arguments.floating("addScaled", y);
+    Arguments.sameShape("addScaled", x, y);
+    long count = x.elementCount();
+    if (count == 0) {
+      return;
+    }
+    boolean isXDirect = isDirect(Floats.open(x));
+    boolean isYDirect = isDirect(Floats.open(y));
+    long from = isXDirect ? x.address() : gatheredX.get(count);
+    long to = isYDirect ? y.address() : gatheredY.get(count);
+    if (!isXDirect) {
+      arrays.gather(x, from);
+    }
+    if (!isYDirect) {
+      arrays.gather(y, to);
+    }
+    blas.addScaled(alpha, from, to, count);
+    if (!isYDirect) {
+      arrays.scatter(to, y);
+    }
+  }
+
+  private static boolean isDirect(Tensor tensor) {
+    return tensor.dtype() == DType.FLOAT32 && tensor.isContiguous();
+  }
+
+  void scale(Tensor x, double alpha) {
+    Arguments.floating("scale", x);
+    Floats.address("scale", x);
+    arrays.scale(x, alpha);
+  }
+
+  void multiply(Tensor a, Tensor b, Tensor out) {
+    Arguments.alike("multiply", a, b, out);
+    Floats.address("multiply", a);
+    Floats.open(b);
+    Floats.open(out);
+    arrays.multiply(a, b, out);
+  }
+
+  @Override
+  public void close() {
+    gatheredX.close();
+    gatheredY.close();
+  }
+}

@@ -1,0 +1,4 @@
+@NullMarked
+package dev.phalanx.engine.nd4j;
+
+import org.jspecify.annotations.NullMarked;
