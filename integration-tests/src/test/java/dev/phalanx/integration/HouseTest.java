@@ -60,7 +60,9 @@ final class HouseTest {
     BadCheckpointException.class
   };
 
-  /** The one place outside the engines that calls native code. */
+  /**
+   * The one place that calls native code, beside engines and what sees ND4J's arrays as tensors.
+   */
   private static final String NCCL = "dev.phalanx.collectives.transport.nccl";
 
   /** A module, and of the house's modules those that it may use. */
@@ -72,6 +74,14 @@ final class HouseTest {
     SHARDING("dev.phalanx.sharding", TENSOR, COLLECTIVES, PARALLELISM),
     CHECKPOINT("dev.phalanx.checkpoint", TENSOR, PARALLELISM),
     TRAINER("dev.phalanx.trainer", TENSOR, COLLECTIVES, PARALLELISM, SHARDING, CHECKPOINT),
+    DEEPLEARNING4J(
+        "dev.phalanx.deeplearning4j",
+        TENSOR,
+        COLLECTIVES,
+        PARALLELISM,
+        SHARDING,
+        CHECKPOINT,
+        TRAINER),
     LAUNCHER(
         "dev.phalanx.launcher", TENSOR, COLLECTIVES, PARALLELISM, SHARDING, CHECKPOINT, TRAINER);
 
@@ -167,10 +177,10 @@ final class HouseTest {
   }
 
   @Test
-  void nativeCodeIsReachedThroughEnginesAndNcclOnly() {
+  void nativeCodeIsReachedThroughEnginesNd4jAndNcclOnly() {
     noClasses()
         .that()
-        .resideOutsideOfPackages(Module.TORCH.packages(), NCCL)
+        .resideOutsideOfPackages(Module.TORCH.packages(), Module.DEEPLEARNING4J.packages(), NCCL)
         .should()
         .dependOnClassesThat()
         .resideInAPackage("org.bytedeco..")
@@ -203,6 +213,18 @@ final class HouseTest {
         return "packages of " + module.root;
       }
     };
+  }
+
+  /** Who trains networks of Deeplearning4j brings it; nobody else needs it. */
+  @Test
+  void deeplearning4jIsKnownToItsOwnModuleOnly() {
+    noClasses()
+        .that()
+        .resideOutsideOfPackage(Module.DEEPLEARNING4J.packages())
+        .should()
+        .dependOnClassesThat()
+        .resideInAnyPackage("org.deeplearning4j..", "org.nd4j..")
+        .check(house);
   }
 
   @Test
