@@ -24,6 +24,7 @@ import java.util.zip.CRC32C;
 import org.deeplearning4j.nn.api.Model;
 import org.deeplearning4j.optimize.api.TrainingListener;
 import org.jspecify.annotations.Nullable;
+import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.dataset.adapter.MultiDataSetIteratorAdapter;
 import org.nd4j.linalg.dataset.api.MultiDataSet;
@@ -80,49 +81,72 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
     this.ranks = ranks;
     this.listeners = network.listeners();
     if (options.compression().isPresent() || options.optimizer().isPresent()) {
+      requireFit(options);
       this.engine = openEngine();
       this.arena = new Arena(engine, Device.CPU);
     } else {
       this.engine = null;
       this.arena = null;
     }
-    begin();
     boolean isSharded = options.optimizer().map(NetworkOptimizer::isSharded).orElse(false);
     Function<ByteBuffer, Storage> wrap = wrap(engine);
-    this.gradients = GradientMemory.of(network, ranks, isSharded ? ranks.size() : 1, wrap);
     Arena owner = arena;
-    this.reducer =
-        new GradientReducer(
-            network,
-            ranks,
-            gradients,
-            isSharded && options.compression().isEmpty(),
-            owner == null || options.compression().isEmpty()
-                ? null
-                : shapes -> new BucketSums(owner, ranks, options.compression(), shapes));
-    this.update = owner == null ? null : update(options, owner, wrap);
-    network.reduceWith(reducer, update);
-    this.checkpoints =
-        new NetworkCheckpoints(
-            network, ranks, options.checkpoints(), reducer.compressed(), arena, update);
+    GradientMemory memory = null;
+    try {
+      begin();
+      memory = GradientMemory.of(network, ranks, isSharded ? ranks.size() : 1, wrap);
+      this.gradients = memory;
+      this.reducer =
+          new GradientReducer(
+              network,
+              ranks,
+              gradients,
+              isSharded && options.compression().isEmpty(),
+              owner == null || options.compression().isEmpty()
+                  ? null
+                  : shapes -> new BucketSums(owner, ranks, options.compression(), shapes));
+      this.update = owner == null ? null : update(options, owner, wrap, gradients.tensor());
+      network.reduceWith(reducer, update);
+      this.checkpoints =
+          new NetworkCheckpoints(
+              network, ranks, options.checkpoints(), reducer.compressed(), arena, update);
+    } catch (InterruptedException | RuntimeException | Error e) {
+      leave(memory);
+      throw e;
+    }
     if (ranks.rank() != 0) {
       network.setListeners(List.of());
     }
   }
 
+  private void requireFit(TrainingOptions options) {
+    DataType type = model.params().dataType();
+    if (type != DataType.FLOAT) {
+      throw new IllegalArgumentException(
+          "Compression and our optimizers are for networks of FLOAT, and this one is of "
+              + type
+              + ". Leave them out, or convert the network.");
+    }
+    if (options.optimizer().isPresent()) {
+      network.requirePlainGradients();
+    }
+  }
+
   private @Nullable FlatUpdate update(
-      TrainingOptions options, Arena owner, Function<ByteBuffer, Storage> wrap) {
+      TrainingOptions options,
+      Arena owner,
+      Function<ByteBuffer, Storage> wrap,
+      Tensor flatGradients) {
     if (options.optimizer().isEmpty()) {
       return null;
     }
-    network.requirePlainGradients();
     return new FlatUpdate(
         network,
         ranks,
         owner,
         options.optimizer().get(),
         NativeMemory.tensor(model.params(), wrap),
-        gradients.tensor());
+        flatGradients);
   }
 
   /** Kernels read only what their engine has wrapped. */
@@ -387,9 +411,15 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
     }
     isClosed = true;
     checkpoints.close();
-    gradients.close();
-    network.updateAlone();
+    leave(gradients);
     network.setListeners(listeners);
+  }
+
+  private void leave(@Nullable GradientMemory memory) {
+    if (memory != null) {
+      memory.close();
+    }
+    network.updateAlone();
     if (arena != null) {
       arena.close();
     }

@@ -238,7 +238,8 @@ final class GradientReducer {
     if (ranks.size() > 1) {
       updates.forEach(run -> run.array().muli(weight));
     }
-    double regularization = network.regularizationScore();
+    // The mean of scores over samples has it once; a sum of scores would have it once a rank.
+    double regularization = network.isAveraged() ? 0 : network.regularizationScore();
     set(score, 0, weighted(network.model().score() - regularization, weight));
     long begin = System.nanoTime();
     try {

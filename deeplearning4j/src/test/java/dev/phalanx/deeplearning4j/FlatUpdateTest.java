@@ -21,7 +21,7 @@ import org.nd4j.linalg.learning.config.Sgd;
 
 /** Our optimizers in the place of a network's updater. */
 final class FlatUpdateTest {
-  private static final int STEPS = 40;
+  private static final int STEPS = 20;
 
   @TempDir private Path folder = Path.of("");
 
@@ -72,9 +72,8 @@ final class FlatUpdateTest {
     TrainingOptions sharded = TrainingOptions.DEFAULT.withOptimizer(optimizer.sharded());
     MultiLayerNetwork alone = trained(Networks.dense(builder -> builder), 1, options);
 
-    for (int ranks : new int[] {2, 3, 4}) {
-      ParityTest.assertClose(
-          trained(Networks.dense(builder -> builder), ranks, options), alone, 1e-5);
+    ParityTest.assertClose(trained(Networks.dense(builder -> builder), 2, options), alone, 1e-5);
+    for (int ranks : new int[] {2, 3}) {
       ParityTest.assertClose(
           trained(Networks.dense(builder -> builder), ranks, sharded), alone, 1e-5);
     }
