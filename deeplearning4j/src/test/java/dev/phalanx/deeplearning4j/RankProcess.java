@@ -97,6 +97,8 @@ final class RankProcess {
             Path.of(System.getProperty("java.home"), "bin", "java").toString(),
             "-Xmx512m",
             "-XX:TieredStopAtLevel=1",
+            "-Dorg.bytedeco.javacpp.cachedir="
+                + System.getProperty("org.bytedeco.javacpp.cachedir", defaultCache()),
             "-cp",
             System.getProperty("java.class.path"),
             RankProcess.class.getName(),
@@ -110,6 +112,10 @@ final class RankProcess {
     builder.environment().put("TOKEN", token.hex()); // a test's, worth nothing
     File log = folder.resolve("rank-" + rank + ".log").toFile();
     return builder.redirectErrorStream(true).redirectOutput(log).start();
+  }
+
+  private static String defaultCache() {
+    return Path.of(System.getProperty("user.home"), ".javacpp", "cache").toString();
   }
 
   public static void main(String[] arguments) throws Exception {

@@ -94,7 +94,7 @@ public final class TrainingSpeed {
     System.out.printf(
         Locale.ROOT,
         "{\"way\": \"%s\", \"batch\": %d, \"workers\": %d, \"threads\": %d, \"samples_per_s\":"
-            + " %.1f}%n",
+            + " %.1f, \"samples_per_cpu_s\": %.1f}%n",
         way,
         batch,
         workers,
