@@ -47,6 +47,19 @@ public final class LocalCheckpointStore {
         throws IOException;
   }
 
+  /**
+   * Another file of a checkpoint, in a format of its own.
+   *
+   * @param name a plain one: letters, digits, {@code .}, {@code _} and {@code -}
+   */
+  public record OtherFile(String name, Content content) {
+    /** Writes a file that is not there yet. */
+    @FunctionalInterface
+    public interface Content {
+      void writeTo(Path file) throws IOException;
+    }
+  }
+
   private final Path root;
   private final TensorFileWriter tensorFileWriter;
 
@@ -111,6 +124,15 @@ public final class LocalCheckpointStore {
       CheckpointManifest manifest,
       List<SafetensorsWriter.Entry> model,
       List<SafetensorsWriter.Entry> optimizer) {
+    return save(manifest, model, optimizer, List.of());
+  }
+
+  /** {@link #save(CheckpointManifest, List, List)} with other files beside those of tensors. */
+  public Path save(
+      CheckpointManifest manifest,
+      List<SafetensorsWriter.Entry> model,
+      List<SafetensorsWriter.Entry> optimizer,
+      List<OtherFile> others) {
     String number = String.format(Locale.ROOT, "%06d", manifest.step());
     Path target = root.resolve("step-" + number);
     Path partial = root.resolve(PARTIAL + number + "-" + UUID.randomUUID());
@@ -120,6 +142,9 @@ public final class LocalCheckpointStore {
       List<CheckpointManifest.StoredFile> files = new ArrayList<>();
       files.add(write(partial, SavedCheckpoint.MODEL_FILE, metadata, model));
       files.add(write(partial, SavedCheckpoint.OPTIMIZER_FILE, metadata, optimizer));
+      for (OtherFile other : others) {
+        files.add(write(partial.resolve(other.name()), other.content()));
+      }
       writeDurably(partial.resolve(CheckpointManifest.FILE), manifest.withFiles(files).toJson());
       syncDirectory(partial);
       publish(partial, target, number);
@@ -144,8 +169,20 @@ public final class LocalCheckpointStore {
     return new CheckpointManifest.StoredFile(name, written.bytes(), written.crc32c());
   }
 
+  private static CheckpointManifest.StoredFile write(Path file, OtherFile.Content content)
+      throws IOException {
+    content.writeTo(file);
+    force(file);
+    return new CheckpointManifest.StoredFile(
+        file.getFileName().toString(), Files.size(file), SavedCheckpoint.checksum(file));
+  }
+
   private static void writeDurably(Path file, byte[] content) throws IOException {
     Files.write(file, content);
+    force(file);
+  }
+
+  private static void force(Path file) throws IOException {
     try (FileChannel channel = FileChannel.open(file, StandardOpenOption.WRITE)) {
       channel.force(true);
     }

@@ -95,7 +95,8 @@ public final class SavedCheckpoint implements AutoCloseable {
     }
   }
 
-  private static int checksum(Path path) throws IOException {
+  /** The CRC-32C of a file's bytes. */
+  static int checksum(Path path) throws IOException {
     CRC32C checksum = new CRC32C();
     byte[] buffer = new byte[BUFFER_BYTES];
     try (InputStream input = Files.newInputStream(path)) {

@@ -60,7 +60,9 @@ final class HouseTest {
     BadCheckpointException.class
   };
 
-  /** The one place outside the engines that calls native code. */
+  /**
+   * The one place that calls native code, beside engines and what sees ND4J's arrays as tensors.
+   */
   private static final String NCCL = "dev.phalanx.collectives.transport.nccl";
 
   /** A module, and of the house's modules those that it may use. */
@@ -74,6 +76,14 @@ final class HouseTest {
     SHARDING("dev.phalanx.sharding", TENSOR, COLLECTIVES, PARALLELISM),
     CHECKPOINT("dev.phalanx.checkpoint", TENSOR, PARALLELISM),
     TRAINER("dev.phalanx.trainer", TENSOR, COLLECTIVES, PARALLELISM, SHARDING, CHECKPOINT),
+    DEEPLEARNING4J(
+        "dev.phalanx.deeplearning4j",
+        TENSOR,
+        COLLECTIVES,
+        PARALLELISM,
+        SHARDING,
+        CHECKPOINT,
+        TRAINER),
     LAUNCHER(
         "dev.phalanx.launcher", TENSOR, COLLECTIVES, PARALLELISM, SHARDING, CHECKPOINT, TRAINER);
 
@@ -169,11 +179,17 @@ final class HouseTest {
   }
 
   @Test
-  void nativeCodeIsReachedThroughEnginesAndNcclOnly() {
+  void nativeCodeIsReachedThroughEnginesNd4jAndNcclOnly() {
     noClasses()
         .that()
         .resideOutsideOfPackages(
-            Module.HOST.packages(), Module.TORCH.packages(), Module.ND4J.packages(), NCCL)
+            Stream.of(
+                    Module.HOST.packages(),
+                    Module.TORCH.packages(),
+                    Module.ND4J.packages(),
+                    Module.DEEPLEARNING4J.packages(),
+                    NCCL)
+                .toArray(String[]::new))
         .should()
         .dependOnClassesThat()
         .resideInAnyPackage("org.bytedeco..", "org.nd4j..")
@@ -206,6 +222,18 @@ final class HouseTest {
         return "packages of " + module.root;
       }
     };
+  }
+
+  /** Who trains networks of Deeplearning4j brings it; nobody else needs it. */
+  @Test
+  void deeplearning4jIsKnownToItsOwnModuleOnly() {
+    noClasses()
+        .that()
+        .resideOutsideOfPackage(Module.DEEPLEARNING4J.packages())
+        .should()
+        .dependOnClassesThat()
+        .resideInAnyPackage("org.deeplearning4j..", "org.nd4j..")
+        .check(house);
   }
 
   @Test

@@ -22,7 +22,7 @@ import java.util.function.Function;
  * a codec for each bucket that keeps what one step hands on to the next. Every rank starts the
  * buckets in the same order and awaits them in that order.
  */
-final class BucketSums {
+public final class BucketSums {
   private final Engine engine;
   private final Arena host;
   private final DeviceCollectives collectives;
@@ -36,14 +36,17 @@ final class BucketSums {
   private record Codec(CompressedReduction reduction, long elementCount) {}
 
   /**
+   * @param host an arena on the CPU; it owns what codecs keep
    * @param group the ranks that hold the same elements
+   * @param wanted how sums are compressed; a group of one rank compresses nothing
    * @param shapes of what makes up each bucket, padding left out; a bucket of none is not summed
    */
-  BucketSums(ModelMemory.Setup setup, Communicator group, List<List<Shape>> shapes) {
-    this.host = setup.host();
+  public BucketSums(
+      Arena host, Communicator group, Optional<Compression> wanted, List<List<Shape>> shapes) {
+    this.host = host;
     this.engine = host.engine();
     this.collectives = new DeviceCollectives(host, group);
-    this.compression = group.size() == 1 ? Optional.empty() : setup.compression();
+    this.compression = group.size() == 1 ? Optional.empty() : wanted;
     for (int bucket = 0; compression.isPresent() && bucket < shapes.size(); bucket++) {
       List<Shape> inBucket = shapes.get(bucket);
       if (!inBucket.isEmpty()) {
@@ -57,14 +60,14 @@ final class BucketSums {
   }
 
   /** How sums are compressed; empty where nothing is, because there is one rank. */
-  Optional<Compression> compression() {
+  public Optional<Compression> compression() {
     return compression;
   }
 
   /**
    * @param newStep from 1, the same on all ranks
    */
-  void beginStep(long newStep) {
+  public void beginStep(long newStep) {
     step = newStep;
   }
 
@@ -74,7 +77,7 @@ final class BucketSums {
    * @param gradients a bucket, or this rank's part of it, padding among it
    * @throws NotFiniteGradientException where this rank's gradients would stay in the residuals
    */
-  DeviceCollectives.Pending allReduce(int bucket, Tensor gradients) {
+  public DeviceCollectives.Pending allReduce(int bucket, Tensor gradients) {
     if (compression.isEmpty()) {
       return collectives.allReduce(gradients);
     }
@@ -89,7 +92,7 @@ final class BucketSums {
    *
    * @param gradients of every bucket
    */
-  DeviceCollectives.Pending allReduce(List<Tensor> gradients) {
+  public DeviceCollectives.Pending allReduce(List<Tensor> gradients) {
     List<DeviceCollectives.Pending> sums = new ArrayList<>();
     for (int bucket = 0; bucket < gradients.size(); bucket++) {
       sums.add(allReduce(bucket, gradients.get(bucket)));
@@ -157,12 +160,12 @@ final class BucketSums {
   }
 
   /** What checkpoints hold of this rank alone, by name. */
-  Map<String, Tensor> state() {
+  public Map<String, Tensor> state() {
     return named(CompressedReduction::state);
   }
 
   /** What checkpoints hold and is the same on all ranks of the group, by name. */
-  Map<String, Tensor> commonState() {
+  public Map<String, Tensor> commonState() {
     return named(CompressedReduction::commonState);
   }
 
@@ -177,7 +180,7 @@ final class BucketSums {
   }
 
   /** Of all buckets; none where nothing is compressed. */
-  Optional<CompressionStatistics> statistics() {
+  public Optional<CompressionStatistics> statistics() {
     return codecs.values().stream()
         .map(codec -> codec.reduction().statistics())
         .reduce(CompressionStatistics::plus);

@@ -67,7 +67,11 @@ final class ShardedGradients implements GradientSums, GradientListener {
             .replicas()
             .map(
                 group ->
-                    new BucketSums(setup, group, layout.partShapes(setup.groups().shardRank())));
+                    new BucketSums(
+                        setup.host(),
+                        group,
+                        setup.compression(),
+                        layout.partShapes(setup.groups().shardRank())));
     this.overlap = setup.overlap();
     this.waiting = waiting;
     this.flatParts = arena.allocate(DType.FLOAT32, layout.partCount());

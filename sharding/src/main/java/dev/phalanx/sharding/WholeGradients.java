@@ -46,7 +46,10 @@ final class WholeGradients implements GradientSums {
     this.scattering = isScattered ? setup.shardCollectives() : Optional.empty();
     this.sums =
         (isScattered ? setup.groups().replicas() : setup.groups().all())
-            .map(group -> new BucketSums(setup, group, shapes(setup, isScattered)));
+            .map(
+                group ->
+                    new BucketSums(
+                        setup.host(), group, setup.compression(), shapes(setup, isScattered)));
     this.gradients =
         new WholeBuckets(
             setup.groups().allocate(setup.arena(), DType.FLOAT32, layout.paddedCount()),

@@ -73,7 +73,7 @@ final class Checkpointing implements AutoCloseable {
     this.data = data;
     this.listener = listener;
     this.parts = state.parts(groups, arenas.host());
-    this.compression = new CompressionCheckpoint(groups, host, state.memory());
+    this.compression = CompressionCheckpoint.of(groups, host, state.memory());
     JobConfig.Checkpoint settings = config.checkpoint().orElse(null);
     if (settings == null || context.rank() != 0) {
       this.store = null;

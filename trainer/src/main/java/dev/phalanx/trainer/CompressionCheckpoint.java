@@ -27,12 +27,12 @@ import java.util.function.BiConsumer;
  *
  * <p>Rank 0 gathers all of it in host memory while it saves.
  */
-final class CompressionCheckpoint {
+public final class CompressionCheckpoint {
   private static final String OWN = "compression.rank-";
   private static final String COMMON = "compression.part-";
 
   /** What a checkpoint holds and this job could not take over. */
-  record Lost(boolean residuals, boolean common) {}
+  public record Lost(boolean residuals, boolean common) {}
 
   private final Communicator world;
   private final Engine engine;
@@ -45,16 +45,41 @@ final class CompressionCheckpoint {
   private final long commonCount;
 
   /** All ranks make theirs together. */
-  CompressionCheckpoint(RankGroups groups, Arena host, ModelMemory memory)
+  static CompressionCheckpoint of(RankGroups groups, Arena host, ModelMemory memory)
       throws InterruptedException {
-    this.world = groups.world();
     boolean isDivided = groups.model().isPresent(); // then each rank's part is its own
-    this.parts = isDivided ? world.size() : memory.compressedParts();
-    this.part = isDivided ? world.rank() : memory.compressedPart();
+    return new CompressionCheckpoint(
+        groups.world(),
+        host,
+        isDivided ? groups.world().size() : memory.compressedParts(),
+        isDivided ? groups.world().rank() : memory.compressedPart(),
+        memory.compressionState().values(),
+        memory.commonCompressionState().values());
+  }
+
+  /**
+   * All ranks make theirs together.
+   *
+   * @param parts of the model that ranks hold apart; the first ranks hold them in order
+   * @param part this rank's
+   * @param own what differs from rank to rank
+   * @param common what is the same on all ranks that hold the same part
+   */
+  public CompressionCheckpoint(
+      Communicator world,
+      Arena host,
+      int parts,
+      int part,
+      Collection<Tensor> own,
+      Collection<Tensor> common)
+      throws InterruptedException {
+    this.world = world;
+    this.parts = parts;
+    this.part = part;
     this.host = host;
     this.engine = host.engine();
-    this.own = memory.compressionState().values();
-    this.common = memory.commonCompressionState().values();
+    this.own = own;
+    this.common = common;
     try (HostNumbers counts = new HostNumbers(host, 2)) {
       counts.set(0, count(own));
       counts.set(1, count(common));
@@ -73,7 +98,7 @@ final class CompressionCheckpoint {
    *
    * @param owned gets the memory of what is returned, which the caller closes when it is written
    */
-  List<SafetensorsWriter.Entry> gather(List<Tensor> owned) throws InterruptedException {
+  public List<SafetensorsWriter.Entry> gather(List<Tensor> owned) throws InterruptedException {
     List<SafetensorsWriter.Entry> entries = new ArrayList<>();
     long count = ownCount + commonCount;
     if (count == 0) {
@@ -132,7 +157,7 @@ final class CompressionCheckpoint {
    * @param file of the optimizer's state
    * @param isSameKind whether the job that wrote it compressed in the same way
    */
-  Lost restore(SafetensorsFile file, boolean isSameKind) throws IOException {
+  public Lost restore(SafetensorsFile file, boolean isSameKind) throws IOException {
     boolean hasResiduals = isSameKind && read(file, OWN, world.rank(), world.size(), ownCount, own);
     boolean hasCommon = isSameKind && read(file, COMMON, part, parts, commonCount, common);
     return new Lost(!hasResiduals && count(file, OWN) > 0, !hasCommon && count(file, COMMON) > 0);

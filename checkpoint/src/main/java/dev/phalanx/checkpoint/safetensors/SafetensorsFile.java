@@ -143,6 +143,46 @@ public final class SafetensorsFile implements AutoCloseable {
    * @throws BadCheckpointException where the shapes differ, or the type cannot be read
    */
   public void read(String name, Tensor destination, Engine engine) throws IOException {
+    Header.Entry entry = entryFor(name, destination);
+    DType dtype = readableType(name, entry);
+    if (isDirect(dtype, destination)) {
+      engine.synchronize(destination.device());
+      readBytes(entry, 0, destination);
+    } else {
+      readThrough(entry, dtype, destination, engine);
+    }
+  }
+
+  /**
+   * Copies a tensor's values as they are, without an engine.
+   *
+   * @param destination of the shape and type in the file, contiguous, in host memory
+   * @throws BadCheckpointException where the shapes or types differ
+   */
+  public void read(String name, Tensor destination) throws IOException {
+    Header.Entry entry = entryFor(name, destination);
+    if (!isDirect(readableType(name, entry), destination)) {
+      throw new BadCheckpointException(
+          "Tensor "
+              + Names.label(name)
+              + " in "
+              + file
+              + " has the type "
+              + entry.type()
+              + ", and what it is read into is a "
+              + destination
+              + ". Is it of another model?");
+    }
+    readBytes(entry, 0, destination);
+  }
+
+  private static boolean isDirect(DType dtype, Tensor destination) {
+    return destination.isContiguous()
+        && destination.dtype() == dtype
+        && destination.device().isCpu();
+  }
+
+  private Header.Entry entryFor(String name, Tensor destination) {
     Header.Entry entry = entry(name);
     if (!entry.shape().equals(destination.shape())) {
       throw new BadCheckpointException(
@@ -156,28 +196,23 @@ public final class SafetensorsFile implements AutoCloseable {
               + destination.shape()
               + ". Is it of another model?");
     }
-    DType dtype =
-        entry
-            .type()
-            .dtype()
-            .orElseThrow(
-                () ->
-                    new BadCheckpointException(
-                        "Tensor "
-                            + Names.label(name)
-                            + " in "
-                            + file
-                            + " has the type "
-                            + entry.type()
-                            + ", which cannot be read. Convert the file to F32, F16 or BF16."));
-    boolean isDirect =
-        destination.isContiguous() && destination.dtype() == dtype && destination.device().isCpu();
-    if (isDirect) {
-      engine.synchronize(destination.device());
-      readBytes(entry, 0, destination);
-    } else {
-      readThrough(entry, dtype, destination, engine);
-    }
+    return entry;
+  }
+
+  private DType readableType(String name, Header.Entry entry) {
+    return entry
+        .type()
+        .dtype()
+        .orElseThrow(
+            () ->
+                new BadCheckpointException(
+                    "Tensor "
+                        + Names.label(name)
+                        + " in "
+                        + file
+                        + " has the type "
+                        + entry.type()
+                        + ", which cannot be read. Convert the file to F32, F16 or BF16."));
   }
 
   /** Fills a contiguous host tensor with the tensor's bytes from {@code offset}. */

@@ -7,7 +7,7 @@ package dev.phalanx.collectives.device;
 public final class InterruptedWaitException extends RuntimeException {
   private static final long serialVersionUID = 1L;
 
-  InterruptedWaitException(InterruptedException cause) {
+  public InterruptedWaitException(InterruptedException cause) {
     super("Interrupted while waiting for other ranks", cause);
   }
 }

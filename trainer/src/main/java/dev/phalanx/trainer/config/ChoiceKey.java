@@ -29,11 +29,16 @@ final class ChoiceKey<E extends Enum<E> & Choice> extends Key<E> {
 
   @Override
   void report(PlanNode node, String suggestion) {
-    Optional<String> nearest =
+    Optional<String> better =
         node instanceof Scalar scalar
-            ? Nearest.of(scalar.value(), choices.stream().map(Choice::label).toList())
+            ? choices.get(0).insteadOf(scalar.value()).or(() -> nearest(scalar.value()))
             : Optional.empty();
-    super.report(node, nearest.map(word -> "did you mean '" + word + "'?").orElse(suggestion));
+    super.report(node, better.orElse(suggestion));
+  }
+
+  private Optional<String> nearest(String word) {
+    return Nearest.of(word, choices.stream().map(Choice::label).toList())
+        .map(label -> "did you mean '" + label + "'?");
   }
 
   @Override

@@ -163,7 +163,16 @@ public record JobConfig(
     /** LayerNorm, learned positions, GELU (tanh form), biases (Radford et al., 2019). */
     GPT2,
     /** RMSNorm, rotary positions, SwiGLU, no biases (Touvron et al., 2023). */
-    LLAMA
+    LLAMA;
+
+    @Override
+    public Optional<String> insteadOf(String word) {
+      return word.equals("deeplearning4j")
+          ? Optional.of(
+              "networks of Deeplearning4j are trained from Java, not from a plan file, in this"
+                  + " version: see docs/deeplearning4j.md")
+          : Optional.empty();
+    }
   }
 
   /** What was done to rotary frequencies so that a trained model takes longer sequences. */

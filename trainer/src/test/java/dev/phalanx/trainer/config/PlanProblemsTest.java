@@ -90,6 +90,7 @@ class PlanProblemsTest {
         "log.every=null     | found no value; write for example 'every: 10' or leave the key out",
         "engine=pytorch     | expected one of auto, torch, nd4j, found the text 'pytorch'",
         "engine=tourch      | did you mean 'torch'?",
+        "model.family=deeplearning4j | see docs/deeplearning4j.md",
         "parallel.schedule=1f2b | did you mean '1f1b'?",
         "parallel.schedule=foo  | or the path of a table, found the text 'foo'",
         "parallel.data=0    | expected a number of ranks or -1",

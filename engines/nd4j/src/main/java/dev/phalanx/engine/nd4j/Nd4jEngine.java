@@ -317,8 +317,7 @@ final class Nd4jEngine implements Engine {
   }
 
   @Override
-  public void mergeAttention(
-      Tensor out, Tensor logSumExp, Tensor partOut, Tensor partLogSumExp) {
+  public void mergeAttention(Tensor out, Tensor logSumExp, Tensor partOut, Tensor partLogSumExp) {
     attention.merge(out, logSumExp, partOut, partLogSumExp);
   }
 

@@ -1,0 +1,306 @@
+package dev.phalanx.deeplearning4j;
+
+import dev.phalanx.collectives.CollectiveException;
+import dev.phalanx.collectives.Communicator;
+import dev.phalanx.collectives.GroupOptions;
+import dev.phalanx.collectives.InProcessGroups;
+import dev.phalanx.collectives.ProcessGroups;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.atomic.AtomicBoolean;
+import org.deeplearning4j.nn.api.Model;
+import org.jspecify.annotations.Nullable;
+import org.nd4j.linalg.dataset.api.MultiDataSet;
+import org.nd4j.linalg.dataset.api.iterator.MultiDataSetIterator;
+
+/**
+ * Trains a Deeplearning4j network with several threads of this JVM, each of which computes its
+ * share of every batch:
+ *
+ * <pre>{@code
+ * try (ParallelTraining<MultiLayerNetwork> training = ParallelTraining.threads(network, 2)) {
+ *   training.fit(batches, epochs);
+ * }
+ * }</pre>
+ *
+ * <p>The calling thread is rank 0 and trains {@code network} itself, so its listeners, evaluation
+ * and saving work as ever; the other ranks train copies, which this owns. See {@link
+ * DataParallelNetwork} for what the ranks do together.
+ *
+ * <p>Start the JVM with {@code OMP_NUM_THREADS=1}: each rank is a thread already.
+ *
+ * <p>Thread: one, the one that made this.
+ *
+ * @param <M> {@code MultiLayerNetwork} or {@code ComputationGraph}
+ */
+public final class ParallelTraining<M extends Model> implements ParallelNetwork<M> {
+  /** Longer than any batch should take: threads of one JVM do not get lost. */
+  private static final Duration TIMEOUT = Duration.ofMinutes(10);
+
+  private final List<Worker> workers = new ArrayList<>(); // ranks 1 and up
+  private final Communicator world;
+  private final DataParallelNetwork<M> own;
+  private final TrainedNetwork network;
+  private boolean isBroken;
+
+  /** What a rank does. */
+  private interface Step {
+    void run(DataParallelNetwork<?> rank) throws InterruptedException;
+  }
+
+  /** A rank with a thread of its own. */
+  private static final class Worker {
+    private final Communicator world;
+    private final TrainedNetwork copy;
+    private final ExecutorService thread;
+    private @Nullable DataParallelNetwork<?> rank; // made and used by the thread
+
+    Worker(int number, Communicator world, TrainedNetwork copy) {
+      this.world = world;
+      this.copy = copy;
+      this.thread =
+          Executors.newSingleThreadExecutor(
+              task -> {
+                Thread made = new Thread(task, "rank-" + number);
+                made.setDaemon(true);
+                return made;
+              });
+    }
+
+    void join(TrainingOptions options) throws InterruptedException {
+      rank = DataParallelNetwork.of(copy.model(), world, options);
+    }
+
+    void run(Step step) throws InterruptedException {
+      DataParallelNetwork<?> joined = rank;
+      if (joined != null) {
+        step.run(joined);
+      }
+    }
+  }
+
+  private ParallelTraining(M model, int ranks, TrainingOptions options)
+      throws InterruptedException {
+    if (ranks < 1) {
+      throw new IllegalArgumentException("A network is trained by 1 rank or more, not " + ranks);
+    }
+    this.network = TrainedNetwork.of(model);
+    InProcessGroups groups = new InProcessGroups(ranks, GroupOptions.withTimeout(TIMEOUT));
+    List<Communicator> worlds = new ArrayList<>();
+    for (int rank = 0; rank < ranks; rank++) {
+      worlds.add(world(groups.ofRank(rank)));
+    }
+    this.world = worlds.get(0);
+    for (int rank = 1; rank < ranks; rank++) {
+      workers.add(new Worker(rank, worlds.get(rank), network.copy()));
+    }
+    try {
+      this.own =
+          together(
+              worker -> worker.join(options), () -> DataParallelNetwork.of(model, world, options));
+    } catch (InterruptedException | RuntimeException | Error e) {
+      endWorkers();
+      throw e;
+    }
+  }
+
+  private static Communicator world(ProcessGroups rank) throws InterruptedException {
+    try {
+      return rank.world();
+    } catch (IOException e) {
+      throw new IllegalStateException("Threads of one JVM need no connection", e);
+    }
+  }
+
+  /**
+   * Makes ready for training with so many threads, the calling one among them.
+   *
+   * @param network as it is: its parameters and the state of its updater are where training begins
+   * @throws IllegalArgumentException where the network cannot be trained so
+   */
+  public static <M extends Model> ParallelTraining<M> threads(M network, int ranks)
+      throws InterruptedException {
+    return threads(network, ranks, TrainingOptions.DEFAULT);
+  }
+
+  /** {@link #threads(Model, int)} with options. */
+  public static <M extends Model> ParallelTraining<M> threads(
+      M network, int ranks, TrainingOptions options) throws InterruptedException {
+    return new ParallelTraining<>(network, ranks, options);
+  }
+
+  @Override
+  public M network() {
+    return own.network();
+  }
+
+  @Override
+  public int ranks() {
+    return workers.size() + 1;
+  }
+
+  @Override
+  public double waitedMillis() {
+    return own.waitedMillis();
+  }
+
+  @Override
+  public void fit(MultiDataSetIterator batches, int epochs) throws InterruptedException {
+    for (int epoch = 0; epoch < epochs; epoch++) {
+      all(DataParallelNetwork::beginEpoch);
+      try (Prefetch prefetch = new Prefetch(batches, own.batchesOfEpoch())) {
+        for (MultiDataSet batch = prefetch.next(); batch != null; batch = prefetch.next()) {
+          fit(batch);
+        }
+      }
+      all(DataParallelNetwork::endEpoch);
+    }
+  }
+
+  @Override
+  public void fit(MultiDataSet batch) throws InterruptedException {
+    all(rank -> rank.fit(batch));
+  }
+
+  @Override
+  public boolean resume(Path from) throws IOException, InterruptedException {
+    AtomicBoolean isResumed = new AtomicBoolean();
+    try {
+      all(
+          rank -> {
+            try {
+              isResumed.set(rank.resume(from));
+            } catch (IOException e) {
+              throw new UncheckedIOException(e);
+            }
+          });
+    } catch (UncheckedIOException e) {
+      throw e.getCause();
+    }
+    return isResumed.get();
+  }
+
+  @Override
+  public void saveCheckpoint() throws InterruptedException {
+    all(DataParallelNetwork::saveCheckpoint);
+  }
+
+  @Override
+  public boolean decide(boolean own) {
+    return own;
+  }
+
+  private void all(Step step) throws InterruptedException {
+    if (isBroken) {
+      throw new IllegalStateException("A rank has failed before: make a new ParallelTraining");
+    }
+    together(
+        worker -> worker.run(step),
+        () -> {
+          step.run(own);
+          return own;
+        });
+  }
+
+  private interface WorkerStep {
+    void run(Worker worker) throws InterruptedException;
+  }
+
+  private interface OwnStep<T> {
+    T run() throws InterruptedException;
+  }
+
+  /** Returns when every rank has done its step. */
+  private <T> T together(WorkerStep step, OwnStep<T> ownStep) throws InterruptedException {
+    List<Future<?>> underWay = new ArrayList<>();
+    for (Worker worker : workers) {
+      underWay.add(
+          worker.thread.submit(
+              () -> {
+                try {
+                  step.run(worker);
+                  return null;
+                } catch (InterruptedException | RuntimeException | Error e) {
+                  worker.world.close(); // the others hear of it
+                  throw e;
+                }
+              }));
+    }
+    T result;
+    try {
+      result = ownStep.run();
+    } catch (InterruptedException | RuntimeException | Error e) {
+      isBroken = true;
+      world.close();
+      throw rootCause(e, underWay);
+    }
+    for (int i = 0; i < underWay.size(); i++) {
+      try {
+        underWay.get(i).get();
+      } catch (ExecutionException e) {
+        isBroken = true;
+        world.close();
+        throw failure(i + 1, e.getCause());
+      }
+    }
+    return result;
+  }
+
+  /** Who only heard of another's failure is not the one to tell. */
+  private static RuntimeException rootCause(Throwable own, List<Future<?>> underWay)
+      throws InterruptedException {
+    if (own instanceof CollectiveException) {
+      for (int i = 0; i < underWay.size(); i++) {
+        try {
+          underWay.get(i).get();
+        } catch (ExecutionException e) {
+          if (!(e.getCause() instanceof CollectiveException)) {
+            return failure(i + 1, e.getCause());
+          }
+        }
+      }
+    }
+    if (own instanceof InterruptedException interrupted) {
+      throw interrupted;
+    }
+    if (own instanceof Error error) {
+      throw error;
+    }
+    return (RuntimeException) own;
+  }
+
+  private static IllegalStateException failure(int rank, @Nullable Throwable cause) {
+    return new IllegalStateException(
+        "rank " + rank + ": " + (cause == null ? "it failed" : cause.getMessage()), cause);
+  }
+
+  @Override
+  public void close() {
+    own.close();
+    endWorkers();
+  }
+
+  private void endWorkers() {
+    world.close();
+    for (Worker worker : workers) {
+      worker.world.close();
+      worker.thread.execute(
+          () -> {
+            DataParallelNetwork<?> rank = worker.rank;
+            if (rank != null) {
+              rank.close();
+            }
+            worker.copy.model().close();
+          });
+      worker.thread.shutdown();
+    }
+  }
+}

@@ -1,0 +1,434 @@
+package dev.phalanx.deeplearning4j;
+
+import dev.phalanx.tensor.Shape;
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.List;
+import java.util.Objects;
+import org.deeplearning4j.nn.api.Layer;
+import org.deeplearning4j.nn.api.Model;
+import org.deeplearning4j.nn.api.Trainable;
+import org.deeplearning4j.nn.api.TrainingConfig;
+import org.deeplearning4j.nn.conf.BackpropType;
+import org.deeplearning4j.nn.conf.GradientNormalization;
+import org.deeplearning4j.nn.graph.ComputationGraph;
+import org.deeplearning4j.nn.graph.vertex.GraphVertex;
+import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
+import org.deeplearning4j.nn.updater.BaseMultiLayerUpdater;
+import org.deeplearning4j.nn.updater.MultiLayerUpdater;
+import org.deeplearning4j.nn.updater.UpdaterBlock;
+import org.deeplearning4j.nn.updater.graph.ComputationGraphUpdater;
+import org.deeplearning4j.optimize.api.TrainingListener;
+import org.jspecify.annotations.Nullable;
+import org.nd4j.linalg.api.buffer.DataBuffer;
+import org.nd4j.linalg.api.ndarray.INDArray;
+import org.nd4j.linalg.dataset.api.MultiDataSet;
+import org.nd4j.linalg.learning.config.NoOp;
+import org.nd4j.linalg.learning.regularization.Regularization;
+
+/**
+ * What {@link MultiLayerNetwork} and {@link ComputationGraph} have in common without a common type:
+ * flat parameters and gradients, an updater, counters.
+ */
+abstract sealed class TrainedNetwork {
+  /**
+   * A parameter within the flat views.
+   *
+   * @param name {@code 0_W}, or {@code layer_W} in a graph
+   * @param shape row-major: that of a weight matrix which Deeplearning4j keeps column by column is
+   *     turned round
+   * @param isSum whether its gradient is a sum over samples; else it is an update made of the
+   *     batch, as that of batch normalisation's running mean is
+   * @param isTrained whether a rule is applied to its gradient; else the gradient itself is taken
+   *     away, as from running means and from frozen layers, where it is zero
+   */
+  record Variable(String name, long offset, Shape shape, boolean isSum, boolean isTrained) {
+    long count() {
+      return shape.elementCount();
+    }
+  }
+
+  static TrainedNetwork of(Model network) {
+    if (network instanceof MultiLayerNetwork layers) {
+      layers.init();
+      return new Layers(layers);
+    }
+    if (network instanceof ComputationGraph graph) {
+      graph.init();
+      return new Graph(graph);
+    }
+    throw new IllegalArgumentException(
+        "A "
+            + network.getClass().getName()
+            + " cannot be trained on several ranks: it is neither a MultiLayerNetwork nor a"
+            + " ComputationGraph.");
+  }
+
+  /** The network itself. */
+  abstract Model model();
+
+  /** The updater that it trains with, made where there is none yet. */
+  abstract BaseMultiLayerUpdater<?> updater();
+
+  /**
+   * Trains with an updater that asks a reducer before it updates.
+   *
+   * @param update what updates in the place of the network's own rules; null: they do
+   */
+  abstract void reduceWith(GradientReducer reducer, @Nullable FlatUpdate update);
+
+  /** Trains with an updater of its own again, which goes on from the same state. */
+  abstract void updateAlone();
+
+  /** The flat view of gradients, made where there is none yet. */
+  abstract INDArray gradients();
+
+  /** Puts other memory under the flat view of gradients. */
+  abstract void moveGradients(DataBuffer memory);
+
+  /** Whether {@link #moveGradients} reaches every layer. */
+  abstract boolean canMoveGradients();
+
+  /** One iteration, or several with truncated backpropagation through time. */
+  abstract void fit(MultiDataSet batch);
+
+  abstract TrainedNetwork copy();
+
+  abstract String configuration();
+
+  abstract void setScore(double score);
+
+  abstract double regularizationScore();
+
+  abstract Collection<TrainingListener> listeners();
+
+  abstract void setListeners(Collection<TrainingListener> listeners);
+
+  abstract int iterations();
+
+  abstract int epochs();
+
+  abstract void setProgress(int iterations, int epochs);
+
+  /** Steps of time after which truncated backpropagation updates; 0 where it is not truncated. */
+  abstract int truncatedSteps();
+
+  /** A layer as names of parameters call it. */
+  abstract String nameOf(Trainable layer);
+
+  /** In the order of the flat views. */
+  final List<Variable> variables() {
+    List<Variable> variables = new ArrayList<>();
+    for (UpdaterBlock block : updater().getUpdaterBlocks()) {
+      for (UpdaterBlock.ParamState state : block.getLayersAndVariablesInBlock()) {
+        Trainable layer = state.getLayer();
+        variables.add(
+            new Variable(
+                nameOf(layer) + "_" + state.getParamName(),
+                state.getParamOffsetStart(),
+                shape(Objects.requireNonNull(layer.paramTable(false).get(state.getParamName()))),
+                layer.updaterDivideByMinibatch(state.getParamName()),
+                !(layer.getConfig().getUpdaterByParam(state.getParamName()) instanceof NoOp)));
+      }
+    }
+    return variables;
+  }
+
+  /**
+   * @throws IllegalArgumentException where the configuration asks for what the network's own
+   *     updater does and our optimizers do otherwise
+   */
+  final void requirePlainGradients() {
+    for (UpdaterBlock block : updater().getUpdaterBlocks()) {
+      for (UpdaterBlock.ParamState state : block.getLayersAndVariablesInBlock()) {
+        TrainingConfig configuration = state.getLayer().getConfig();
+        String name = nameOf(state.getLayer()) + "_" + state.getParamName();
+        GradientNormalization normalization = configuration.getGradientNormalization();
+        if (normalization != null && normalization != GradientNormalization.None) {
+          throw new IllegalArgumentException(
+              "The gradients of "
+                  + name
+                  + " are normalised by "
+                  + normalization
+                  + ", which the network's own updater does. Leave it out of the configuration, or"
+                  + " train with that updater.");
+        }
+        List<Regularization> rules = configuration.getRegularizationByParam(state.getParamName());
+        if (rules != null && !rules.isEmpty()) {
+          throw new IllegalArgumentException(
+              "Parameter "
+                  + name
+                  + " is regularised by "
+                  + rules
+                  + ", which the network's own updater does. Use the optimizer's weight decay and"
+                  + " leave it out of the configuration, or train with that updater.");
+        }
+      }
+    }
+  }
+
+  private static Shape shape(INDArray array) {
+    long[] sizes = array.shape().clone(); // the array would change with its own
+    if (array.ordering() == 'f') {
+      for (int i = 0; i < sizes.length / 2; i++) {
+        long size = sizes[i];
+        sizes[i] = sizes[sizes.length - 1 - i];
+        sizes[sizes.length - 1 - i] = size;
+      }
+    }
+    return Shape.of(sizes);
+  }
+
+  /** Whether gradients are divided by the number of samples. */
+  final boolean isAveraged() {
+    return model().conf().isMiniBatch();
+  }
+
+  private static final class Layers extends TrainedNetwork {
+    private final MultiLayerNetwork network;
+
+    Layers(MultiLayerNetwork network) {
+      this.network = network;
+    }
+
+    @Override
+    Model model() {
+      return network;
+    }
+
+    @Override
+    BaseMultiLayerUpdater<?> updater() {
+      return (BaseMultiLayerUpdater<?>) network.getUpdater();
+    }
+
+    @Override
+    void reduceWith(GradientReducer reducer, @Nullable FlatUpdate update) {
+      network.setUpdater(
+          new ReducingUpdaters.OfLayers(network, updater().getStateViewArray(), reducer, update));
+    }
+
+    @Override
+    void updateAlone() {
+      network.setUpdater(new MultiLayerUpdater(network, updater().getStateViewArray()));
+    }
+
+    @Override
+    INDArray gradients() {
+      if (network.getFlattenedGradients() == null) {
+        network.initGradientsView();
+      }
+      return network.getFlattenedGradients();
+    }
+
+    @Override
+    void moveGradients(DataBuffer memory) {
+      gradients().setData(memory);
+      network.setBackpropGradientsViewArray(gradients());
+    }
+
+    @Override
+    boolean canMoveGradients() {
+      return true;
+    }
+
+    /** Not {@code fit(MultiDataSet)}, which forgets labels' masks where features have none. */
+    @Override
+    void fit(MultiDataSet batch) {
+      network.fit(
+          one(batch.getFeatures(), "features"),
+          one(batch.getLabels(), "labels"),
+          first(batch.getFeaturesMaskArrays()),
+          first(batch.getLabelsMaskArrays()));
+    }
+
+    private static INDArray one(INDArray[] arrays, String what) {
+      if (arrays.length != 1) {
+        throw new IllegalArgumentException(
+            "A MultiLayerNetwork takes one array of " + what + ", not " + arrays.length);
+      }
+      return arrays[0];
+    }
+
+    @SuppressWarnings("NullAway") // Deeplearning4j takes null for no mask
+    private static INDArray first(INDArray[] masks) {
+      return masks == null ? null : masks[0];
+    }
+
+    @Override
+    TrainedNetwork copy() {
+      return new Layers(network.clone());
+    }
+
+    @Override
+    String configuration() {
+      return network.getLayerWiseConfigurations().toJson();
+    }
+
+    @Override
+    void setScore(double score) {
+      network.setScore(score);
+    }
+
+    @Override
+    double regularizationScore() {
+      return network.calcRegularizationScore(true);
+    }
+
+    @Override
+    Collection<TrainingListener> listeners() {
+      return List.copyOf(network.getListeners());
+    }
+
+    @Override
+    void setListeners(Collection<TrainingListener> listeners) {
+      network.setListeners(listeners);
+    }
+
+    @Override
+    int iterations() {
+      return network.getIterationCount();
+    }
+
+    @Override
+    int epochs() {
+      return network.getEpochCount();
+    }
+
+    @Override
+    void setProgress(int iterations, int epochs) {
+      network.setIterationCount(iterations);
+      network.setEpochCount(epochs);
+    }
+
+    @Override
+    int truncatedSteps() {
+      var configuration = network.getLayerWiseConfigurations();
+      return configuration.getBackpropType() == BackpropType.TruncatedBPTT
+          ? configuration.getTbpttFwdLength()
+          : 0;
+    }
+
+    @Override
+    String nameOf(Trainable layer) {
+      return Integer.toString(((Layer) layer).getIndex());
+    }
+  }
+
+  private static final class Graph extends TrainedNetwork {
+    private final ComputationGraph network;
+
+    Graph(ComputationGraph network) {
+      this.network = network;
+    }
+
+    @Override
+    Model model() {
+      return network;
+    }
+
+    @Override
+    BaseMultiLayerUpdater<?> updater() {
+      return network.getUpdater();
+    }
+
+    @Override
+    void reduceWith(GradientReducer reducer, @Nullable FlatUpdate update) {
+      network.setUpdater(
+          new ReducingUpdaters.OfGraph(network, updater().getStateViewArray(), reducer, update));
+    }
+
+    @Override
+    void updateAlone() {
+      network.setUpdater(new ComputationGraphUpdater(network, updater().getStateViewArray()));
+    }
+
+    @Override
+    INDArray gradients() {
+      if (network.getFlattenedGradients() == null) {
+        network.initGradientsView();
+      }
+      return network.getFlattenedGradients();
+    }
+
+    @Override
+    void moveGradients(DataBuffer memory) {
+      gradients().setData(memory);
+      network.setBackpropGradientsViewArray(gradients());
+    }
+
+    /** Vertices with parameters of their own keep the views that they were made with. */
+    @Override
+    boolean canMoveGradients() {
+      for (GraphVertex vertex : network.getVertices()) {
+        if (!vertex.hasLayer() && vertex.numParams() > 0) {
+          return false;
+        }
+      }
+      return true;
+    }
+
+    @Override
+    void fit(MultiDataSet batch) {
+      network.fit(batch);
+    }
+
+    @Override
+    TrainedNetwork copy() {
+      return new Graph(network.clone());
+    }
+
+    @Override
+    String configuration() {
+      return network.getConfiguration().toJson();
+    }
+
+    @Override
+    void setScore(double score) {
+      network.setScore(score);
+    }
+
+    @Override
+    double regularizationScore() {
+      return network.calcRegularizationScore(true);
+    }
+
+    @Override
+    Collection<TrainingListener> listeners() {
+      return List.copyOf(network.getListeners());
+    }
+
+    @Override
+    void setListeners(Collection<TrainingListener> listeners) {
+      network.setListeners(listeners);
+    }
+
+    @Override
+    int iterations() {
+      return network.getIterationCount();
+    }
+
+    @Override
+    int epochs() {
+      return network.getEpochCount();
+    }
+
+    @Override
+    void setProgress(int iterations, int epochs) {
+      network.getConfiguration().setIterationCount(iterations);
+      network.getConfiguration().setEpochCount(epochs);
+    }
+
+    @Override
+    int truncatedSteps() {
+      var configuration = network.getConfiguration();
+      return configuration.getBackpropType() == BackpropType.TruncatedBPTT
+          ? configuration.getTbpttFwdLength()
+          : 0;
+    }
+
+    @Override
+    String nameOf(Trainable layer) {
+      return layer.getConfig().getLayerName();
+    }
+  }
+}

@@ -1,0 +1,128 @@
+package dev.phalanx.deeplearning4j;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import java.io.ByteArrayOutputStream;
+import java.io.DataOutputStream;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.zip.GZIPOutputStream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.nd4j.linalg.dataset.DataSet;
+import org.nd4j.linalg.dataset.api.iterator.DataSetIterator;
+
+final class IdxImagesTest {
+  private static final int COUNT = 7;
+
+  @TempDir private Path folder = Path.of("");
+
+  /** Image i has the pixels i, i + 1, …, and the label i modulo 3. */
+  private Path images(boolean isZipped) throws IOException {
+    ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+    DataOutputStream output = new DataOutputStream(bytes);
+    output.writeInt(0x803);
+    output.writeInt(COUNT);
+    output.writeInt(2);
+    output.writeInt(3);
+    for (int image = 0; image < COUNT; image++) {
+      for (int pixel = 0; pixel < 6; pixel++) {
+        output.writeByte(image + pixel + 200);
+      }
+    }
+    return write(isZipped ? "images.gz" : "images", bytes.toByteArray(), isZipped);
+  }
+
+  private Path labels(int count) throws IOException {
+    ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+    DataOutputStream output = new DataOutputStream(bytes);
+    output.writeInt(0x801);
+    output.writeInt(count);
+    for (int image = 0; image < count; image++) {
+      output.writeByte(image % 3);
+    }
+    return write("labels", bytes.toByteArray(), false);
+  }
+
+  private Path write(String name, byte[] content, boolean isZipped) throws IOException {
+    Path file = folder.resolve(name);
+    if (isZipped) {
+      try (GZIPOutputStream output = new GZIPOutputStream(Files.newOutputStream(file))) {
+        output.write(content);
+      }
+    } else {
+      Files.write(file, content);
+    }
+    return file;
+  }
+
+  @Test
+  void pixelsAndLabelsAreReadPlainAndZipped() throws Exception {
+    for (boolean isZipped : new boolean[] {false, true}) {
+      IdxImages found = IdxImages.open(images(isZipped), labels(COUNT));
+      assertThat(found.count()).isEqualTo(COUNT);
+      assertThat(found.classes()).isEqualTo(3);
+
+      DataSetIterator batches = found.batches(5);
+      DataSet first = batches.next();
+      assertThat(first.getFeatures().shape()).containsExactly(5, 6);
+      assertThat(first.getFeatures().getFloat(4, 5)).isEqualTo(209f / 255);
+      assertThat(first.getLabels().toFloatMatrix()[4]).containsExactly(0, 1, 0);
+      assertThat(batches.next().numExamples()).isEqualTo(2);
+      assertThat(batches.hasNext()).isFalse();
+    }
+  }
+
+  @Test
+  void eachEpochHasAnOrderOfItsOwnThatComesAgain() throws Exception {
+    IdxImages found = IdxImages.open(images(false), labels(COUNT));
+    AtomicInteger epoch = new AtomicInteger();
+    DataSetIterator batches = found.shuffledBatches(2, 1, epoch::get);
+
+    List<Integer> first = order(batches);
+    epoch.set(1);
+    batches.reset();
+    List<Integer> second = order(batches);
+    epoch.set(0);
+    batches.reset();
+
+    assertThat(first).containsExactlyInAnyOrder(0, 1, 2, 3, 4, 5, 6).isNotEqualTo(second);
+    assertThat(second).containsExactlyInAnyOrderElementsOf(first);
+    assertThat(order(batches)).isEqualTo(first);
+  }
+
+  private static List<Integer> order(DataSetIterator batches) {
+    List<Integer> images = new ArrayList<>();
+    while (batches.hasNext()) {
+      DataSet batch = batches.next();
+      for (int sample = 0; sample < batch.numExamples(); sample++) {
+        images.add(Math.round(batch.getFeatures().getFloat(sample, 0) * 255) - 200);
+      }
+    }
+    return images;
+  }
+
+  @Test
+  void damagedFilesAreRefusedWithASentence() throws Exception {
+    Path images = images(false);
+    Path few = labels(COUNT - 1);
+    assertThatThrownBy(() -> IdxImages.open(images, few))
+        .isInstanceOf(IOException.class)
+        .hasMessageContaining("6 labels")
+        .hasMessageContaining("7 images");
+    assertThatThrownBy(() -> IdxImages.open(few, few))
+        .hasMessageContaining("no idx file of images");
+
+    byte[] content = Files.readAllBytes(images);
+    Path cut = write("cut", Arrays.copyOf(content, content.length - 1), false);
+    assertThatThrownBy(() -> IdxImages.open(cut, few)).hasMessageContaining("41 of 42 bytes");
+    Path stub = write("stub", Arrays.copyOf(content, 6), false);
+    assertThatThrownBy(() -> IdxImages.open(stub, few)).hasMessageContaining("within its header");
+  }
+}

@@ -1,0 +1,105 @@
+package dev.phalanx.deeplearning4j;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.util.List;
+import java.util.concurrent.Future;
+import org.deeplearning4j.datasets.iterator.ExistingDataSetIterator;
+import org.deeplearning4j.earlystopping.EarlyStoppingConfiguration;
+import org.deeplearning4j.earlystopping.EarlyStoppingResult;
+import org.deeplearning4j.earlystopping.scorecalc.DataSetLossCalculator;
+import org.deeplearning4j.earlystopping.termination.IterationTerminationCondition;
+import org.deeplearning4j.earlystopping.termination.MaxEpochsTerminationCondition;
+import org.deeplearning4j.earlystopping.trainer.EarlyStoppingTrainer;
+import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
+import org.junit.jupiter.api.Test;
+import org.nd4j.linalg.dataset.api.iterator.DataSetIterator;
+import org.nd4j.linalg.learning.config.Adam;
+import org.nd4j.linalg.schedule.MapSchedule;
+import org.nd4j.linalg.schedule.ScheduleType;
+
+final class ParallelEarlyStoppingTrainerTest {
+  private static DataSetIterator batches() {
+    return new ExistingDataSetIterator(Networks.vectors(8, 7, 8));
+  }
+
+  /** Its learning rate follows epochs, which all ranks must count alike. */
+  private static MultiLayerNetwork network() {
+    return Networks.dense(
+        builder ->
+            builder.updater(
+                new Adam(
+                    new MapSchedule.Builder(ScheduleType.EPOCH)
+                        .add(0, 0.01)
+                        .add(1, 0.03)
+                        .add(3, 0.001)
+                        .build())));
+  }
+
+  private static EarlyStoppingConfiguration.Builder<MultiLayerNetwork> configuration() {
+    return new EarlyStoppingConfiguration.Builder<MultiLayerNetwork>()
+        .epochTerminationConditions(new MaxEpochsTerminationCondition(5))
+        .scoreCalculator(new DataSetLossCalculator(batches(), true));
+  }
+
+  @Test
+  void severalThreadsFindTheModelThatOneFinds() throws Exception {
+    EarlyStoppingResult<MultiLayerNetwork> alone =
+        new EarlyStoppingTrainer(configuration().build(), network(), batches()).fit();
+
+    MultiLayerNetwork network = network();
+    EarlyStoppingResult<MultiLayerNetwork> together;
+    try (var training = ParallelTraining.threads(network, 2)) {
+      together =
+          new ParallelEarlyStoppingTrainer<>(configuration().build(), training, batches()).fit();
+    }
+
+    assertThat(together.getTerminationReason()).isEqualTo(alone.getTerminationReason());
+    assertThat(together.getBestModelEpoch()).isEqualTo(alone.getBestModelEpoch());
+    ParityTest.assertClose(together.getBestModel(), alone.getBestModel(), 1e-5);
+  }
+
+  @Test
+  void ranksStopTogetherWhereRankZeroStops() throws Exception {
+    List<Future<EarlyStoppingResult<MultiLayerNetwork>>> ranks =
+        Ranks.run(
+            2,
+            world -> {
+              EarlyStoppingConfiguration<MultiLayerNetwork> configuration =
+                  configuration()
+                      .iterationTerminationConditions(
+                          new AfterIterations(world.rank() == 0 ? 4 : 1000))
+                      .build();
+              try (var rank = DataParallelNetwork.of(network(), world)) {
+                return new ParallelEarlyStoppingTrainer<>(configuration, rank, batches()).fit();
+              }
+            });
+
+    for (Future<EarlyStoppingResult<MultiLayerNetwork>> rank : ranks) {
+      assertThat(rank.get().getTerminationReason())
+          .isEqualTo(EarlyStoppingResult.TerminationReason.IterationTerminationCondition);
+      ParityTest.assertClose(rank.get().getBestModel(), ranks.get(0).get().getBestModel(), 0);
+    }
+  }
+
+  /** As a clock would, it says other things on other ranks. */
+  private static final class AfterIterations implements IterationTerminationCondition {
+    private static final long serialVersionUID = 1L;
+
+    private int left;
+
+    AfterIterations(int count) {
+      this.left = count;
+    }
+
+    @Override
+    public void initialize() {
+      // counts from where it is
+    }
+
+    @Override
+    public boolean terminate(double lastScore) {
+      return --left == 0;
+    }
+  }
+}
