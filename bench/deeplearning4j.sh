@@ -9,22 +9,25 @@ ROUNDS="${1:-5}"
 BATCH="${2:-128}"
 WORKERS="${3:-2}"
 BATCHES="${4:-150}"
+SECONDS_A_RUN="${SECONDS_A_RUN:-600}"
 . "$(dirname "$0")/lib/begin.sh" deeplearning4j.jsonl
 . bench/lib/deeplearning4j.sh
 WAYS="alone threads wrapper-averaging wrapper-sharing"
 
 for ((round = 1; round <= ROUNDS; round++)); do
   for way in $WAYS; do
-    deeplearning4j TrainingSpeed "$way" "$BATCH" "$WORKERS" "$BATCHES" 2>/dev/null | tee -a "$OUT" >&2
+    deeplearning4j TrainingSpeed "$way" "$BATCH" "$WORKERS" "$BATCHES" 2>/dev/null | tee -a "$OUT" >&2 || echo "$way did not end" >&2
   done
 done
 
-median() { # WAY
-  sed -n "s/.*\"way\": \"$1\".*\"samples_per_s\": \([0-9.]*\).*/\1/p" "$OUT" | sort -n | awk '{v[NR] = $1} END {print v[int((NR + 1) / 2)]}'
+median() { # WAY KEY
+  sed -n "s/.*\"way\": \"$1\".*\"$2\": \([0-9.]*\).*/\1/p" "$OUT" | sort -n | awk '{v[NR] = $1} END {print NR ? v[int((NR + 1) / 2)] : 0}'
 }
-ours=$(median threads)
-echo "| way | samples/s, median of $ROUNDS | Phalanx, times as fast |"
-echo "|---|---|---|"
+ratio() { # WAY KEY
+  awk -v theirs="$(median "$1" "$2")" -v ours="$(median threads "$2")" 'BEGIN {if (theirs) printf "%.0f | %.2f", theirs, ours / theirs; else printf "- | -"}'
+}
+echo "| way | samples/s, median of $ROUNDS | Phalanx, times as fast | samples a second of CPU time | Phalanx, times as many |"
+echo "|---|---|---|---|---|"
 for way in $WAYS; do
-  awk -v way="$way" -v speed="$(median "$way")" -v ours="$ours" 'BEGIN {printf "| %s | %.0f | %.2f |\n", way, speed, ours / speed}'
+  echo "| $way | $(ratio "$way" samples_per_s) | $(ratio "$way" samples_per_cpu_s) |"
 done
