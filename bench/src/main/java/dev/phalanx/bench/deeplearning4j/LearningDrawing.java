@@ -59,10 +59,10 @@ final class LearningDrawing {
     text(LEFT + CURVE_WIDTH / 2.0, TOP + SIDE + 38, "middle", "epoch");
     line(curve, floor, TRAINING_COLOR, FashionMnist.Epoch::trainingAccuracy);
     line(curve, floor, TEST_COLOR, FashionMnist.Epoch::testAccuracy);
-    legend(TOP + SIDE - 42, TRAINING_COLOR, "10,000 of the training images");
+    legend(TOP + 18, TRAINING_COLOR, "10,000 of the training images");
     double reached = curve.get(curve.size() - 1).testAccuracy();
     legend(
-        TOP + SIDE - 20,
+        TOP + 40,
         TEST_COLOR,
         String.format(Locale.ROOT, "the 10,000 test images: %.2f %% at the end", 100 * reached));
   }
