@@ -16,7 +16,12 @@ WAYS="alone threads wrapper-averaging wrapper-sharing"
 
 for ((round = 1; round <= ROUNDS; round++)); do
   for way in $WAYS; do
-    deeplearning4j TrainingSpeed "$way" "$BATCH" "$WORKERS" "$BATCHES" 2>/dev/null | tee -a "$OUT" >&2 || echo "$way did not end" >&2
+    status=0
+    deeplearning4j TrainingSpeed "$way" "$BATCH" "$WORKERS" "$BATCHES" 2>"$OUT.err" | tee -a "$OUT" >&2 || status=$?
+    if [ "$status" != 0 ]; then # 124: it ran out of SECONDS_A_RUN
+      echo "{\"way\": \"$way\", \"failed\": $status}" | tee -a "$OUT" >&2
+      tail -n 5 "$OUT.err" >&2
+    fi
   done
 done
 
