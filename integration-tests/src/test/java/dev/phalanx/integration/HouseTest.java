@@ -232,7 +232,7 @@ final class HouseTest {
         .resideOutsideOfPackage(Module.DEEPLEARNING4J.packages())
         .should()
         .dependOnClassesThat()
-        .resideInAnyPackage("org.deeplearning4j..", "org.nd4j..")
+        .resideInAPackage("org.deeplearning4j..")
         .check(house);
   }
 
