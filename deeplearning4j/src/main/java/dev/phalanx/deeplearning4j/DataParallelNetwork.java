@@ -3,6 +3,7 @@ package dev.phalanx.deeplearning4j;
 import dev.phalanx.collectives.Communicator;
 import dev.phalanx.collectives.device.InterruptedWaitException;
 import dev.phalanx.sharding.BucketSums;
+import dev.phalanx.sharding.compression.Compression;
 import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.CounterRandom;
 import dev.phalanx.tensor.Device;
@@ -65,12 +66,13 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
   private final Communicator ranks;
   private final @Nullable Engine engine;
   private final @Nullable Arena arena;
-  private final Collection<TrainingListener> listeners;
+  private final Collection<TrainingListener> silenced; // not called while this is open
   private final GradientMemory gradients;
   private final GradientReducer reducer;
   private final @Nullable FlatUpdate update;
   private final NetworkCheckpoints checkpoints;
-  private long batchesOfEpoch; // done
+  private long batchesOfEpoch; // done, of the epoch that is under way or that a checkpoint was in
+  private boolean isInEpoch;
   private @Nullable MultiDataSet lastShard; // stands in where this rank has no more samples
   private boolean isClosed;
 
@@ -79,7 +81,7 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
     this.model = model;
     this.network = TrainedNetwork.of(model);
     this.ranks = ranks;
-    this.listeners = network.listeners();
+    this.silenced = ranks.rank() == 0 ? List.of() : network.listeners();
     if (options.compression().isPresent() || options.optimizer().isPresent()) {
       requireFit(options);
       this.engine = openEngine();
@@ -114,7 +116,7 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
       leave(memory);
       throw e;
     }
-    if (ranks.rank() != 0) {
+    if (!silenced.isEmpty()) {
       network.setListeners(List.of());
     }
   }
@@ -129,6 +131,20 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
     }
     if (options.optimizer().isPresent()) {
       network.requirePlainGradients();
+    }
+    options.compression().ifPresent(DataParallelNetwork::requireSumsOfGradients);
+  }
+
+  /** With momentum a codec hands on first moments, which updaters would take for gradients. */
+  private static void requireSumsOfGradients(Compression codec) {
+    boolean hasMomentum =
+        (codec instanceof Compression.OneBit oneBit && oneBit.momentum() > 0)
+            || (codec instanceof Compression.TopK topK && topK.momentum() > 0);
+    if (hasMomentum) {
+      throw new IllegalArgumentException(
+          codec
+              + " sums momenta, and the updaters of Deeplearning4j networks and our optimizers in"
+              + " their place expect gradients. Use it with momentum 0.");
     }
   }
 
@@ -251,14 +267,7 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
   public void fit(MultiDataSetIterator batches, int epochs) throws InterruptedException {
     requireOpen();
     for (int epoch = 0; epoch < epochs; epoch++) {
-      beginEpoch();
-      try (Prefetch prefetch = new Prefetch(batches, batchesOfEpoch)) {
-        boolean isLast = false;
-        while (!isLast) {
-          isLast = !fitShare(prefetch.next());
-        }
-      }
-      endEpoch();
+      epoch(batches, this::fitShare);
     }
   }
 
@@ -307,14 +316,7 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
   public void fitShards(MultiDataSetIterator ownBatches, int epochs) throws InterruptedException {
     requireOpen();
     for (int epoch = 0; epoch < epochs; epoch++) {
-      beginEpoch();
-      try (Prefetch prefetch = new Prefetch(ownBatches, batchesOfEpoch)) {
-        boolean isLast = false;
-        while (!isLast) {
-          isLast = !fitShard(prefetch.next());
-        }
-      }
-      endEpoch();
+      epoch(ownBatches, this::fitShard);
     }
   }
 
@@ -337,8 +339,30 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
 
   // ------------------------------------------------------------------------------------- an epoch
 
-  /** Tells listeners. */
+  private interface BatchStep {
+    /**
+     * @param batch null: there is no more
+     * @return whether a rank had one
+     */
+    boolean run(@Nullable MultiDataSet batch) throws InterruptedException;
+  }
+
+  private void epoch(MultiDataSetIterator batches, BatchStep step) throws InterruptedException {
+    beginEpoch();
+    try (Prefetch prefetch = new Prefetch(batches, batchesOfEpoch)) {
+      boolean isLast = false;
+      while (!isLast) {
+        isLast = !step.run(prefetch.next());
+      }
+      endEpoch();
+    } finally {
+      leaveEpoch();
+    }
+  }
+
+  /** Tells listeners. From here on batches count as the epoch's. */
   void beginEpoch() {
+    isInEpoch = true;
     network.listeners().forEach(listener -> listener.onEpochStart(model));
   }
 
@@ -346,10 +370,16 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
   void endEpoch() {
     network.listeners().forEach(listener -> listener.onEpochEnd(model));
     network.setProgress(network.iterations(), network.epochs() + 1);
+    leaveEpoch();
+  }
+
+  /** The next epoch begins with its first batch, whether this one was done or failed. */
+  void leaveEpoch() {
+    isInEpoch = false;
     batchesOfEpoch = 0;
   }
 
-  /** How many batches of this epoch are done, as far as this knows. */
+  /** How many batches of the epoch are done. */
   long batchesOfEpoch() {
     return batchesOfEpoch;
   }
@@ -371,7 +401,9 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
       throw (InterruptedException) new InterruptedException(e.getMessage()).initCause(e);
     }
     reducer.end();
-    batchesOfEpoch++;
+    if (isInEpoch) {
+      batchesOfEpoch++;
+    }
     if (checkpoints.isDue(before, network.iterations())) {
       checkpoints.save(batchesOfEpoch);
     }
@@ -412,7 +444,9 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
     isClosed = true;
     checkpoints.close();
     leave(gradients);
-    network.setListeners(listeners);
+    if (!silenced.isEmpty() && network.listeners().isEmpty()) { // else others were set meanwhile
+      network.setListeners(silenced);
+    }
   }
 
   private void leave(@Nullable GradientMemory memory) {

@@ -160,8 +160,10 @@ public final class ParallelTraining<M extends Model> implements ParallelNetwork<
         for (MultiDataSet batch = prefetch.next(); batch != null; batch = prefetch.next()) {
           fit(batch);
         }
+        all(DataParallelNetwork::endEpoch);
+      } finally {
+        own.leaveEpoch();
       }
-      all(DataParallelNetwork::endEpoch);
     }
   }
 

@@ -13,6 +13,7 @@ import org.deeplearning4j.nn.conf.BackpropType;
 import org.deeplearning4j.nn.conf.GradientNormalization;
 import org.deeplearning4j.nn.graph.ComputationGraph;
 import org.deeplearning4j.nn.graph.vertex.GraphVertex;
+import org.deeplearning4j.nn.layers.FrozenLayer;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.deeplearning4j.nn.updater.BaseMultiLayerUpdater;
 import org.deeplearning4j.nn.updater.MultiLayerUpdater;
@@ -92,6 +93,7 @@ abstract sealed class TrainedNetwork {
   /** One iteration, or several with truncated backpropagation through time. */
   abstract void fit(MultiDataSet batch);
 
+  /** A network of its own memory and without listeners, whose parameters have the same values. */
   abstract TrainedNetwork copy();
 
   abstract String configuration();
@@ -372,9 +374,21 @@ abstract sealed class TrainedNetwork {
       network.fit(batch);
     }
 
+    /** Not {@code clone()}, whose graph has the listeners of this one in the same list. */
     @Override
     TrainedNetwork copy() {
-      return new Graph(network.clone());
+      ComputationGraph copy = new ComputationGraph(network.getConfiguration().clone());
+      copy.init(network.params(), true);
+      for (GraphVertex vertex : network.getVertices()) {
+        if (vertex.hasLayer() && vertex.getLayer() instanceof FrozenLayer) {
+          copy.getVertex(vertex.getVertexName()).setLayerAsFrozen();
+        }
+      }
+      INDArray state = updater().getStateViewArray();
+      if (state != null) {
+        copy.getUpdater().setStateViewArray(state.dup());
+      }
+      return new Graph(copy);
     }
 
     @Override

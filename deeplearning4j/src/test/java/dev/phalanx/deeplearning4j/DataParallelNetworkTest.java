@@ -9,8 +9,10 @@ import java.util.concurrent.Future;
 import org.deeplearning4j.datasets.iterator.ExistingDataSetIterator;
 import org.deeplearning4j.nn.api.Model;
 import org.deeplearning4j.nn.conf.dropout.Dropout;
+import org.deeplearning4j.nn.graph.ComputationGraph;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.deeplearning4j.optimize.api.BaseTrainingListener;
+import org.deeplearning4j.optimize.api.TrainingListener;
 import org.junit.jupiter.api.Test;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.dataset.DataSet;
@@ -202,19 +204,92 @@ final class DataParallelNetworkTest {
 
   @Test
   void listenersHearOfEveryIterationAndEpochOnRankZero() throws Exception {
-    Counts counts = new Counts();
     MultiLayerNetwork network = Networks.dense(builder -> builder);
-    network.setListeners(counts);
+
+    assertThatListenersHearAll(network, batches(Networks.vectors(8, 8)));
+
+    assertThat(network.getEpochCount()).isEqualTo(2);
+  }
+
+  @Test
+  void listenersOfAGraphHearOfEveryIterationAndEpochOnRankZero() throws Exception {
+    ComputationGraph graph = Networks.singleGraph();
+
+    assertThatListenersHearAll(graph, batches(Networks.vectors(8, 8)));
+
+    assertThat(graph.getEpochCount()).isEqualTo(2);
+  }
+
+  private static void assertThatListenersHearAll(Model network, DataSetIterator batches)
+      throws Exception {
+    List<Counts> listeners = List.of(new Counts(), new Counts(), new Counts());
+    network.setListeners(listeners.get(0));
+    network.addListeners(listeners.get(1));
 
     try (var training = ParallelTraining.threads(network, 3)) {
-      training.fit(batches(Networks.vectors(8, 8)), 2);
+      network.addListeners(listeners.get(2));
+      training.fit(batches, 2);
     }
 
-    assertThat(counts.iterations).isEqualTo(4);
-    assertThat(counts.epochStarts).isEqualTo(2);
-    assertThat(counts.epochEnds).isEqualTo(2);
-    assertThat(network.getEpochCount()).isEqualTo(2);
-    assertThat(network.getListeners()).containsExactly(counts);
+    for (Counts counts : listeners) {
+      assertThat(counts.iterations).isEqualTo(4);
+      assertThat(counts.epochStarts).isEqualTo(2);
+      assertThat(counts.epochEnds).isEqualTo(2);
+    }
+    assertThat(TrainedNetwork.of(network).listeners()).containsExactlyElementsOf(listeners);
+  }
+
+  @Test
+  void ranksThatWereSilencedHaveTheirListenersAfterwardsUnlessOthersWereSet() throws Exception {
+    Counts before = new Counts();
+    Counts meanwhile = new Counts();
+
+    List<Future<List<List<TrainingListener>>>> ranks =
+        Ranks.run(
+            2,
+            world -> {
+              List<List<TrainingListener>> found = new ArrayList<>();
+              for (boolean isSet : new boolean[] {false, true}) {
+                MultiLayerNetwork network = Networks.dense(builder -> builder);
+                network.setListeners(before);
+                try (var rank = DataParallelNetwork.of(network, world)) {
+                  if (isSet) {
+                    rank.network().setListeners(meanwhile);
+                  }
+                }
+                found.add(List.copyOf(network.getListeners()));
+              }
+              return found;
+            });
+
+    for (Future<List<List<TrainingListener>>> rank : ranks) {
+      assertThat(rank.get()).containsExactly(List.of(before), List.of(meanwhile));
+    }
+  }
+
+  @Test
+  void batchesByThemselvesAreNotLeftOutOfTheNextEpoch() throws Exception {
+    MultiLayerNetwork threads = Networks.dense(builder -> builder);
+    try (var training = ParallelTraining.threads(threads, 2)) {
+      training.fit(Networks.vectors(8).get(0));
+      training.fit(batches(Networks.vectors(8, 8)), 1);
+    }
+    assertThat(threads.getIterationCount()).isEqualTo(3);
+
+    List<Future<Integer>> ranks =
+        Ranks.run(
+            2,
+            world -> {
+              MultiLayerNetwork network = Networks.dense(builder -> builder);
+              try (var rank = DataParallelNetwork.of(network, world)) {
+                rank.fit(Networks.vectors(8).get(0));
+                rank.fit(batches(Networks.vectors(8, 8)), 1);
+              }
+              return network.getIterationCount();
+            });
+    for (Future<Integer> rank : ranks) {
+      assertThat(rank.get()).isEqualTo(3);
+    }
   }
 
   private static final class Counts extends BaseTrainingListener {

@@ -127,6 +127,22 @@ final class Networks {
     return graph;
   }
 
+  /** One input and one output. */
+  static ComputationGraph singleGraph() {
+    ComputationGraph graph =
+        new ComputationGraph(
+            builder()
+                .graphBuilder()
+                .addInputs("in")
+                .addLayer("hidden", new DenseLayer.Builder().nOut(5).build(), "in")
+                .addLayer("out", output(), "hidden")
+                .setOutputs("out")
+                .setInputTypes(InputType.feedForward(FEATURES))
+                .build());
+    graph.init();
+    return graph;
+  }
+
   private static OutputLayer output() {
     return new OutputLayer.Builder(LossFunction.MCXENT)
         .nOut(CLASSES)

@@ -2,6 +2,7 @@ package dev.phalanx.deeplearning4j;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.Future;
 import org.deeplearning4j.datasets.iterator.ExistingDataSetIterator;
@@ -13,12 +14,15 @@ import org.deeplearning4j.earlystopping.termination.MaxEpochsTerminationConditio
 import org.deeplearning4j.earlystopping.trainer.EarlyStoppingTrainer;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.nd4j.linalg.dataset.api.iterator.DataSetIterator;
 import org.nd4j.linalg.learning.config.Adam;
 import org.nd4j.linalg.schedule.MapSchedule;
 import org.nd4j.linalg.schedule.ScheduleType;
 
 final class ParallelEarlyStoppingTrainerTest {
+  @TempDir private Path folder = Path.of("");
+
   private static DataSetIterator batches() {
     return new ExistingDataSetIterator(Networks.vectors(8, 7, 8));
   }
@@ -57,6 +61,23 @@ final class ParallelEarlyStoppingTrainerTest {
     assertThat(together.getTerminationReason()).isEqualTo(alone.getTerminationReason());
     assertThat(together.getBestModelEpoch()).isEqualTo(alone.getBestModelEpoch());
     ParityTest.assertClose(together.getBestModel(), alone.getBestModel(), 1e-5);
+  }
+
+  @Test
+  void aCheckpointOfEarlyStoppingLeavesNoBatchesOutOfTheNextEpoch() throws Exception {
+    TrainingOptions saving = TrainingOptions.DEFAULT.withCheckpoints(folder, 0, 1);
+    try (var training = ParallelTraining.threads(network(), 2, saving)) {
+      new ParallelEarlyStoppingTrainer<>(configuration().build(), training, batches()).fit();
+      training.saveCheckpoint();
+    }
+
+    MultiLayerNetwork resumed = network();
+    try (var training = ParallelTraining.threads(resumed, 2)) {
+      training.resume(folder);
+      training.fit(batches(), 1);
+    }
+
+    assertThat(resumed.getIterationCount()).isEqualTo((5 + 1) * 3);
   }
 
   @Test
