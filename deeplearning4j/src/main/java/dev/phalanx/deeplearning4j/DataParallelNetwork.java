@@ -266,8 +266,9 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
   @Override
   public void fit(MultiDataSetIterator batches, int epochs) throws InterruptedException {
     requireOpen();
+    requireEpochs(batches, epochs);
     for (int epoch = 0; epoch < epochs; epoch++) {
-      epoch(batches, this::fitShare);
+      epoch(batches, (batch, skippedSample) -> fitShare(batch));
     }
   }
 
@@ -315,12 +316,17 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
   /** {@link #fitShards(DataSetIterator, int)} for several inputs or outputs. */
   public void fitShards(MultiDataSetIterator ownBatches, int epochs) throws InterruptedException {
     requireOpen();
+    requireEpochs(ownBatches, epochs);
     for (int epoch = 0; epoch < epochs; epoch++) {
       epoch(ownBatches, this::fitShard);
     }
   }
 
-  private boolean fitShard(@Nullable MultiDataSet batch) throws InterruptedException {
+  private boolean fitShard(@Nullable MultiDataSet batch, @Nullable MultiDataSet skippedSample)
+      throws InterruptedException {
+    if (lastShard == null) {
+      lastShard = skippedSample;
+    }
     MultiDataSet computed = batch == null ? lastShard : batch;
     long own = batch == null ? 0 : Shares.samples(batch);
     if (reducer.begin(own, 0, computed == null ? 1 : updates(computed)) == 0) {
@@ -342,9 +348,11 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
   private interface BatchStep {
     /**
      * @param batch null: there is no more
+     * @param skippedSample of an epoch that goes on, if this rank has left out a batch
      * @return whether a rank had one
      */
-    boolean run(@Nullable MultiDataSet batch) throws InterruptedException;
+    boolean run(@Nullable MultiDataSet batch, @Nullable MultiDataSet skippedSample)
+        throws InterruptedException;
   }
 
   private void epoch(MultiDataSetIterator batches, BatchStep step) throws InterruptedException {
@@ -352,8 +360,10 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
     try (Prefetch prefetch = new Prefetch(batches, batchesOfEpoch)) {
       boolean isLast = false;
       while (!isLast) {
-        isLast = !step.run(prefetch.next());
+        MultiDataSet batch = prefetch.next();
+        isLast = !step.run(batch, prefetch.skippedSample());
       }
+      requireBatch();
       endEpoch();
     } finally {
       leaveEpoch();
@@ -364,6 +374,28 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
   void beginEpoch() {
     isInEpoch = true;
     network.listeners().forEach(listener -> listener.onEpochStart(model));
+  }
+
+  /**
+   * @throws IllegalArgumentException where there would be no batches after the first epoch
+   */
+  static void requireEpochs(MultiDataSetIterator batches, int epochs) {
+    if (epochs > 1 && !batches.resetSupported()) {
+      throw new IllegalArgumentException(
+          "The iterator cannot be reset, so it has batches for 1 epoch and not for "
+              + epochs
+              + ". Call fit once for each epoch, with a new iterator.");
+    }
+  }
+
+  /**
+   * @throws IllegalStateException where the epoch is at its end and had none
+   */
+  void requireBatch() {
+    if (batchesOfEpoch == 0) {
+      throw new IllegalStateException(
+          "The epoch had no batch: the iterator is empty, or at its end and cannot be reset.");
+    }
   }
 
   /** Tells listeners and counts. */

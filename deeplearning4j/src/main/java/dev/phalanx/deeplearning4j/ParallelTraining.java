@@ -184,12 +184,14 @@ public final class ParallelTraining<M extends Model> implements ParallelNetwork<
 
   @Override
   public void fit(MultiDataSetIterator batches, int epochs) throws InterruptedException {
+    DataParallelNetwork.requireEpochs(batches, epochs);
     for (int epoch = 0; epoch < epochs; epoch++) {
       all(DataParallelNetwork::beginEpoch);
       try (Prefetch prefetch = new Prefetch(batches, own.batchesOfEpoch())) {
         for (MultiDataSet batch = prefetch.next(); batch != null; batch = prefetch.next()) {
           fit(batch);
         }
+        own.requireBatch();
         all(DataParallelNetwork::endEpoch);
       } finally {
         own.leaveEpoch();

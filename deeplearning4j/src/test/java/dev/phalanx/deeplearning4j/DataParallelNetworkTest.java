@@ -3,6 +3,7 @@ package dev.phalanx.deeplearning4j;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Future;
@@ -14,6 +15,7 @@ import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.deeplearning4j.optimize.api.BaseTrainingListener;
 import org.deeplearning4j.optimize.api.TrainingListener;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.dataset.DataSet;
 import org.nd4j.linalg.dataset.api.iterator.DataSetIterator;
@@ -23,6 +25,8 @@ import org.nd4j.linalg.learning.config.Sgd;
 final class DataParallelNetworkTest {
   /** Rounding of sums in another order, over a few steps. */
   private static final double TOLERANCE = 1e-5;
+
+  @TempDir private Path folder = Path.of("");
 
   @Test
   void batchesOfTheRanksOwnAreOneBatchTogether() throws Exception {
@@ -54,6 +58,37 @@ final class DataParallelNetworkTest {
 
   private static DataSetIterator batches(List<DataSet> batches) {
     return new ExistingDataSetIterator(batches);
+  }
+
+  @Test
+  void batchesOfTheRanksOwnGoOnWhereOneRankHasDoneAllOfIts() throws Exception {
+    List<DataSet> first = Networks.vectors(4, 2, 5);
+    List<DataSet> second = Networks.vectors(3);
+    TrainingOptions saving = TrainingOptions.DEFAULT.withCheckpoints(folder, 2, 1);
+    List<Future<MultiLayerNetwork>> whole = shards(first, second, TrainingOptions.DEFAULT, false);
+    shards(first, second, saving, false); // the last checkpoint is of the 2nd of 3 iterations
+
+    List<Future<MultiLayerNetwork>> resumed = shards(first, second, TrainingOptions.DEFAULT, true);
+
+    for (Future<MultiLayerNetwork> rank : resumed) {
+      ParityTest.assertClose(rank.get(), whole.get(0).get(), 0);
+      assertThat(rank.get().getIterationCount()).isEqualTo(3);
+    }
+  }
+
+  private List<Future<MultiLayerNetwork>> shards(
+      List<DataSet> first, List<DataSet> second, TrainingOptions options, boolean isResumed)
+      throws Exception {
+    return Ranks.run(
+        2,
+        world -> {
+          MultiLayerNetwork network = Networks.dense(builder -> builder);
+          try (var rank = DataParallelNetwork.of(network, world, options)) {
+            assertThat(isResumed && !rank.resume(folder)).isFalse();
+            rank.fitShards(batches(world.rank() == 0 ? first : second), 1);
+          }
+          return network;
+        });
   }
 
   @Test
