@@ -225,7 +225,8 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
         throw new IllegalStateException(
             "The networks of rank 0 and rank "
                 + rank
-                + " are configured differently. Give every rank the same configuration.");
+                + " are configured differently. Give every rank the same configuration, with the"
+                + " same seed(): without one each process draws its own.");
       }
     }
   }

@@ -1,5 +1,6 @@
 package dev.phalanx.deeplearning4j;
 
+import dev.phalanx.checkpoint.BadCheckpointException;
 import dev.phalanx.collectives.CollectiveException;
 import dev.phalanx.collectives.Communicator;
 import dev.phalanx.collectives.GroupOptions;
@@ -106,7 +107,8 @@ public final class ParallelTraining<M extends Model> implements ParallelNetwork<
     boolean awaitEnd() {
       try {
         if (!thread.awaitTermination(TIMEOUT.toSeconds(), TimeUnit.SECONDS)) {
-          LOGGER.warn("Rank {} has not ended after {}: its memory is not freed", world.rank(), TIMEOUT);
+          LOGGER.warn(
+              "Rank {} has not ended after {}: its memory is not freed", world.rank(), TIMEOUT);
         }
         return true;
       } catch (InterruptedException e) {
@@ -207,17 +209,24 @@ public final class ParallelTraining<M extends Model> implements ParallelNetwork<
   @Override
   public boolean resume(Path from) throws IOException, InterruptedException {
     AtomicBoolean isResumed = new AtomicBoolean();
+    AtomicReference<BadCheckpointException> refusal = new AtomicReference<>();
     try {
       all(
           rank -> {
             try {
               isResumed.set(rank.resume(from));
+            } catch (BadCheckpointException e) { // on all ranks, which go on as they were
+              refusal.compareAndSet(null, e);
             } catch (IOException e) {
               throw new UncheckedIOException(e);
             }
           });
     } catch (UncheckedIOException e) {
       throw e.getCause();
+    }
+    BadCheckpointException refused = refusal.get();
+    if (refused != null) {
+      throw refused;
     }
     return isResumed.get();
   }

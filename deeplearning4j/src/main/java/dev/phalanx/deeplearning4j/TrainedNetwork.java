@@ -10,7 +10,11 @@ import org.deeplearning4j.nn.api.Model;
 import org.deeplearning4j.nn.api.Trainable;
 import org.deeplearning4j.nn.api.TrainingConfig;
 import org.deeplearning4j.nn.conf.BackpropType;
+import org.deeplearning4j.nn.conf.ComputationGraphConfiguration;
 import org.deeplearning4j.nn.conf.GradientNormalization;
+import org.deeplearning4j.nn.conf.MultiLayerConfiguration;
+import org.deeplearning4j.nn.conf.graph.LayerVertex;
+import org.deeplearning4j.nn.conf.layers.BaseLayer;
 import org.deeplearning4j.nn.graph.ComputationGraph;
 import org.deeplearning4j.nn.graph.vertex.GraphVertex;
 import org.deeplearning4j.nn.layers.FrozenLayer;
@@ -97,6 +101,9 @@ abstract sealed class TrainedNetwork {
   abstract TrainedNetwork copy();
 
   abstract String configuration();
+
+  /** The kinds of rules that update the layers of a configuration in JSON: {@code Adam}. */
+  abstract List<String> rules(String configuration);
 
   abstract void setScore(double score);
 
@@ -186,6 +193,12 @@ abstract sealed class TrainedNetwork {
     return model().conf().isMiniBatch();
   }
 
+  private static String rule(org.deeplearning4j.nn.conf.layers.Layer layer) {
+    return layer instanceof BaseLayer base && base.getIUpdater() != null
+        ? base.getIUpdater().getClass().getSimpleName()
+        : "none";
+  }
+
   private static final class Layers extends TrainedNetwork {
     private final MultiLayerNetwork network;
 
@@ -264,6 +277,13 @@ abstract sealed class TrainedNetwork {
     @Override
     String configuration() {
       return network.getLayerWiseConfigurations().toJson();
+    }
+
+    @Override
+    List<String> rules(String configuration) {
+      return MultiLayerConfiguration.fromJson(configuration).getConfs().stream()
+          .map(layer -> rule(layer.getLayer()))
+          .toList();
     }
 
     @Override
@@ -394,6 +414,14 @@ abstract sealed class TrainedNetwork {
     @Override
     String configuration() {
       return network.getConfiguration().toJson();
+    }
+
+    @Override
+    List<String> rules(String configuration) {
+      return ComputationGraphConfiguration.fromJson(configuration).getVertices().values().stream()
+          .filter(LayerVertex.class::isInstance)
+          .map(vertex -> rule(((LayerVertex) vertex).getLayerConf().getLayer()))
+          .toList();
     }
 
     @Override

@@ -157,7 +157,8 @@ final class DataParallelNetworkTest {
               double rate = 0.1 + world.rank();
               MultiLayerNetwork network = Networks.dense(builder -> builder.updater(new Sgd(rate)));
               assertThatThrownBy(() -> DataParallelNetwork.of(network, world))
-                  .hasMessageContaining("rank 1 are configured differently");
+                  .hasMessageContaining("rank 1 are configured differently")
+                  .hasMessageContaining("the same seed()");
               network.fit(Networks.vectors(8).get(0));
               return network.getIterationCount();
             });
