@@ -294,7 +294,7 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
     // A rank without a sample computes one that is not counted: its network sees the same calls.
     MultiDataSet share =
         own == samples ? batch : Shares.slice(batch, own == 0 ? 0 : first, Math.max(1, own));
-    reducer.begin(own, samples, updates(share));
+    reducer.begin(own, samples, network.updates(share));
     train(share);
     return true;
   }
@@ -330,7 +330,7 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
     }
     MultiDataSet computed = batch == null ? lastShard : batch;
     long own = batch == null ? 0 : Shares.samples(batch);
-    if (reducer.begin(own, 0, computed == null ? 1 : updates(computed)) == 0) {
+    if (reducer.begin(own, 0, computed == null ? 1 : network.updates(computed)) == 0) {
       return false;
     }
     if (computed == null) {
@@ -415,12 +415,6 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
   /** How many batches of the epoch are done. */
   long batchesOfEpoch() {
     return batchesOfEpoch;
-  }
-
-  private long updates(MultiDataSet share) {
-    int steps = network.truncatedSteps();
-    long length = Shares.timeSteps(share);
-    return steps == 0 || length == 0 ? 1 : (length + steps - 1) / steps;
   }
 
   private void train(MultiDataSet share) throws InterruptedException {

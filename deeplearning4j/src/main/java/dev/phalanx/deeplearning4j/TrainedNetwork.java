@@ -5,6 +5,7 @@ import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
 import java.util.Objects;
+import java.util.stream.Stream;
 import org.deeplearning4j.nn.api.Layer;
 import org.deeplearning4j.nn.api.Model;
 import org.deeplearning4j.nn.api.Trainable;
@@ -119,8 +120,16 @@ abstract sealed class TrainedNetwork {
 
   abstract void setProgress(int iterations, int epochs);
 
-  /** Steps of time after which truncated backpropagation updates; 0 where it is not truncated. */
-  abstract int truncatedSteps();
+  /**
+   * How often a batch updates the parameters: once, or once for each part of its time series where
+   * backpropagation through time is truncated; 0 where Deeplearning4j cannot cut the series, of
+   * which it warns.
+   */
+  abstract long updates(MultiDataSet batch);
+
+  private static long parts(long timeSteps, long ofPart) {
+    return (timeSteps + ofPart - 1) / ofPart;
+  }
 
   /** A layer as names of parameters call it. */
   abstract String nameOf(Trainable layer);
@@ -322,12 +331,18 @@ abstract sealed class TrainedNetwork {
       network.setEpochCount(epochs);
     }
 
+    /** Features and labels are both time series, of one length. */
     @Override
-    int truncatedSteps() {
+    long updates(MultiDataSet batch) {
       var configuration = network.getLayerWiseConfigurations();
-      return configuration.getBackpropType() == BackpropType.TruncatedBPTT
-          ? configuration.getTbpttFwdLength()
-          : 0;
+      if (configuration.getBackpropType() != BackpropType.TruncatedBPTT) {
+        return 1;
+      }
+      INDArray features = batch.getFeatures(0);
+      INDArray labels = batch.getLabels(0);
+      boolean canCut =
+          features.rank() == 3 && labels.rank() == 3 && features.size(2) == labels.size(2);
+      return canCut ? parts(features.size(2), configuration.getTbpttFwdLength()) : 0;
     }
 
     @Override
@@ -460,12 +475,25 @@ abstract sealed class TrainedNetwork {
       network.getConfiguration().setEpochCount(epochs);
     }
 
+    /** What is no time series stays whole; those that are have one length. */
     @Override
-    int truncatedSteps() {
+    long updates(MultiDataSet batch) {
       var configuration = network.getConfiguration();
-      return configuration.getBackpropType() == BackpropType.TruncatedBPTT
-          ? configuration.getTbpttFwdLength()
-          : 0;
+      if (configuration.getBackpropType() != BackpropType.TruncatedBPTT) {
+        return 1;
+      }
+      long[] lengths =
+          Stream.of(batch.getFeatures(), batch.getLabels())
+              .flatMap(Stream::of)
+              .filter(array -> array.rank() == 3)
+              .mapToLong(array -> array.size(2))
+              .distinct()
+              .toArray();
+      return switch (lengths.length) {
+        case 0 -> 1;
+        case 1 -> parts(lengths[0], configuration.getTbpttFwdLength());
+        default -> 0;
+      };
     }
 
     @Override

@@ -92,6 +92,26 @@ final class DataParallelNetworkTest {
   }
 
   @Test
+  void truncatedSeriesNeedNoSeriesOfLabelsInAGraph() throws Exception {
+    DataSet batch = Networks.series(7).get(0);
+    INDArray labels =
+        batch.getLabels().get(NDArrayIndex.all(), NDArrayIndex.all(), NDArrayIndex.point(0)).dup();
+    DataSet truncated = new DataSet(batch.getFeatures(), labels);
+    ComputationGraph alone = Networks.truncatedGraph();
+    ComputationGraph together = Networks.truncatedGraph();
+
+    alone.fit(truncated);
+    try (var training = ParallelTraining.threads(together, 2)) {
+      training.fit(truncated);
+    }
+
+    assertThat(alone.getIterationCount()).isEqualTo(3); // 5 steps of time, 2 at once
+    assertThat(together.getIterationCount()).isEqualTo(3);
+    INDArray difference = together.params().sub(alone.params());
+    assertThat(difference.amaxNumber().doubleValue()).isLessThan(TOLERANCE);
+  }
+
+  @Test
   void aRankWithoutAnySampleIsRefused() throws Exception {
     List<Future<Boolean>> ranks =
         Ranks.run(
