@@ -123,6 +123,8 @@ final class ParallelEarlyStoppingTrainerTest {
             });
 
     for (Future<EarlyStoppingResult<MultiLayerNetwork>> rank : ranks) {
+      assertThat(rank.get().getTerminationReason())
+          .isEqualTo(EarlyStoppingResult.TerminationReason.EpochTerminationCondition);
       assertThat(rank.get().getTotalEpochs()).isEqualTo(2);
     }
   }
