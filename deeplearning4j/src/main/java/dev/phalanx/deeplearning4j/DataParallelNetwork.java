@@ -3,6 +3,7 @@ package dev.phalanx.deeplearning4j;
 import dev.phalanx.collectives.Communicator;
 import dev.phalanx.collectives.device.InterruptedWaitException;
 import dev.phalanx.sharding.BucketSums;
+import dev.phalanx.sharding.compression.Compression;
 import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.CounterRandom;
 import dev.phalanx.tensor.Device;
@@ -65,12 +66,13 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
   private final Communicator ranks;
   private final @Nullable Engine engine;
   private final @Nullable Arena arena;
-  private final Collection<TrainingListener> listeners;
+  private final Collection<TrainingListener> silenced; // not called while this is open
   private final GradientMemory gradients;
   private final GradientReducer reducer;
   private final @Nullable FlatUpdate update;
   private final NetworkCheckpoints checkpoints;
-  private long batchesOfEpoch; // done
+  private long batchesOfEpoch; // done, of the epoch that is under way or that a checkpoint was in
+  private boolean isInEpoch;
   private @Nullable MultiDataSet lastShard; // stands in where this rank has no more samples
   private boolean isClosed;
 
@@ -79,7 +81,7 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
     this.model = model;
     this.network = TrainedNetwork.of(model);
     this.ranks = ranks;
-    this.listeners = network.listeners();
+    this.silenced = ranks.rank() == 0 ? List.of() : network.listeners();
     if (options.compression().isPresent() || options.optimizer().isPresent()) {
       requireFit(options);
       this.engine = openEngine();
@@ -114,7 +116,7 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
       leave(memory);
       throw e;
     }
-    if (ranks.rank() != 0) {
+    if (!silenced.isEmpty()) {
       network.setListeners(List.of());
     }
   }
@@ -129,6 +131,20 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
     }
     if (options.optimizer().isPresent()) {
       network.requirePlainGradients();
+    }
+    options.compression().ifPresent(DataParallelNetwork::requireSumsOfGradients);
+  }
+
+  /** With momentum a codec hands on first moments, which updaters would take for gradients. */
+  private static void requireSumsOfGradients(Compression codec) {
+    boolean hasMomentum =
+        (codec instanceof Compression.OneBit oneBit && oneBit.momentum() > 0)
+            || (codec instanceof Compression.TopK topK && topK.momentum() > 0);
+    if (hasMomentum) {
+      throw new IllegalArgumentException(
+          codec
+              + " sums momenta, and the updaters of Deeplearning4j networks and our optimizers in"
+              + " their place expect gradients. Use it with momentum 0.");
     }
   }
 
@@ -209,7 +225,8 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
         throw new IllegalStateException(
             "The networks of rank 0 and rank "
                 + rank
-                + " are configured differently. Give every rank the same configuration.");
+                + " are configured differently. Give every rank the same configuration, with the"
+                + " same seed(): without one each process draws its own.");
       }
     }
   }
@@ -250,15 +267,9 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
   @Override
   public void fit(MultiDataSetIterator batches, int epochs) throws InterruptedException {
     requireOpen();
+    requireEpochs(batches, epochs);
     for (int epoch = 0; epoch < epochs; epoch++) {
-      beginEpoch();
-      try (Prefetch prefetch = new Prefetch(batches, batchesOfEpoch)) {
-        boolean isLast = false;
-        while (!isLast) {
-          isLast = !fitShare(prefetch.next());
-        }
-      }
-      endEpoch();
+      epoch(batches, (batch, skippedSample) -> fitShare(batch));
     }
   }
 
@@ -283,7 +294,7 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
     // A rank without a sample computes one that is not counted: its network sees the same calls.
     MultiDataSet share =
         own == samples ? batch : Shares.slice(batch, own == 0 ? 0 : first, Math.max(1, own));
-    reducer.begin(own, samples, updates(share));
+    reducer.begin(own, samples, network.updates(share));
     train(share);
     return true;
   }
@@ -306,22 +317,20 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
   /** {@link #fitShards(DataSetIterator, int)} for several inputs or outputs. */
   public void fitShards(MultiDataSetIterator ownBatches, int epochs) throws InterruptedException {
     requireOpen();
+    requireEpochs(ownBatches, epochs);
     for (int epoch = 0; epoch < epochs; epoch++) {
-      beginEpoch();
-      try (Prefetch prefetch = new Prefetch(ownBatches, batchesOfEpoch)) {
-        boolean isLast = false;
-        while (!isLast) {
-          isLast = !fitShard(prefetch.next());
-        }
-      }
-      endEpoch();
+      epoch(ownBatches, this::fitShard);
     }
   }
 
-  private boolean fitShard(@Nullable MultiDataSet batch) throws InterruptedException {
+  private boolean fitShard(@Nullable MultiDataSet batch, @Nullable MultiDataSet skippedSample)
+      throws InterruptedException {
+    if (lastShard == null) {
+      lastShard = skippedSample;
+    }
     MultiDataSet computed = batch == null ? lastShard : batch;
     long own = batch == null ? 0 : Shares.samples(batch);
-    if (reducer.begin(own, 0, computed == null ? 1 : updates(computed)) == 0) {
+    if (reducer.begin(own, 0, computed == null ? 1 : network.updates(computed)) == 0) {
       return false;
     }
     if (computed == null) {
@@ -337,27 +346,75 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
 
   // ------------------------------------------------------------------------------------- an epoch
 
-  /** Tells listeners. */
+  private interface BatchStep {
+    /**
+     * @param batch null: there is no more
+     * @param skippedSample of an epoch that goes on, if this rank has left out a batch
+     * @return whether a rank had one
+     */
+    boolean run(@Nullable MultiDataSet batch, @Nullable MultiDataSet skippedSample)
+        throws InterruptedException;
+  }
+
+  private void epoch(MultiDataSetIterator batches, BatchStep step) throws InterruptedException {
+    beginEpoch();
+    try (Prefetch prefetch = new Prefetch(batches, batchesOfEpoch)) {
+      boolean isLast = false;
+      while (!isLast) {
+        MultiDataSet batch = prefetch.next();
+        isLast = !step.run(batch, prefetch.skippedSample());
+      }
+      requireBatch();
+      endEpoch();
+    } finally {
+      leaveEpoch();
+    }
+  }
+
+  /** Tells listeners. From here on batches count as the epoch's. */
   void beginEpoch() {
+    isInEpoch = true;
     network.listeners().forEach(listener -> listener.onEpochStart(model));
+  }
+
+  /**
+   * @throws IllegalArgumentException where there would be no batches after the first epoch
+   */
+  static void requireEpochs(MultiDataSetIterator batches, int epochs) {
+    if (epochs > 1 && !batches.resetSupported()) {
+      throw new IllegalArgumentException(
+          "The iterator cannot be reset, so it has batches for 1 epoch and not for "
+              + epochs
+              + ". Call fit once for each epoch, with a new iterator.");
+    }
+  }
+
+  /**
+   * @throws IllegalStateException where the epoch is at its end and had none
+   */
+  void requireBatch() {
+    if (batchesOfEpoch == 0) {
+      throw new IllegalStateException(
+          "The epoch had no batch: the iterator is empty, or at its end and cannot be reset.");
+    }
   }
 
   /** Tells listeners and counts. */
   void endEpoch() {
     network.listeners().forEach(listener -> listener.onEpochEnd(model));
     network.setProgress(network.iterations(), network.epochs() + 1);
+    leaveEpoch();
+  }
+
+  /** The next epoch begins with its first batch, whether this one was done or failed. */
+  void leaveEpoch() {
+    isInEpoch = false;
     batchesOfEpoch = 0;
   }
 
-  /** How many batches of this epoch are done, as far as this knows. */
+  /** How many batches of the epoch are done. */
   long batchesOfEpoch() {
     return batchesOfEpoch;
-  }
-
-  private long updates(MultiDataSet share) {
-    int steps = network.truncatedSteps();
-    long length = Shares.timeSteps(share);
-    return steps == 0 || length == 0 ? 1 : (length + steps - 1) / steps;
   }
 
   private void train(MultiDataSet share) throws InterruptedException {
@@ -371,7 +428,9 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
       throw (InterruptedException) new InterruptedException(e.getMessage()).initCause(e);
     }
     reducer.end();
-    batchesOfEpoch++;
+    if (isInEpoch) {
+      batchesOfEpoch++;
+    }
     if (checkpoints.isDue(before, network.iterations())) {
       checkpoints.save(batchesOfEpoch);
     }
@@ -412,7 +471,9 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
     isClosed = true;
     checkpoints.close();
     leave(gradients);
-    network.setListeners(listeners);
+    if (!silenced.isEmpty() && network.listeners().isEmpty()) { // else others were set meanwhile
+      network.setListeners(silenced);
+    }
   }
 
   private void leave(@Nullable GradientMemory memory) {

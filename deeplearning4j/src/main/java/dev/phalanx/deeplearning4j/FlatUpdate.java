@@ -55,6 +55,7 @@ final class FlatUpdate implements UpdatedValues {
   private final List<Plain> plain = new ArrayList<>();
   private final long stateElementCount;
   private final FlatOptimizer optimizer;
+  private long steps; // since the optimizer's state began
 
   /**
    * @param values the network's flat parameters, wrapped by the arena's engine
@@ -142,9 +143,20 @@ final class FlatUpdate implements UpdatedValues {
     for (Plain each : plain) {
       engine.addScaled(each.isSum() ? -scale : -1, each.gradients(), each.master());
     }
-    optimizer.step(iteration + 1L, settings.learningRate().applyAsDouble(iteration), scale);
+    steps++;
+    optimizer.step(steps, settings.learningRate().applyAsDouble(iteration), scale);
     engine.fill(gradients, 0);
     engine.synchronize(Device.CPU);
+  }
+
+  /** How many steps the optimizer's state has seen, whatever the network was trained before. */
+  long steps() {
+    return steps;
+  }
+
+  /** Of the state that a checkpoint holds. */
+  void setSteps(long done) {
+    steps = done;
   }
 
   /** The optimizer's state by name, this rank's part; see {@link FlatOptimizer#state}. */

@@ -14,6 +14,7 @@ import java.util.function.IntSupplier;
 import java.util.function.Supplier;
 import java.util.stream.IntStream;
 import java.util.zip.GZIPInputStream;
+import java.util.zip.ZipException;
 import org.jspecify.annotations.Nullable;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.dataset.DataSet;
@@ -69,7 +70,13 @@ public final class IdxImages {
       int count = size(images, input);
       int rows = size(images, input);
       int columns = size(images, input);
-      byte[] pixels = content(images, input, (long) count * rows * columns);
+      if ((long) rows * columns > MOST_BYTES / count) {
+        throw new IOException(
+            String.format(
+                "%s claims %d images of %d x %d pixels, more than an array can hold.",
+                images, count, rows, columns));
+      }
+      byte[] pixels = content(images, input, count * rows * columns);
       byte[] classes = readLabels(labels, images, count);
       return new IdxImages(count, rows, columns, pixels, classes);
     } catch (EOFException e) {
@@ -100,8 +107,18 @@ public final class IdxImages {
 
   private static DataInputStream stream(Path file) throws IOException {
     InputStream input = new BufferedInputStream(Files.newInputStream(file));
-    return new DataInputStream(
-        file.toString().endsWith(".gz") ? new GZIPInputStream(input) : input);
+    if (!file.toString().endsWith(".gz")) {
+      return new DataInputStream(input);
+    }
+    try {
+      return new DataInputStream(new GZIPInputStream(input));
+    } catch (ZipException | EOFException e) {
+      input.close();
+      throw new IOException(file + " is no gzip file, as its name says.", e);
+    } catch (IOException | RuntimeException e) {
+      input.close();
+      throw e;
+    }
   }
 
   private static void requireMagic(Path file, DataInputStream input, int magic, String what)
@@ -123,11 +140,13 @@ public final class IdxImages {
     return size;
   }
 
-  private static byte[] content(Path file, DataInputStream input, long bytes) throws IOException {
-    if (bytes > MOST_BYTES) {
-      throw new IOException(file + " claims " + bytes + " bytes, more than an array can hold.");
+  private static byte[] content(Path file, DataInputStream input, int bytes) throws IOException {
+    byte[] content;
+    try {
+      content = input.readNBytes(bytes);
+    } catch (EOFException | ZipException e) {
+      throw new IOException(file + " is cut off or damaged: its gzip stream does not end.", e);
     }
-    byte[] content = input.readNBytes((int) bytes);
     if (content.length < bytes) {
       throw new IOException(
           file + " is cut off: it has " + content.length + " of " + bytes + " bytes.");

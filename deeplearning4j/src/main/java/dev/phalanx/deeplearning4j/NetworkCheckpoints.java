@@ -9,6 +9,7 @@ import dev.phalanx.checkpoint.safetensors.SafetensorsFile;
 import dev.phalanx.checkpoint.safetensors.SafetensorsWriter;
 import dev.phalanx.collectives.Communicator;
 import dev.phalanx.sharding.BucketSums;
+import dev.phalanx.sharding.compression.Compression;
 import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.Tensor;
 import dev.phalanx.trainer.CompressionCheckpoint;
@@ -17,6 +18,7 @@ import java.nio.DoubleBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -38,15 +40,28 @@ final class NetworkCheckpoints implements AutoCloseable {
   private static final String UPDATER = "updater";
   private static final String PROGRESS = "progress"; // iterations, epochs, batches of this epoch
   private static final int PROGRESS_FIELDS = 3;
+  private static final String STEPS = "steps"; // of our optimizer's state
+  private static final String CODEC_FILE = "compression.txt";
+  private static final double NONE = -1; // in the place of a checkpoint's step
+  private static final double REFUSED = -2;
+
+  /** An array as a tensor, which does not keep the array's memory alive by itself. */
+  private record Flat(INDArray array, Tensor tensor) {
+    static Flat of(INDArray array) {
+      return new Flat(array, NativeMemory.tensor(array, NativeMemory::of));
+    }
+  }
 
   private final TrainedNetwork network;
   private final Communicator ranks;
   private final Optional<TrainingOptions.Checkpoints> settings;
   private final @Nullable CompressionCheckpoint residuals;
-  private final Tensor parameters;
+  private final Optional<String> codec;
+  private final Flat parameters;
   private final @Nullable FlatUpdate update; // one of our optimizers
-  private final @Nullable Tensor updater; // the network's own, else
+  private final @Nullable Flat updater; // the network's own, else
   private final Tensor progress = NativeMemory.numbers(PROGRESS_FIELDS);
+  private final Tensor steps = NativeMemory.numbers(1);
   private boolean isFolderReady;
 
   /** All ranks make theirs together. */
@@ -66,10 +81,14 @@ final class NetworkCheckpoints implements AutoCloseable {
             ? null
             : new CompressionCheckpoint(
                 ranks, arena, 1, 0, compressed.state().values(), compressed.commonState().values());
-    this.parameters = NativeMemory.tensor(network.model().params(), NativeMemory::of);
+    this.codec =
+        compressed == null
+            ? Optional.empty()
+            : compressed.compression().map(Compression::toString); // a record with its settings
+    this.parameters = Flat.of(network.model().params());
     this.update = update;
     INDArray state = update == null ? network.updater().getStateViewArray() : null;
-    this.updater = state == null ? null : NativeMemory.tensor(state, NativeMemory::of);
+    this.updater = state == null ? null : Flat.of(state);
   }
 
   /** Whether one is due when the network has gone from one count of iterations to another. */
@@ -91,10 +110,12 @@ final class NetworkCheckpoints implements AutoCloseable {
     try {
       List<SafetensorsWriter.Entry> optimizer = new ArrayList<>();
       if (updater != null) {
-        optimizer.add(new SafetensorsWriter.Entry(UPDATER, updater));
+        optimizer.add(new SafetensorsWriter.Entry(UPDATER, updater.tensor()));
       }
       if (update != null) {
         optimizer.addAll(gatherState(update, gathered));
+        Numbers.elements(steps).put(0, (double) update.steps());
+        optimizer.add(new SafetensorsWriter.Entry(STEPS, steps));
       }
       fields().put(network.iterations()).put(network.epochs()).put((double) batchesOfEpoch);
       optimizer.add(new SafetensorsWriter.Entry(PROGRESS, progress));
@@ -165,14 +186,7 @@ final class NetworkCheckpoints implements AutoCloseable {
     }
     try {
       prepareFolder(store);
-      store.save(
-          manifest,
-          model,
-          optimizer,
-          List.of(
-              new LocalCheckpointStore.OtherFile(
-                  NETWORK_FILE,
-                  file -> ModelSerializer.writeModel(network.model(), file.toFile(), true))));
+      store.save(manifest, model, optimizer, otherFiles());
       store.keepNewest(where.keep());
     } catch (IOException e) {
       throw new CheckpointWriteException(
@@ -182,12 +196,27 @@ final class NetworkCheckpoints implements AutoCloseable {
     }
   }
 
+  private List<LocalCheckpointStore.OtherFile> otherFiles() {
+    List<LocalCheckpointStore.OtherFile> files = new ArrayList<>();
+    files.add(
+        new LocalCheckpointStore.OtherFile(
+            NETWORK_FILE,
+            file -> ModelSerializer.writeModel(network.model(), file.toFile(), true)));
+    codec.ifPresent(
+        text ->
+            files.add(
+                new LocalCheckpointStore.OtherFile(
+                    CODEC_FILE, file -> Files.writeString(file, text))));
+    return files;
+  }
+
   private String optimizerKind() {
     return update == null ? "deeplearning4j" : update.kind();
   }
 
   private Tensor view(TrainedNetwork.Variable variable) {
     return parameters
+        .tensor()
         .slice(0, variable.offset(), variable.count())
         .reshape(variable.shape().toArray());
   }
@@ -209,47 +238,110 @@ final class NetworkCheckpoints implements AutoCloseable {
    * @return how many batches of the epoch are done; empty where there is no checkpoint
    */
   Optional<Long> restore(Path from) throws IOException, InterruptedException {
-    Optional<Path> directory =
-        Files.isRegularFile(from.resolve(CheckpointManifest.FILE))
-            ? Optional.of(from)
-            : new LocalCheckpointStore(from).newest();
-    requireSameOnAllRanks(directory);
-    if (directory.isEmpty()) {
-      return Optional.empty();
-    }
-    try (SavedCheckpoint checkpoint = SavedCheckpoint.open(directory.get())) {
-      checkpoint.verify();
-      requireSameNetwork(checkpoint);
+    Path directory;
+    try (SavedCheckpoint checkpoint = agreed(from)) {
+      if (checkpoint == null) {
+        return Optional.empty();
+      }
+      directory = checkpoint.directory();
       for (TrainedNetwork.Variable variable : network.variables()) {
         try (Tensor view = view(variable)) {
           checkpoint.model().read(variable.name(), view);
         }
       }
       if (updater != null) {
-        checkpoint.optimizer().read(UPDATER, updater);
+        checkpoint.optimizer().read(UPDATER, updater.tensor());
       }
       if (update != null) {
         restoreState(update, checkpoint.optimizer());
+        checkpoint.optimizer().read(STEPS, steps);
+        update.setSteps((long) Numbers.elements(steps).get(0));
       }
       checkpoint.optimizer().read(PROGRESS, progress);
       restoreResiduals(checkpoint);
     }
     ranks.barrier().await(); // rank 0 tidies up the folder only when all have read
     if (ranks.rank() == 0) {
-      prepareFolder(directory.get());
+      prepareFolder(directory);
     }
     DoubleBuffer read = fields();
     network.setProgress((int) read.get(0), (int) read.get(1));
     return Optional.of((long) read.get(2));
   }
 
-  private void requireSameOnAllRanks(Optional<Path> found) throws InterruptedException {
-    double own =
-        found
-            .map(path -> Double.valueOf(path.getFileName().toString().replaceFirst("^step-", "")))
-            .orElse(-1.0);
-    double[] all = Numbers.ofAllRanks(ranks, own);
-    for (int rank = 1; rank < all.length; rank++) {
+  /**
+   * The checkpoint, open, when every rank has found the same one whole and fit for its network;
+   * nothing of any rank has changed until then.
+   *
+   * @return null where no rank has found one
+   */
+  private @Nullable SavedCheckpoint agreed(Path from) throws IOException, InterruptedException {
+    Map<String, Long> state = update == null ? Map.of() : stateCounts(update);
+    SavedCheckpoint found = null;
+    Exception refusal = null;
+    try {
+      found = open(from, state);
+    } catch (IOException | RuntimeException e) {
+      refusal = e;
+    }
+    double own = found == null ? NONE : found.manifest().step();
+    double[] all = Numbers.ofAllRanks(ranks, refusal == null ? own : REFUSED);
+    if (refusal instanceof IOException unreadable) {
+      throw unreadable;
+    }
+    if (refusal instanceof RuntimeException unfit) {
+      throw unfit;
+    }
+    try {
+      requireSameOnAllRanks(all);
+    } catch (BadCheckpointException e) {
+      if (found != null) {
+        found.close();
+      }
+      throw e;
+    }
+    return found;
+  }
+
+  /** Elements of all ranks' parts together. */
+  private static Map<String, Long> stateCounts(FlatUpdate ours) throws InterruptedException {
+    Map<String, Long> counts = new LinkedHashMap<>();
+    for (Map.Entry<String, Tensor> kind : ours.state().entrySet()) {
+      Tensor own = kind.getValue();
+      counts.put(
+          kind.getKey(),
+          ours.isSharded() ? LongStream.of(ours.countsOfRanks(own)).sum() : own.elementCount());
+    }
+    return counts;
+  }
+
+  private @Nullable SavedCheckpoint open(Path from, Map<String, Long> state) throws IOException {
+    Optional<Path> directory =
+        Files.isRegularFile(from.resolve(CheckpointManifest.FILE))
+            ? Optional.of(from)
+            : new LocalCheckpointStore(from).newest();
+    if (directory.isEmpty()) {
+      return null;
+    }
+    SavedCheckpoint checkpoint = SavedCheckpoint.open(directory.get());
+    try {
+      checkpoint.verify();
+      requireSameNetwork(checkpoint, state);
+      return checkpoint;
+    } catch (IOException | RuntimeException e) {
+      checkpoint.close();
+      throw e;
+    }
+  }
+
+  private static void requireSameOnAllRanks(double[] all) {
+    for (int rank = 0; rank < all.length; rank++) {
+      if (all[rank] == REFUSED) {
+        throw new BadCheckpointException(
+            "Rank "
+                + rank
+                + " cannot go on from its checkpoint, so no rank does: its error says why.");
+      }
       if (all[rank] != all[0]) {
         throw new BadCheckpointException(
             "Rank 0 found the checkpoint of step "
@@ -263,7 +355,7 @@ final class NetworkCheckpoints implements AutoCloseable {
     }
   }
 
-  private void requireSameNetwork(SavedCheckpoint checkpoint) {
+  private void requireSameNetwork(SavedCheckpoint checkpoint, Map<String, Long> state) {
     List<String> own = network.variables().stream().map(TrainedNetwork.Variable::name).toList();
     List<String> saved = List.copyOf(checkpoint.model().names());
     if (!own.equals(saved)) {
@@ -285,11 +377,65 @@ final class NetworkCheckpoints implements AutoCloseable {
               + optimizerKind()
               + ". Go on with the same.");
     }
+    if (update == null) {
+      requireSameRules(checkpoint);
+    }
+    for (TrainedNetwork.Variable variable : network.variables()) {
+      requireCount(checkpoint, checkpoint.model(), variable.name(), variable.count());
+    }
+    if (updater != null) {
+      requireCount(checkpoint, checkpoint.optimizer(), UPDATER, updater.tensor().elementCount());
+    }
+    state.forEach((name, count) -> requireCount(checkpoint, checkpoint.optimizer(), name, count));
+    if (update != null) {
+      requireCount(checkpoint, checkpoint.optimizer(), STEPS, 1);
+    }
+    requireCount(checkpoint, checkpoint.optimizer(), PROGRESS, PROGRESS_FIELDS);
+  }
+
+  /** Other rules would take over a state of the same size that means something else. */
+  private void requireSameRules(SavedCheckpoint checkpoint) {
+    List<String> own = network.rules(network.configuration());
+    List<String> saved = network.rules(checkpoint.manifest().plan());
+    if (!own.equals(saved)) {
+      throw new BadCheckpointException(
+          "The checkpoint "
+              + checkpoint.directory()
+              + " is of a network whose layers are updated by "
+              + saved
+              + ", and this one's by "
+              + own
+              + ". Go on with the same.");
+    }
+  }
+
+  private static void requireCount(
+      SavedCheckpoint checkpoint, SafetensorsFile file, String name, long wanted) {
+    long found = file.names().contains(name) ? file.shape(name).elementCount() : 0;
+    if (found != wanted) {
+      throw new BadCheckpointException(
+          "The checkpoint "
+              + checkpoint.directory()
+              + " is of another network: its "
+              + name
+              + " has "
+              + found
+              + " elements and this one's has "
+              + wanted);
+    }
   }
 
   private void restoreResiduals(SavedCheckpoint checkpoint) throws IOException {
-    SafetensorsFile file = checkpoint.optimizer();
-    if (residuals != null && residuals.restore(file, true).residuals() && ranks.rank() == 0) {
+    if (residuals == null) {
+      return;
+    }
+    Path saved = checkpoint.directory().resolve(CODEC_FILE);
+    boolean isSameCodec =
+        codec.isPresent()
+            && Files.isRegularFile(saved)
+            && Files.readString(saved).equals(codec.get());
+    boolean isLost = residuals.restore(checkpoint.optimizer(), isSameCodec).residuals();
+    if (isLost && ranks.rank() == 0) {
       LOGGER.warn(
           "The residuals of gradient compression in {} are not those of this codec and {} ranks:"
               + " what they held is lost, once",
@@ -316,10 +462,11 @@ final class NetworkCheckpoints implements AutoCloseable {
 
   @Override
   public void close() {
-    parameters.close();
+    parameters.tensor().close();
     progress.close();
+    steps.close();
     if (updater != null) {
-      updater.close();
+      updater.tensor().close();
     }
   }
 }

@@ -4,7 +4,9 @@ import dev.phalanx.collectives.device.InterruptedWaitException;
 import java.util.ArrayList;
 import java.util.List;
 import org.deeplearning4j.earlystopping.EarlyStoppingConfiguration;
+import org.deeplearning4j.earlystopping.EarlyStoppingResult;
 import org.deeplearning4j.earlystopping.saver.InMemoryModelSaver;
+import org.deeplearning4j.earlystopping.termination.EpochTerminationCondition;
 import org.deeplearning4j.earlystopping.termination.IterationTerminationCondition;
 import org.deeplearning4j.earlystopping.trainer.BaseEarlyStoppingTrainer;
 import org.deeplearning4j.nn.api.Model;
@@ -24,6 +26,7 @@ import org.nd4j.linalg.dataset.api.iterator.MultiDataSetIterator;
 public final class ParallelEarlyStoppingTrainer<M extends Model>
     extends BaseEarlyStoppingTrainer<M> {
   private final ParallelNetwork<M> network;
+  private @Nullable RuntimeException failure; // of a batch
 
   /** Over batches of one input and output. */
   public ParallelEarlyStoppingTrainer(
@@ -61,9 +64,13 @@ public final class ParallelEarlyStoppingTrainer<M extends Model>
         configuration.getIterationTerminationConditions()) {
       conditions.add(new Agreed(condition, rank));
     }
+    List<EpochTerminationCondition> epochConditions = new ArrayList<>();
+    for (EpochTerminationCondition condition : configuration.getEpochTerminationConditions()) {
+      epochConditions.add(new AgreedAfterEpoch(condition, rank));
+    }
     EarlyStoppingConfiguration.Builder<M> builder =
         new EarlyStoppingConfiguration.Builder<M>()
-            .epochTerminationConditions(configuration.getEpochTerminationConditions())
+            .epochTerminationConditions(epochConditions)
             .iterationTerminationConditions(
                 conditions.toArray(IterationTerminationCondition[]::new))
             .evaluateEveryNEpochs(configuration.getEvaluateEveryNEpochs())
@@ -93,18 +100,81 @@ public final class ParallelEarlyStoppingTrainer<M extends Model>
 
     @Override
     public boolean terminate(double lastScore) {
-      try {
-        return rank.decide(condition.terminate(lastScore));
-      } catch (InterruptedException e) {
-        Thread.currentThread().interrupt();
-        throw new InterruptedWaitException(e);
-      }
+      return decision(rank, condition.terminate(lastScore));
     }
 
     @Override
     public String toString() {
       return condition.toString();
     }
+  }
+
+  /** The same after an epoch. */
+  private static final class AgreedAfterEpoch implements EpochTerminationCondition {
+    private static final long serialVersionUID = 1L;
+
+    private final transient EpochTerminationCondition condition;
+    private final transient DataParallelNetwork<?> rank;
+
+    AgreedAfterEpoch(EpochTerminationCondition condition, DataParallelNetwork<?> rank) {
+      this.condition = condition;
+      this.rank = rank;
+    }
+
+    @Override
+    public void initialize() {
+      condition.initialize();
+    }
+
+    @Override
+    public boolean terminate(int epoch, double score, boolean isMinimized) {
+      return decision(rank, condition.terminate(epoch, score, isMinimized));
+    }
+
+    @Override
+    public String toString() {
+      return condition.toString();
+    }
+  }
+
+  private static boolean decision(DataParallelNetwork<?> rank, boolean own) {
+    try {
+      return rank.decide(own);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw new InterruptedWaitException(e);
+    }
+  }
+
+  /**
+   * Trains until a condition ends it.
+   *
+   * @throws dev.phalanx.collectives.CollectiveException where another rank is lost
+   * @throws IllegalStateException where a thread or the iterator failed
+   */
+  @Override
+  public EarlyStoppingResult<M> fit() {
+    return super.fit();
+  }
+
+  /** The base class makes a result of what a batch throws, or fails while it does. */
+  @Override
+  protected EarlyStoppingResult<M> fit(boolean isPretraining) {
+    failure = null;
+    EarlyStoppingResult<M> result;
+    try {
+      result = super.fit(isPretraining);
+    } catch (RuntimeException e) {
+      throw failure == null ? e : failure;
+    }
+    if (failure != null) {
+      throw failure;
+    }
+    if (result.getTerminationReason() == EarlyStoppingResult.TerminationReason.Error) {
+      throw new IllegalStateException(
+          "The iterator of early stopping failed: " + result.getTerminationDetails());
+    }
+    return result;
   }
 
   @Override
@@ -118,18 +188,25 @@ public final class ParallelEarlyStoppingTrainer<M extends Model>
       network.fit(batch);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
-      throw new InterruptedWaitException(e);
+      throw failed(new InterruptedWaitException(e));
+    } catch (RuntimeException e) {
+      throw failed(e);
     }
+  }
+
+  private RuntimeException failed(RuntimeException e) {
+    failure = e;
+    return e;
   }
 
   @Override
   protected void pretrain(DataSet batch) {
-    throw noPretraining();
+    throw failed(noPretraining());
   }
 
   @Override
   protected void pretrain(MultiDataSet batch) {
-    throw noPretraining();
+    throw failed(noPretraining());
   }
 
   private static UnsupportedOperationException noPretraining() {

@@ -1,5 +1,6 @@
 package dev.phalanx.deeplearning4j;
 
+import dev.phalanx.checkpoint.BadCheckpointException;
 import dev.phalanx.collectives.CollectiveException;
 import dev.phalanx.collectives.Communicator;
 import dev.phalanx.collectives.GroupOptions;
@@ -11,15 +12,20 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicReference;
 import org.deeplearning4j.nn.api.Model;
 import org.jspecify.annotations.Nullable;
 import org.nd4j.linalg.dataset.api.MultiDataSet;
 import org.nd4j.linalg.dataset.api.iterator.MultiDataSetIterator;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * Trains a Deeplearning4j network with several threads of this JVM, each of which computes its
@@ -42,6 +48,8 @@ import org.nd4j.linalg.dataset.api.iterator.MultiDataSetIterator;
  * @param <M> {@code MultiLayerNetwork} or {@code ComputationGraph}
  */
 public final class ParallelTraining<M extends Model> implements ParallelNetwork<M> {
+  private static final Logger LOGGER = LoggerFactory.getLogger(ParallelTraining.class);
+
   /** Longer than any batch should take: threads of one JVM do not get lost. */
   private static final Duration TIMEOUT = Duration.ofMinutes(10);
 
@@ -50,6 +58,7 @@ public final class ParallelTraining<M extends Model> implements ParallelNetwork<
   private final DataParallelNetwork<M> own;
   private final TrainedNetwork network;
   private boolean isBroken;
+  private boolean isClosed;
 
   /** What a rank does. */
   private interface Step {
@@ -85,6 +94,27 @@ public final class ParallelTraining<M extends Model> implements ParallelNetwork<
         step.run(joined);
       }
     }
+
+    void leave() {
+      if (rank != null) {
+        rank.close();
+      }
+      world.close();
+      copy.model().close();
+    }
+
+    /** Returns false where the calling thread was interrupted while it waited. */
+    boolean awaitEnd() {
+      try {
+        if (!thread.awaitTermination(TIMEOUT.toSeconds(), TimeUnit.SECONDS)) {
+          LOGGER.warn(
+              "Rank {} has not ended after {}: its memory is not freed", world.rank(), TIMEOUT);
+        }
+        return true;
+      } catch (InterruptedException e) {
+        return false;
+      }
+    }
   }
 
   private ParallelTraining(M model, int ranks, TrainingOptions options)
@@ -102,12 +132,14 @@ public final class ParallelTraining<M extends Model> implements ParallelNetwork<
     for (int rank = 1; rank < ranks; rank++) {
       workers.add(new Worker(rank, worlds.get(rank), network.copy()));
     }
+    AtomicReference<DataParallelNetwork<M>> joined = new AtomicReference<>();
     try {
-      this.own =
-          together(
-              worker -> worker.join(options), () -> DataParallelNetwork.of(model, world, options));
+      together(
+          worker -> worker.join(options),
+          () -> joined.set(DataParallelNetwork.of(model, world, options)));
+      this.own = Objects.requireNonNull(joined.get());
     } catch (InterruptedException | RuntimeException | Error e) {
-      endWorkers();
+      leave(joined.get());
       throw e;
     }
   }
@@ -154,14 +186,18 @@ public final class ParallelTraining<M extends Model> implements ParallelNetwork<
 
   @Override
   public void fit(MultiDataSetIterator batches, int epochs) throws InterruptedException {
+    DataParallelNetwork.requireEpochs(batches, epochs);
     for (int epoch = 0; epoch < epochs; epoch++) {
       all(DataParallelNetwork::beginEpoch);
       try (Prefetch prefetch = new Prefetch(batches, own.batchesOfEpoch())) {
         for (MultiDataSet batch = prefetch.next(); batch != null; batch = prefetch.next()) {
           fit(batch);
         }
+        own.requireBatch();
+        all(DataParallelNetwork::endEpoch);
+      } finally {
+        own.leaveEpoch();
       }
-      all(DataParallelNetwork::endEpoch);
     }
   }
 
@@ -173,17 +209,24 @@ public final class ParallelTraining<M extends Model> implements ParallelNetwork<
   @Override
   public boolean resume(Path from) throws IOException, InterruptedException {
     AtomicBoolean isResumed = new AtomicBoolean();
+    AtomicReference<BadCheckpointException> refusal = new AtomicReference<>();
     try {
       all(
           rank -> {
             try {
               isResumed.set(rank.resume(from));
+            } catch (BadCheckpointException e) { // on all ranks, which go on as they were
+              refusal.compareAndSet(null, e);
             } catch (IOException e) {
               throw new UncheckedIOException(e);
             }
           });
     } catch (UncheckedIOException e) {
       throw e.getCause();
+    }
+    BadCheckpointException refused = refusal.get();
+    if (refused != null) {
+      throw refused;
     }
     return isResumed.get();
   }
@@ -199,27 +242,25 @@ public final class ParallelTraining<M extends Model> implements ParallelNetwork<
   }
 
   private void all(Step step) throws InterruptedException {
+    if (isClosed) {
+      throw new IllegalStateException("This training is closed: its threads have ended");
+    }
     if (isBroken) {
       throw new IllegalStateException("A rank has failed before: make a new ParallelTraining");
     }
-    together(
-        worker -> worker.run(step),
-        () -> {
-          step.run(own);
-          return own;
-        });
+    together(worker -> worker.run(step), () -> step.run(own));
   }
 
   private interface WorkerStep {
     void run(Worker worker) throws InterruptedException;
   }
 
-  private interface OwnStep<T> {
-    T run() throws InterruptedException;
+  private interface OwnStep {
+    void run() throws InterruptedException;
   }
 
   /** Returns when every rank has done its step. */
-  private <T> T together(WorkerStep step, OwnStep<T> ownStep) throws InterruptedException {
+  private void together(WorkerStep step, OwnStep ownStep) throws InterruptedException {
     List<Future<?>> underWay = new ArrayList<>();
     for (Worker worker : workers) {
       underWay.add(
@@ -234,9 +275,8 @@ public final class ParallelTraining<M extends Model> implements ParallelNetwork<
                 }
               }));
     }
-    T result;
     try {
-      result = ownStep.run();
+      ownStep.run();
     } catch (InterruptedException | RuntimeException | Error e) {
       isBroken = true;
       world.close();
@@ -245,13 +285,16 @@ public final class ParallelTraining<M extends Model> implements ParallelNetwork<
     for (int i = 0; i < underWay.size(); i++) {
       try {
         underWay.get(i).get();
+      } catch (InterruptedException e) {
+        isBroken = true;
+        world.close();
+        throw e;
       } catch (ExecutionException e) {
         isBroken = true;
         world.close();
         throw failure(i + 1, e.getCause());
       }
     }
-    return result;
   }
 
   /** Who only heard of another's failure is not the one to tell. */
@@ -284,23 +327,28 @@ public final class ParallelTraining<M extends Model> implements ParallelNetwork<
 
   @Override
   public void close() {
-    own.close();
-    endWorkers();
+    if (!isClosed) {
+      isClosed = true;
+      leave(own);
+    }
   }
 
-  private void endWorkers() {
-    world.close();
+  /** Returns when the threads have ended. */
+  private void leave(@Nullable DataParallelNetwork<M> joined) {
+    if (joined != null) {
+      joined.close();
+    }
+    world.close(); // who still waits for this rank hears of it
     for (Worker worker : workers) {
-      worker.world.close();
-      worker.thread.execute(
-          () -> {
-            DataParallelNetwork<?> rank = worker.rank;
-            if (rank != null) {
-              rank.close();
-            }
-            worker.copy.model().close();
-          });
+      worker.thread.execute(worker::leave);
       worker.thread.shutdown();
+    }
+    boolean isInterrupted = false;
+    for (Worker worker : workers) {
+      isInterrupted |= !worker.awaitEnd();
+    }
+    if (isInterrupted) {
+      Thread.currentThread().interrupt();
     }
   }
 }

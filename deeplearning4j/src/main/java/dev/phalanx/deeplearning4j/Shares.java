@@ -48,13 +48,4 @@ final class Shares {
     }
     return slices;
   }
-
-  /** The longest time series of the batch; 0 where it has none. */
-  static long timeSteps(org.nd4j.linalg.dataset.api.MultiDataSet batch) {
-    long longest = 0;
-    for (INDArray labels : batch.getLabels()) {
-      longest = labels.rank() == 3 ? Math.max(longest, labels.size(2)) : longest;
-    }
-    return longest;
-  }
 }

@@ -5,14 +5,20 @@ import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
 import java.util.Objects;
+import java.util.stream.Stream;
 import org.deeplearning4j.nn.api.Layer;
 import org.deeplearning4j.nn.api.Model;
 import org.deeplearning4j.nn.api.Trainable;
 import org.deeplearning4j.nn.api.TrainingConfig;
 import org.deeplearning4j.nn.conf.BackpropType;
+import org.deeplearning4j.nn.conf.ComputationGraphConfiguration;
 import org.deeplearning4j.nn.conf.GradientNormalization;
+import org.deeplearning4j.nn.conf.MultiLayerConfiguration;
+import org.deeplearning4j.nn.conf.graph.LayerVertex;
+import org.deeplearning4j.nn.conf.layers.BaseLayer;
 import org.deeplearning4j.nn.graph.ComputationGraph;
 import org.deeplearning4j.nn.graph.vertex.GraphVertex;
+import org.deeplearning4j.nn.layers.FrozenLayer;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.deeplearning4j.nn.updater.BaseMultiLayerUpdater;
 import org.deeplearning4j.nn.updater.MultiLayerUpdater;
@@ -92,9 +98,13 @@ abstract sealed class TrainedNetwork {
   /** One iteration, or several with truncated backpropagation through time. */
   abstract void fit(MultiDataSet batch);
 
+  /** A network of its own memory and without listeners, whose parameters have the same values. */
   abstract TrainedNetwork copy();
 
   abstract String configuration();
+
+  /** The kinds of rules that update the layers of a configuration in JSON: {@code Adam}. */
+  abstract List<String> rules(String configuration);
 
   abstract void setScore(double score);
 
@@ -110,8 +120,16 @@ abstract sealed class TrainedNetwork {
 
   abstract void setProgress(int iterations, int epochs);
 
-  /** Steps of time after which truncated backpropagation updates; 0 where it is not truncated. */
-  abstract int truncatedSteps();
+  /**
+   * How often a batch updates the parameters: once, or once for each part of its time series where
+   * backpropagation through time is truncated; 0 where Deeplearning4j cannot cut the series, of
+   * which it warns.
+   */
+  abstract long updates(MultiDataSet batch);
+
+  private static long parts(long timeSteps, long ofPart) {
+    return (timeSteps + ofPart - 1) / ofPart;
+  }
 
   /** A layer as names of parameters call it. */
   abstract String nameOf(Trainable layer);
@@ -182,6 +200,12 @@ abstract sealed class TrainedNetwork {
   /** Whether gradients are divided by the number of samples. */
   final boolean isAveraged() {
     return model().conf().isMiniBatch();
+  }
+
+  private static String rule(org.deeplearning4j.nn.conf.layers.Layer layer) {
+    return layer instanceof BaseLayer base && base.getIUpdater() != null
+        ? base.getIUpdater().getClass().getSimpleName()
+        : "none";
   }
 
   private static final class Layers extends TrainedNetwork {
@@ -265,6 +289,13 @@ abstract sealed class TrainedNetwork {
     }
 
     @Override
+    List<String> rules(String configuration) {
+      return MultiLayerConfiguration.fromJson(configuration).getConfs().stream()
+          .map(layer -> rule(layer.getLayer()))
+          .toList();
+    }
+
+    @Override
     void setScore(double score) {
       network.setScore(score);
     }
@@ -300,12 +331,18 @@ abstract sealed class TrainedNetwork {
       network.setEpochCount(epochs);
     }
 
+    /** Features and labels are both time series, of one length. */
     @Override
-    int truncatedSteps() {
+    long updates(MultiDataSet batch) {
       var configuration = network.getLayerWiseConfigurations();
-      return configuration.getBackpropType() == BackpropType.TruncatedBPTT
-          ? configuration.getTbpttFwdLength()
-          : 0;
+      if (configuration.getBackpropType() != BackpropType.TruncatedBPTT) {
+        return 1;
+      }
+      INDArray features = batch.getFeatures(0);
+      INDArray labels = batch.getLabels(0);
+      boolean canCut =
+          features.rank() == 3 && labels.rank() == 3 && features.size(2) == labels.size(2);
+      return canCut ? parts(features.size(2), configuration.getTbpttFwdLength()) : 0;
     }
 
     @Override
@@ -372,14 +409,34 @@ abstract sealed class TrainedNetwork {
       network.fit(batch);
     }
 
+    /** Not {@code clone()}, whose graph has the listeners of this one in the same list. */
     @Override
     TrainedNetwork copy() {
-      return new Graph(network.clone());
+      ComputationGraph copy = new ComputationGraph(network.getConfiguration().clone());
+      copy.init(network.params(), true);
+      for (GraphVertex vertex : network.getVertices()) {
+        if (vertex.hasLayer() && vertex.getLayer() instanceof FrozenLayer) {
+          copy.getVertex(vertex.getVertexName()).setLayerAsFrozen();
+        }
+      }
+      INDArray state = updater().getStateViewArray();
+      if (state != null) {
+        copy.getUpdater().setStateViewArray(state.dup());
+      }
+      return new Graph(copy);
     }
 
     @Override
     String configuration() {
       return network.getConfiguration().toJson();
+    }
+
+    @Override
+    List<String> rules(String configuration) {
+      return ComputationGraphConfiguration.fromJson(configuration).getVertices().values().stream()
+          .filter(LayerVertex.class::isInstance)
+          .map(vertex -> rule(((LayerVertex) vertex).getLayerConf().getLayer()))
+          .toList();
     }
 
     @Override
@@ -418,12 +475,25 @@ abstract sealed class TrainedNetwork {
       network.getConfiguration().setEpochCount(epochs);
     }
 
+    /** What is no time series stays whole; those that are have one length. */
     @Override
-    int truncatedSteps() {
+    long updates(MultiDataSet batch) {
       var configuration = network.getConfiguration();
-      return configuration.getBackpropType() == BackpropType.TruncatedBPTT
-          ? configuration.getTbpttFwdLength()
-          : 0;
+      if (configuration.getBackpropType() != BackpropType.TruncatedBPTT) {
+        return 1;
+      }
+      long[] lengths =
+          Stream.of(batch.getFeatures(), batch.getLabels())
+              .flatMap(Stream::of)
+              .filter(array -> array.rank() == 3)
+              .mapToLong(array -> array.size(2))
+              .distinct()
+              .toArray();
+      return switch (lengths.length) {
+        case 0 -> 1;
+        case 1 -> parts(lengths[0], configuration.getTbpttFwdLength());
+        default -> 0;
+      };
     }
 
     @Override

@@ -1,6 +1,7 @@
 package dev.phalanx.deeplearning4j;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.phalanx.sharding.compression.Compression;
 import java.util.List;
@@ -47,6 +48,21 @@ final class CompressionTest {
 
   private static double score(MultiLayerNetwork network, List<DataSet> batches) {
     return batches.stream().mapToDouble(network::score).sum();
+  }
+
+  static Stream<Compression> codecsOfMomenta() {
+    return Stream.of(new Compression.OneBit(0, 0.9), new Compression.TopK(0.1, 0, 0.9));
+  }
+
+  @ParameterizedTest
+  @MethodSource("codecsOfMomenta")
+  void momentaInThePlaceOfGradientsAreRefused(Compression codec) {
+    TrainingOptions options = TrainingOptions.DEFAULT.withCompression(codec);
+
+    assertThatThrownBy(
+            () -> ParallelTraining.threads(Networks.dense(builder -> builder), 2, options))
+        .hasMessageContaining("sums momenta")
+        .hasMessageContaining("momentum 0");
   }
 
   /** All of each rank's gradients are sent: nothing may be lost or counted twice. */

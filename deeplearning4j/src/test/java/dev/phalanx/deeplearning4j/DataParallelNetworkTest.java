@@ -3,15 +3,19 @@ package dev.phalanx.deeplearning4j;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Future;
 import org.deeplearning4j.datasets.iterator.ExistingDataSetIterator;
 import org.deeplearning4j.nn.api.Model;
 import org.deeplearning4j.nn.conf.dropout.Dropout;
+import org.deeplearning4j.nn.graph.ComputationGraph;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.deeplearning4j.optimize.api.BaseTrainingListener;
+import org.deeplearning4j.optimize.api.TrainingListener;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.dataset.DataSet;
 import org.nd4j.linalg.dataset.api.iterator.DataSetIterator;
@@ -21,6 +25,8 @@ import org.nd4j.linalg.learning.config.Sgd;
 final class DataParallelNetworkTest {
   /** Rounding of sums in another order, over a few steps. */
   private static final double TOLERANCE = 1e-5;
+
+  @TempDir private Path folder = Path.of("");
 
   @Test
   void batchesOfTheRanksOwnAreOneBatchTogether() throws Exception {
@@ -52,6 +58,57 @@ final class DataParallelNetworkTest {
 
   private static DataSetIterator batches(List<DataSet> batches) {
     return new ExistingDataSetIterator(batches);
+  }
+
+  @Test
+  void batchesOfTheRanksOwnGoOnWhereOneRankHasDoneAllOfIts() throws Exception {
+    List<DataSet> first = Networks.vectors(4, 2, 5);
+    List<DataSet> second = Networks.vectors(3);
+    TrainingOptions saving = TrainingOptions.DEFAULT.withCheckpoints(folder, 2, 1);
+    List<Future<MultiLayerNetwork>> whole = shards(first, second, TrainingOptions.DEFAULT, false);
+    shards(first, second, saving, false); // the last checkpoint is of the 2nd of 3 iterations
+
+    List<Future<MultiLayerNetwork>> resumed = shards(first, second, TrainingOptions.DEFAULT, true);
+
+    for (Future<MultiLayerNetwork> rank : resumed) {
+      ParityTest.assertClose(rank.get(), whole.get(0).get(), 0);
+      assertThat(rank.get().getIterationCount()).isEqualTo(3);
+    }
+  }
+
+  private List<Future<MultiLayerNetwork>> shards(
+      List<DataSet> first, List<DataSet> second, TrainingOptions options, boolean isResumed)
+      throws Exception {
+    return Ranks.run(
+        2,
+        world -> {
+          MultiLayerNetwork network = Networks.dense(builder -> builder);
+          try (var rank = DataParallelNetwork.of(network, world, options)) {
+            assertThat(isResumed && !rank.resume(folder)).isFalse();
+            rank.fitShards(batches(world.rank() == 0 ? first : second), 1);
+          }
+          return network;
+        });
+  }
+
+  @Test
+  void truncatedSeriesNeedNoSeriesOfLabelsInAGraph() throws Exception {
+    DataSet batch = Networks.series(7).get(0);
+    INDArray labels =
+        batch.getLabels().get(NDArrayIndex.all(), NDArrayIndex.all(), NDArrayIndex.point(0)).dup();
+    DataSet truncated = new DataSet(batch.getFeatures(), labels);
+    ComputationGraph alone = Networks.truncatedGraph();
+    ComputationGraph together = Networks.truncatedGraph();
+
+    alone.fit(truncated);
+    try (var training = ParallelTraining.threads(together, 2)) {
+      training.fit(truncated);
+    }
+
+    assertThat(alone.getIterationCount()).isEqualTo(3); // 5 steps of time, 2 at once
+    assertThat(together.getIterationCount()).isEqualTo(3);
+    INDArray difference = together.params().sub(alone.params());
+    assertThat(difference.amaxNumber().doubleValue()).isLessThan(TOLERANCE);
   }
 
   @Test
@@ -120,7 +177,8 @@ final class DataParallelNetworkTest {
               double rate = 0.1 + world.rank();
               MultiLayerNetwork network = Networks.dense(builder -> builder.updater(new Sgd(rate)));
               assertThatThrownBy(() -> DataParallelNetwork.of(network, world))
-                  .hasMessageContaining("rank 1 are configured differently");
+                  .hasMessageContaining("rank 1 are configured differently")
+                  .hasMessageContaining("the same seed()");
               network.fit(Networks.vectors(8).get(0));
               return network.getIterationCount();
             });
@@ -202,19 +260,92 @@ final class DataParallelNetworkTest {
 
   @Test
   void listenersHearOfEveryIterationAndEpochOnRankZero() throws Exception {
-    Counts counts = new Counts();
     MultiLayerNetwork network = Networks.dense(builder -> builder);
-    network.setListeners(counts);
+
+    assertThatListenersHearAll(network, batches(Networks.vectors(8, 8)));
+
+    assertThat(network.getEpochCount()).isEqualTo(2);
+  }
+
+  @Test
+  void listenersOfAGraphHearOfEveryIterationAndEpochOnRankZero() throws Exception {
+    ComputationGraph graph = Networks.singleGraph();
+
+    assertThatListenersHearAll(graph, batches(Networks.vectors(8, 8)));
+
+    assertThat(graph.getEpochCount()).isEqualTo(2);
+  }
+
+  private static void assertThatListenersHearAll(Model network, DataSetIterator batches)
+      throws Exception {
+    List<Counts> listeners = List.of(new Counts(), new Counts(), new Counts());
+    network.setListeners(listeners.get(0));
+    network.addListeners(listeners.get(1));
 
     try (var training = ParallelTraining.threads(network, 3)) {
-      training.fit(batches(Networks.vectors(8, 8)), 2);
+      network.addListeners(listeners.get(2));
+      training.fit(batches, 2);
     }
 
-    assertThat(counts.iterations).isEqualTo(4);
-    assertThat(counts.epochStarts).isEqualTo(2);
-    assertThat(counts.epochEnds).isEqualTo(2);
-    assertThat(network.getEpochCount()).isEqualTo(2);
-    assertThat(network.getListeners()).containsExactly(counts);
+    for (Counts counts : listeners) {
+      assertThat(counts.iterations).isEqualTo(4);
+      assertThat(counts.epochStarts).isEqualTo(2);
+      assertThat(counts.epochEnds).isEqualTo(2);
+    }
+    assertThat(TrainedNetwork.of(network).listeners()).containsExactlyElementsOf(listeners);
+  }
+
+  @Test
+  void ranksThatWereSilencedHaveTheirListenersAfterwardsUnlessOthersWereSet() throws Exception {
+    Counts before = new Counts();
+    Counts meanwhile = new Counts();
+
+    List<Future<List<List<TrainingListener>>>> ranks =
+        Ranks.run(
+            2,
+            world -> {
+              List<List<TrainingListener>> found = new ArrayList<>();
+              for (boolean isSet : new boolean[] {false, true}) {
+                MultiLayerNetwork network = Networks.dense(builder -> builder);
+                network.setListeners(before);
+                try (var rank = DataParallelNetwork.of(network, world)) {
+                  if (isSet) {
+                    rank.network().setListeners(meanwhile);
+                  }
+                }
+                found.add(List.copyOf(network.getListeners()));
+              }
+              return found;
+            });
+
+    for (Future<List<List<TrainingListener>>> rank : ranks) {
+      assertThat(rank.get()).containsExactly(List.of(before), List.of(meanwhile));
+    }
+  }
+
+  @Test
+  void batchesByThemselvesAreNotLeftOutOfTheNextEpoch() throws Exception {
+    MultiLayerNetwork threads = Networks.dense(builder -> builder);
+    try (var training = ParallelTraining.threads(threads, 2)) {
+      training.fit(Networks.vectors(8).get(0));
+      training.fit(batches(Networks.vectors(8, 8)), 1);
+    }
+    assertThat(threads.getIterationCount()).isEqualTo(3);
+
+    List<Future<Integer>> ranks =
+        Ranks.run(
+            2,
+            world -> {
+              MultiLayerNetwork network = Networks.dense(builder -> builder);
+              try (var rank = DataParallelNetwork.of(network, world)) {
+                rank.fit(Networks.vectors(8).get(0));
+                rank.fit(batches(Networks.vectors(8, 8)), 1);
+              }
+              return network.getIterationCount();
+            });
+    for (Future<Integer> rank : ranks) {
+      assertThat(rank.get()).isEqualTo(3);
+    }
   }
 
   private static final class Counts extends BaseTrainingListener {

@@ -114,6 +114,38 @@ final class FlatUpdateTest {
     }
   }
 
+  /** Corrections of a young state are those of its own age. */
+  @Test
+  void theOptimizersStepsBeginWithItsStateWhateverTheNetworkWasTrainedBefore() throws Exception {
+    TrainingOptions options =
+        TrainingOptions.DEFAULT.withOptimizer(
+            NetworkOptimizer.adamW(iteration -> 1e-2, 0.9, 0.99, 1e-8, 0.01));
+    MultiLayerNetwork fresh = Networks.dense(builder -> builder);
+    MultiLayerNetwork trained = Networks.dense(builder -> builder);
+    trained.setIterationCount(1000);
+    trained(fresh, 2, options);
+    trained(trained, 2, options);
+    ParityTest.assertClose(trained, fresh, 0);
+
+    MultiLayerNetwork resumed = Networks.dense(builder -> builder);
+    MultiLayerNetwork interrupted = Networks.dense(builder -> builder);
+    interrupted.setIterationCount(1000);
+    List<DataSet> batches = Networks.vectors(8, 8, 8);
+    try (var training =
+        ParallelTraining.threads(interrupted, 2, options.withCheckpoints(folder, 1007, 1))) {
+      for (int step = 0; step < 7; step++) {
+        training.fit(batches.get(step % 3));
+      }
+    }
+    try (var training = ParallelTraining.threads(resumed, 2, options)) {
+      assertThat(training.resume(folder)).isTrue();
+      for (int step = 7; step < STEPS; step++) {
+        training.fit(batches.get(step % 3));
+      }
+    }
+    ParityTest.assertClose(resumed, fresh, 0);
+  }
+
   @Test
   void whatTheNetworksOwnUpdaterDoesIsRefused() throws Exception {
     TrainingOptions options = TrainingOptions.DEFAULT.withOptimizer(ADAMW);

@@ -122,6 +122,25 @@ final class IdxImagesTest {
     byte[] content = Files.readAllBytes(images);
     Path cut = write("cut", Arrays.copyOf(content, content.length - 1), false);
     assertThatThrownBy(() -> IdxImages.open(cut, few)).hasMessageContaining("41 of 42 bytes");
+    Path whole = images(true);
+    Path zipped = folder.resolve("cut.gz");
+    byte[] stream = Files.readAllBytes(whole);
+    Files.write(zipped, Arrays.copyOf(stream, stream.length - 12));
+    assertThatThrownBy(() -> IdxImages.open(zipped, few))
+        .isInstanceOf(IOException.class)
+        .hasMessageContaining("cut.gz is cut off or damaged");
+    Path plain = write("plain.gz", content, false);
+    assertThatThrownBy(() -> IdxImages.open(plain, few))
+        .isInstanceOf(IOException.class)
+        .hasMessageContaining("plain.gz is no gzip file");
+    byte[] huge = content.clone(); // 2^31 - 1 images of as many rows and columns
+    for (int size = 4; size < 16; size++) {
+      huge[size] = (byte) (size % 4 == 0 ? 0x7f : 0xff);
+    }
+    Path claiming = write("claiming", huge, false);
+    assertThatThrownBy(() -> IdxImages.open(claiming, few))
+        .isInstanceOf(IOException.class)
+        .hasMessageContaining("more than an array can hold");
     Path stub = write("stub", Arrays.copyOf(content, 6), false);
     assertThatThrownBy(() -> IdxImages.open(stub, few)).hasMessageContaining("within its header");
   }

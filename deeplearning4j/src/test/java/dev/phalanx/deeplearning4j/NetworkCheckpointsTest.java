@@ -13,13 +13,18 @@ import java.util.List;
 import java.util.stream.Stream;
 import org.deeplearning4j.datasets.iterator.ExistingDataSetIterator;
 import org.deeplearning4j.nn.conf.dropout.Dropout;
+import org.deeplearning4j.nn.conf.layers.DenseLayer;
+import org.deeplearning4j.nn.conf.layers.OutputLayer;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.deeplearning4j.util.ModelSerializer;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.nd4j.linalg.activations.Activation;
 import org.nd4j.linalg.dataset.api.iterator.DataSetIterator;
+import org.nd4j.linalg.learning.config.Nadam;
+import org.nd4j.linalg.lossfunctions.LossFunctions.LossFunction;
 
 final class NetworkCheckpointsTest {
   @TempDir private Path folder = Path.of("");
@@ -148,11 +153,100 @@ final class NetworkCheckpointsTest {
       training.saveCheckpoint();
     }
 
-    try (var training = ParallelTraining.threads(Networks.normalized(), 1)) {
+    MultiLayerNetwork other = Networks.normalized();
+    var before = other.params().dup();
+    try (var training = ParallelTraining.threads(other, 2)) {
       assertThatThrownBy(() -> training.resume(folder))
           .isInstanceOf(BadCheckpointException.class)
           .hasMessageContaining("is of another network");
+      assertThat(other.params()).isEqualTo(before);
+      training.fit(batches(), 1); // from where it was
     }
+    assertThat(other.getIterationCount()).isEqualTo(5);
+  }
+
+  @Test
+  void anotherUpdatersOrAnotherSizesCheckpointIsRefusedBeforeAnythingChanges() throws Exception {
+    save(Networks.dense(builder -> builder), TrainingOptions.DEFAULT);
+
+    assertThatRefused(Networks.dense(builder -> builder.updater(new Nadam(1e-2))), "Nadam");
+    MultiLayerNetwork wide =
+        Networks.initialized(
+            Networks.builder()
+                .list()
+                .layer(new DenseLayer.Builder().nIn(6).nOut(10).build())
+                .layer(
+                    new OutputLayer.Builder(LossFunction.MSE)
+                        .nIn(10)
+                        .nOut(4)
+                        .activation(Activation.IDENTITY)
+                        .build()));
+    assertThatRefused(wide, "its 1_W has 30 elements and this one's has 40");
+  }
+
+  private void save(MultiLayerNetwork network, TrainingOptions options) throws Exception {
+    try (var training =
+        ParallelTraining.threads(network, 2, options.withCheckpoints(folder, 0, 1))) {
+      training.fit(batches(), 1);
+      training.saveCheckpoint();
+    }
+  }
+
+  private void assertThatRefused(MultiLayerNetwork other, String why) throws Exception {
+    var before = other.params().dup();
+    try (var training = ParallelTraining.threads(other, 2)) {
+      assertThatThrownBy(() -> training.resume(folder))
+          .isInstanceOf(BadCheckpointException.class)
+          .hasMessageContaining(why);
+    }
+    assertThat(other.params()).isEqualTo(before);
+    assertThat(other.getIterationCount()).isZero();
+  }
+
+  @Test
+  void aCheckpointMayHaveAnotherName() throws Exception {
+    save(network(), TrainingOptions.DEFAULT);
+    Path best = folder.resolveSibling(folder.getFileName() + "-best");
+    Files.move(folder.resolve("step-000005"), best);
+
+    MultiLayerNetwork resumed = network();
+    try (var training = ParallelTraining.threads(resumed, 2)) {
+      assertThat(training.resume(best)).isTrue();
+    } finally {
+      Files.move(best, folder.resolve("best")); // which is deleted
+    }
+
+    assertThat(resumed.getIterationCount()).isEqualTo(5);
+  }
+
+  /** What one codec has kept back means something else to another. */
+  @Test
+  void residualsOfAnotherCodecAreNotTakenOver() throws Exception {
+    Path plain = folder.resolve("plain");
+    save(
+        Networks.dense(builder -> builder),
+        TrainingOptions.DEFAULT.withCompression(new Compression.TopK(0.1)));
+    try (var training =
+        ParallelTraining.threads(
+            Networks.dense(builder -> builder),
+            2,
+            TrainingOptions.DEFAULT.withCheckpoints(plain, 0, 1))) {
+      training.resume(folder);
+      training.saveCheckpoint(); // without residuals
+    }
+
+    ParityTest.assertClose(goneOnWithThreshold(folder), goneOnWithThreshold(plain), 0);
+  }
+
+  private static MultiLayerNetwork goneOnWithThreshold(Path from) throws Exception {
+    MultiLayerNetwork network = Networks.dense(builder -> builder);
+    try (var training =
+        ParallelTraining.threads(
+            network, 2, TrainingOptions.DEFAULT.withCompression(new Compression.Threshold(1e-3)))) {
+      assertThat(training.resume(from)).isTrue();
+      training.fit(Networks.vectors(8).get(0));
+    }
+    return network;
   }
 
   @Test

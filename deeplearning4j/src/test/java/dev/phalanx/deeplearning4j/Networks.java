@@ -4,11 +4,13 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
 import java.util.function.UnaryOperator;
+import org.deeplearning4j.nn.conf.BackpropType;
 import org.deeplearning4j.nn.conf.ComputationGraphConfiguration;
 import org.deeplearning4j.nn.conf.ConvolutionMode;
 import org.deeplearning4j.nn.conf.MultiLayerConfiguration;
 import org.deeplearning4j.nn.conf.NeuralNetConfiguration;
 import org.deeplearning4j.nn.conf.graph.MergeVertex;
+import org.deeplearning4j.nn.conf.graph.rnn.LastTimeStepVertex;
 import org.deeplearning4j.nn.conf.inputs.InputType;
 import org.deeplearning4j.nn.conf.layers.BatchNormalization;
 import org.deeplearning4j.nn.conf.layers.ConvolutionLayer;
@@ -123,6 +125,42 @@ final class Networks {
             .setInputTypes(InputType.feedForward(FEATURES), InputType.feedForward(4))
             .build();
     ComputationGraph graph = new ComputationGraph(configuration);
+    graph.init();
+    return graph;
+  }
+
+  /** Truncated backpropagation over time series whose labels are none. */
+  static ComputationGraph truncatedGraph() {
+    ComputationGraph graph =
+        new ComputationGraph(
+            builder()
+                .graphBuilder()
+                .addInputs("in")
+                .addLayer("series", new LSTM.Builder().nOut(5).build(), "in")
+                .addVertex("last", new LastTimeStepVertex("in"), "series")
+                .addLayer("out", output(), "last")
+                .setOutputs("out")
+                .setInputTypes(InputType.recurrent(FEATURES))
+                .backpropType(BackpropType.TruncatedBPTT)
+                .tBPTTLength(2)
+                .validateTbpttConfig(false)
+                .build());
+    graph.init();
+    return graph;
+  }
+
+  /** One input and one output. */
+  static ComputationGraph singleGraph() {
+    ComputationGraph graph =
+        new ComputationGraph(
+            builder()
+                .graphBuilder()
+                .addInputs("in")
+                .addLayer("hidden", new DenseLayer.Builder().nOut(5).build(), "in")
+                .addLayer("out", output(), "hidden")
+                .setOutputs("out")
+                .setInputTypes(InputType.feedForward(FEATURES))
+                .build());
     graph.init();
     return graph;
   }

@@ -1,7 +1,9 @@
 package dev.phalanx.deeplearning4j;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.Future;
 import org.deeplearning4j.datasets.iterator.ExistingDataSetIterator;
@@ -11,14 +13,19 @@ import org.deeplearning4j.earlystopping.scorecalc.DataSetLossCalculator;
 import org.deeplearning4j.earlystopping.termination.IterationTerminationCondition;
 import org.deeplearning4j.earlystopping.termination.MaxEpochsTerminationCondition;
 import org.deeplearning4j.earlystopping.trainer.EarlyStoppingTrainer;
+import org.deeplearning4j.nn.api.Model;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
+import org.deeplearning4j.optimize.api.BaseTrainingListener;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.nd4j.linalg.dataset.api.iterator.DataSetIterator;
 import org.nd4j.linalg.learning.config.Adam;
 import org.nd4j.linalg.schedule.MapSchedule;
 import org.nd4j.linalg.schedule.ScheduleType;
 
 final class ParallelEarlyStoppingTrainerTest {
+  @TempDir private Path folder = Path.of("");
+
   private static DataSetIterator batches() {
     return new ExistingDataSetIterator(Networks.vectors(8, 7, 8));
   }
@@ -60,6 +67,23 @@ final class ParallelEarlyStoppingTrainerTest {
   }
 
   @Test
+  void aCheckpointOfEarlyStoppingLeavesNoBatchesOutOfTheNextEpoch() throws Exception {
+    TrainingOptions saving = TrainingOptions.DEFAULT.withCheckpoints(folder, 0, 1);
+    try (var training = ParallelTraining.threads(network(), 2, saving)) {
+      new ParallelEarlyStoppingTrainer<>(configuration().build(), training, batches()).fit();
+      training.saveCheckpoint();
+    }
+
+    MultiLayerNetwork resumed = network();
+    try (var training = ParallelTraining.threads(resumed, 2)) {
+      training.resume(folder);
+      training.fit(batches(), 1);
+    }
+
+    assertThat(resumed.getIterationCount()).isEqualTo((5 + 1) * 3);
+  }
+
+  @Test
   void ranksStopTogetherWhereRankZeroStops() throws Exception {
     List<Future<EarlyStoppingResult<MultiLayerNetwork>>> ranks =
         Ranks.run(
@@ -79,6 +103,53 @@ final class ParallelEarlyStoppingTrainerTest {
       assertThat(rank.get().getTerminationReason())
           .isEqualTo(EarlyStoppingResult.TerminationReason.IterationTerminationCondition);
       ParityTest.assertClose(rank.get().getBestModel(), ranks.get(0).get().getBestModel(), 0);
+    }
+  }
+
+  @Test
+  void ranksStopTogetherWhereRankZeroStopsAfterAnEpoch() throws Exception {
+    List<Future<EarlyStoppingResult<MultiLayerNetwork>>> ranks =
+        Ranks.run(
+            2,
+            world -> {
+              EarlyStoppingConfiguration<MultiLayerNetwork> configuration =
+                  configuration()
+                      .epochTerminationConditions(
+                          new MaxEpochsTerminationCondition(world.rank() == 0 ? 2 : 4))
+                      .build();
+              try (var rank = DataParallelNetwork.of(network(), world)) {
+                return new ParallelEarlyStoppingTrainer<>(configuration, rank, batches()).fit();
+              }
+            });
+
+    for (Future<EarlyStoppingResult<MultiLayerNetwork>> rank : ranks) {
+      assertThat(rank.get().getTerminationReason())
+          .isEqualTo(EarlyStoppingResult.TerminationReason.EpochTerminationCondition);
+      assertThat(rank.get().getTotalEpochs()).isEqualTo(2);
+    }
+  }
+
+  @Test
+  void aFailureIsNoResult() throws Exception {
+    for (int failing : new int[] {1, 4}) { // with the best model of an epoch, and without any
+      MultiLayerNetwork network = network();
+      network.setListeners(
+          new BaseTrainingListener() {
+            @Override
+            public void iterationDone(Model model, int iteration, int epoch) {
+              if (iteration == failing) {
+                throw new IllegalStateException("the disk is full");
+              }
+            }
+          });
+
+      try (var training = ParallelTraining.threads(network, 2)) {
+        var trainer =
+            new ParallelEarlyStoppingTrainer<>(configuration().build(), training, batches());
+        assertThatThrownBy(trainer::fit)
+            .isInstanceOf(IllegalStateException.class)
+            .hasMessageContaining("the disk is full");
+      }
     }
   }
 
