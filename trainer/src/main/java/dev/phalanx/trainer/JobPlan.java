@@ -104,10 +104,7 @@ public record JobPlan(
    * Ranks that hold the same part of the model: they add up gradients, and share what is sharded.
    */
   public List<List<Integer>> gradientGroups() {
-    return IntStream.range(0, mesh.worldSize())
-        .mapToObj(rank -> mesh.group(rank, RankGroups.ALIKE))
-        .distinct()
-        .toList();
+    return mesh.groups(RankGroups.ALIKE);
   }
 
   /** Micro-batches of one rank's step. */
@@ -162,7 +159,7 @@ public record JobPlan(
         PublishedMemory.modelStateBytes(
             (double) model.parameterCount() / mesh.size(Axis.TENSOR) / mesh.size(Axis.PIPELINE),
             config.sharding().zero(),
-            shards < 0 ? mesh.size(Axis.DATA) * mesh.size(Axis.CONTEXT) : shards),
+            shards < 0 ? config.parallel().copies(mesh.worldSize()) : shards),
         isOfTheFormula()
             ? OptionalDouble.of(publishedActivations(config))
             : OptionalDouble.empty());

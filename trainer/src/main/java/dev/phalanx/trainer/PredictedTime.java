@@ -57,10 +57,7 @@ final class PredictedTime {
         tailBytes(place.sent(Axis.PIPELINE)),
         new StepTime.Sent(
             data.bytes() * dataRepetition,
-            data.count()
-                * dataRepetition
-                * 2
-                * rounds(mesh.size(Axis.DATA) * mesh.size(Axis.CONTEXT))),
+            data.count() * dataRepetition * 2 * rounds(config.parallel().copies(mesh.worldSize()))),
         isDataPerMicroBatch,
         2.0 * place.optimizerBytes() + place.gradientBytes() + place.parameterBytes());
   }

@@ -79,13 +79,7 @@ public final class DeviceMesh {
    * among them.
    */
   public List<Integer> group(int rank, Axis axis) {
-    int stride = stride(axis);
-    int first = rank - coordinate(rank, axis) * stride;
-    List<Integer> ranks = new ArrayList<>();
-    for (int i = 0; i < size(axis); i++) {
-      ranks.add(first + i * stride);
-    }
-    return List.copyOf(ranks);
+    return group(rank, Set.of(axis));
   }
 
   /**
@@ -129,13 +123,15 @@ public final class DeviceMesh {
 
   /** All groups along an axis, by their first rank. */
   public List<List<Integer>> groups(Axis axis) {
-    List<List<Integer>> groups = new ArrayList<>();
-    for (int rank = 0; rank < worldSize(); rank++) {
-      if (coordinate(rank, axis) == 0) {
-        groups.add(group(rank, axis));
-      }
-    }
-    return List.copyOf(groups);
+    return groups(Set.of(axis));
+  }
+
+  /** All groups along some axes, by their first rank. */
+  public List<List<Integer>> groups(Set<Axis> axes) {
+    return IntStream.range(0, worldSize)
+        .filter(rank -> axes.stream().allMatch(axis -> coordinate(rank, axis) == 0))
+        .mapToObj(rank -> group(rank, axes))
+        .toList();
   }
 
   private int stride(Axis axis) {

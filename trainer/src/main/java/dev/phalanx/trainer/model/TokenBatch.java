@@ -7,7 +7,6 @@ import dev.phalanx.tensor.Device;
 import dev.phalanx.tensor.Shape;
 import dev.phalanx.tensor.Tensor;
 import java.nio.LongBuffer;
-import java.util.stream.LongStream;
 
 /**
  * The tokens of one micro-batch on the model's device. It lives until the backward pass is over;
@@ -25,39 +24,49 @@ public record TokenBatch(long batch, long length, Tensor tokens, Tensor targets,
   /** Copies those tokens of whole sequences to the arena's device that are this rank's. */
   public static TokenBatch of(
       Arena arena, long batch, long[] tokens, long[] targets, ContextGroup context) {
+    if (context.isSingle()) {
+      return of(arena, batch, tokens, targets, 0);
+    }
     int sequence = Math.toIntExact(tokens.length / batch);
     long length = context.length(sequence);
-    long[] places = new long[Math.toIntExact(batch * length)];
+    int count = Math.toIntExact(batch * length);
+    long[] ownTokens = new long[count];
+    long[] ownTargets = new long[count];
+    long[] positions = new long[count];
     int next = 0;
     for (int number = 0; number < batch; number++) {
       for (ContextGroup.Chunk chunk : context.chunks(sequence)) {
-        for (long i = chunk.first(); i < chunk.first() + chunk.count(); i++) {
-          places[next++] = (long) number * sequence + i;
+        for (long position = chunk.first(); position < chunk.first() + chunk.count(); position++) {
+          int place = Math.toIntExact((long) number * sequence + position);
+          ownTokens[next] = tokens[place];
+          ownTargets[next] = targets[place];
+          positions[next] = position;
+          next++;
         }
       }
     }
-    return new TokenBatch(
-        batch,
-        length,
-        upload(arena, at(tokens, places)),
-        upload(arena, at(targets, places)),
-        upload(arena, LongStream.of(places).map(place -> place % sequence).toArray()));
-  }
-
-  private static long[] at(long[] values, long[] places) {
-    return places.length == values.length
-        ? values // all of them, in their order
-        : LongStream.of(places).map(place -> values[(int) place]).toArray();
+    return of(arena, batch, ownTokens, ownTargets, positions);
   }
 
   /** Copies tokens of whole sequences that begin at {@code firstPosition}. */
   public static TokenBatch of(
       Arena arena, long batch, long[] tokens, long[] targets, long firstPosition) {
     long length = tokens.length / batch;
-    long[] positions =
-        LongStream.range(0, tokens.length).map(i -> firstPosition + i % length).toArray();
+    long[] positions = new long[tokens.length];
+    for (int i = 0; i < positions.length; i++) {
+      positions[i] = firstPosition + i % length;
+    }
+    return of(arena, batch, tokens, targets, positions);
+  }
+
+  private static TokenBatch of(
+      Arena arena, long batch, long[] tokens, long[] targets, long[] positions) {
     return new TokenBatch(
-        batch, length, upload(arena, tokens), upload(arena, targets), upload(arena, positions));
+        batch,
+        tokens.length / batch,
+        upload(arena, tokens),
+        upload(arena, targets),
+        upload(arena, positions));
   }
 
   private static Tensor upload(Arena arena, long[] values) {
