@@ -15,6 +15,7 @@ import dev.phalanx.tensor.Storage;
 import dev.phalanx.tensor.Tensor;
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.nio.DoubleBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.Collection;
@@ -203,7 +204,7 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
   /** Makes the ranks' networks the same. */
   private void begin() throws InterruptedException {
     try (Tensor progress = NativeMemory.numbers(2)) {
-      var numbers = progress.byteBuffer(0, 2 * Double.BYTES).asDoubleBuffer();
+      DoubleBuffer numbers = Numbers.elements(progress);
       numbers.put(0, network.iterations()).put(1, network.epochs());
       ranks.broadcast(progress, 0).await();
       network.setProgress((int) numbers.get(0), (int) numbers.get(1));

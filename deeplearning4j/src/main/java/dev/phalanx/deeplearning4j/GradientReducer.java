@@ -8,7 +8,6 @@ import dev.phalanx.collectives.device.InterruptedWaitException;
 import dev.phalanx.sharding.BucketSums;
 import dev.phalanx.tensor.Shape;
 import dev.phalanx.tensor.Tensor;
-import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
@@ -312,14 +311,10 @@ final class GradientReducer {
   }
 
   private static double get(Tensor numbers, int index) {
-    return place(numbers, index).getDouble();
+    return Numbers.elements(numbers).get(index);
   }
 
   private static void set(Tensor numbers, int index, double value) {
-    place(numbers, index).putDouble(value);
-  }
-
-  private static ByteBuffer place(Tensor numbers, int index) {
-    return numbers.byteBuffer((long) index * Double.BYTES, Double.BYTES);
+    Numbers.elements(numbers).put(index, value);
   }
 }

@@ -164,7 +164,7 @@ final class NetworkCheckpoints implements AutoCloseable {
   }
 
   private DoubleBuffer fields() {
-    return progress.byteBuffer(0, PROGRESS_FIELDS * Double.BYTES).asDoubleBuffer();
+    return Numbers.elements(progress);
   }
 
   private void write(TrainingOptions.Checkpoints where, List<SafetensorsWriter.Entry> optimizer) {
