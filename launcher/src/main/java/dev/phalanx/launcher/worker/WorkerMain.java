@@ -53,7 +53,8 @@ public final class WorkerMain {
    */
   private static void launcherLost(Optional<Assignment> assignment) {
     try {
-      assignment.ifPresent(job -> SharedMemoryEndpoint.cleanUp(JobToken.parse(job.token())));
+      assignment.ifPresent(
+          job -> SharedMemoryEndpoint.cleanUpBesideRanks(JobToken.parse(job.token())));
     } finally { // whatever becomes of that
       halt(ExitStatus.LAUNCHER_LOST);
     }

@@ -36,8 +36,9 @@ final class SharedFolder {
   /** Others may take the folder away, empty, while a file is made in it. */
   private static final int MOST_ATTEMPTS = 1000;
 
-  private static final long FIRST_PAUSE_MILLIS = 5;
-  private static final long LAST_PAUSE_MILLIS = 1280;
+  private static final long PAUSE_MILLIS = 20;
+  private static final int ABSENT_LOOKS = 8; // longer than a thread is kept from its next line
+  private static final int MOST_LOOKS = 150;
 
   private final Path job;
   private final Path folder;
@@ -173,22 +174,30 @@ final class SharedFolder {
     }
   }
 
-  /**
-   * Removes what a job leaves that ended before its ranks had connected. A rank of this process
-   * that is just making its file makes it anew where the folder is taken from under it: it gets
-   * longer and longer to finish.
-   */
+  /** Removes what a job has left whose ranks on this host have ended. */
   static void cleanUp(JobToken token) {
+    deleteAll(folder(token));
+  }
+
+  /**
+   * The same while a rank of this process may be just making its file. It makes it anew where the
+   * folder is taken from under it, so the folder is looked for until it has stayed away for a
+   * while.
+   */
+  static void cleanUpBesideRanks(JobToken token) {
     Path job = folder(token);
-    long pauseMillis = FIRST_PAUSE_MILLIS;
-    while (Files.exists(job) && pauseMillis <= LAST_PAUSE_MILLIS) {
+    int absent = 0;
+    for (int look = 0; look < MOST_LOOKS && absent < ABSENT_LOOKS; look++) {
+      absent = Files.exists(job) ? 0 : absent + 1;
       deleteAll(job);
-      LockSupport.parkNanos(TimeUnit.MILLISECONDS.toNanos(pauseMillis));
-      pauseMillis *= 2;
+      LockSupport.parkNanos(TimeUnit.MILLISECONDS.toNanos(PAUSE_MILLIS));
     }
   }
 
   private static void deleteAll(Path folder) {
+    if (!Files.exists(folder)) {
+      return;
+    }
     try (Stream<Path> all = Files.walk(folder)) {
       for (Path path : all.sorted(Comparator.reverseOrder()).toList()) {
         Files.deleteIfExists(path);

@@ -88,9 +88,14 @@ public final class SharedMemoryEndpoint implements AutoCloseable {
         folder, rank, size, ringBytes, folder.create(name(rank), bytes));
   }
 
-  /** Removes what a job leaves that ended before its ranks had connected. */
+  /** Removes what a job leaves whose ranks on this host have ended before they had connected. */
   public static void cleanUp(JobToken token) {
     SharedFolder.cleanUp(token);
+  }
+
+  /** The same in a process whose ranks may be connecting just now, and which ends after this. */
+  public static void cleanUpBesideRanks(JobToken token) {
+    SharedFolder.cleanUpBesideRanks(token);
   }
 
   private static String name(int rank) {
