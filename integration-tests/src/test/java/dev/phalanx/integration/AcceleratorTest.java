@@ -106,7 +106,7 @@ final class AcceleratorTest {
         InProcessJob.run(onDevice, ranks, folder, Optional.empty(), AcceleratorTest::accelerated);
 
     assertThat(numbers(found)).isEqualTo(numbers(expected));
-    assertThat(found.result().evaluationLoss()).isEqualTo(expected.result().evaluationLoss());
+    assertThat(found.result().lastEvaluation()).isEqualTo(expected.result().lastEvaluation());
     assertSameCheckpoints();
     assertThat(generated(accelerated("auto", EngineOptions.singleThreaded()), "cuda"))
         .isEqualTo(generated(Engines.open("auto", EngineOptions.singleThreaded()), "cpu"));

@@ -10,6 +10,7 @@ import dev.phalanx.collectives.rendezvous.RendezvousRefusedException;
 import dev.phalanx.collectives.rendezvous.RendezvousTimeoutException;
 import dev.phalanx.tensor.EngineNotFoundException;
 import dev.phalanx.tensor.OutOfNativeMemoryException;
+import dev.phalanx.trainer.ModelFamilyNotFoundException;
 import dev.phalanx.trainer.NotFiniteException;
 import dev.phalanx.trainer.config.ConfigurationException;
 import dev.phalanx.trainer.data.DataException;
@@ -73,7 +74,9 @@ public final class Failures {
     if (thrown instanceof CommandException command) {
       return Optional.of(command.status());
     }
-    if (thrown instanceof ConfigurationException || thrown instanceof EngineNotFoundException) {
+    if (thrown instanceof ConfigurationException
+        || thrown instanceof EngineNotFoundException
+        || thrown instanceof ModelFamilyNotFoundException) {
       return Optional.of(ExitStatus.USAGE);
     }
     if (thrown instanceof DataException data) {

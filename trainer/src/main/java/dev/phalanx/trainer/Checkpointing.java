@@ -18,7 +18,6 @@ import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.config.JobConfigWriter;
 import dev.phalanx.trainer.model.TransformerConfig;
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -130,7 +129,7 @@ final class Checkpointing implements AutoCloseable {
       setAsideEarlierRun();
       return 0;
     }
-    Optional<Path> directory = find(from.get());
+    Optional<Path> directory = ResumePoint.find(config, context, from.get());
     if (directory.isEmpty()) {
       return 0;
     }
@@ -190,24 +189,6 @@ final class Checkpointing implements AutoCloseable {
             aside.get());
       }
     }
-  }
-
-  private Optional<Path> find(Path from) throws IOException {
-    if (Files.isRegularFile(from.resolve(CheckpointManifest.FILE))) {
-      return Optional.of(from);
-    }
-    Optional<Path> newest = new LocalCheckpointStore(from).newest();
-    boolean isOwnFolder =
-        config
-            .checkpoint()
-            .map(settings -> context.baseDirectory().resolve(settings.dir()))
-            .filter(own -> own.normalize().equals(from.normalize()))
-            .isPresent();
-    if (newest.isEmpty() && !isOwnFolder) {
-      throw new IOException(
-          "There is no checkpoint in " + from + ". Name a folder that holds step-... folders.");
-    }
-    return newest;
   }
 
   private long load(Path directory) throws IOException {
@@ -299,7 +280,7 @@ final class Checkpointing implements AutoCloseable {
               + manifest.samples()
               + " samples. Take an older checkpoint or copy it again.");
     }
-    TransformerConfig here = ModelSetup.sizes(config.model(), config.model().vocab());
+    TransformerConfig here = ModelSetup.sizes(config.transformer(), config.transformer().vocab());
     TransformerConfig there = SavedModels.config(checkpoint);
     requireSame(checkpoint, "model.family", there.family(), here.family());
     requireSame(checkpoint, "model.layers", there.layers(), here.layers());

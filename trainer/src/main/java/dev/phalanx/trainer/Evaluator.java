@@ -10,15 +10,13 @@ import dev.phalanx.tensor.Tensor;
 import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.data.BatchSource;
 import java.util.List;
+import java.util.OptionalDouble;
 
 /**
  * The mean loss over held-out samples. The samples are the same for every layout: micro-batch i is
  * taken by data-parallel rank i modulo their number.
  */
 final class Evaluator {
-  /** The mean loss of a number of tokens. */
-  record Outcome(double loss, long tokens) {}
-
   private static final int LOSS = 0;
   private static final int TOKENS = 1;
 
@@ -57,7 +55,7 @@ final class Evaluator {
     this.part = arenas.state().allocate(DType.FLOAT64, 1);
   }
 
-  Outcome run() throws InterruptedException {
+  Evaluation run() throws InterruptedException {
     loss = 0;
     double tokens = 0;
     long stride = (long) groups.mesh().size(Axis.DATA) * microBatch;
@@ -76,7 +74,8 @@ final class Evaluator {
     sums.set(LOSS, groups.countsLosses() ? loss : 0);
     sums.set(TOKENS, groups.countsLosses() ? tokens : 0);
     sums.allReduce(groups.world(), ReduceOperation.SUM).await();
-    return new Outcome(sums.get(LOSS) / sums.get(TOKENS), (long) sums.get(TOKENS));
+    return new Evaluation(
+        sums.get(LOSS) / sums.get(TOKENS), (long) sums.get(TOKENS), OptionalDouble.empty());
   }
 
   /**

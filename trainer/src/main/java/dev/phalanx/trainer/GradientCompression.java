@@ -5,11 +5,12 @@ import dev.phalanx.trainer.config.JobConfig;
 import java.util.Optional;
 
 /** From the plan's {@code communication.compression} to a codec. */
-final class GradientCompression {
+public final class GradientCompression {
   private GradientCompression() {}
 
   /** Empty where gradients are sent as they are. */
-  static Optional<Compression> of(JobConfig.Compression plan, JobConfig.Optimizer.Rule optimizer) {
+  public static Optional<Compression> of(
+      JobConfig.Compression plan, JobConfig.Optimizer.Rule optimizer) {
     if (plan instanceof JobConfig.Compression.Fp16) {
       return Optional.of(new Compression.Float16());
     } else if (plan instanceof JobConfig.Compression.Bf16) {

@@ -15,8 +15,8 @@ public interface JobListener {
 
   default void stepFinished(StepRecord step) {}
 
-  /** The mean loss on held-out data after {@code step} steps. */
-  default void evaluated(long step, double loss, long tokens) {}
+  /** What held-out data say after {@code step} steps. */
+  default void evaluated(long step, Evaluation evaluation) {}
 
   /** A checkpoint of this step is published; called on the thread that wrote it. */
   default void checkpointSaved(long step, Path directory) {}
@@ -31,4 +31,16 @@ public interface JobListener {
 
   /** The job went on from a checkpoint of this step. */
   default void resumed(long step, Path directory) {}
+
+  /** Hears of a rank what this interface promises of it: of others than rank 0, failures alone. */
+  static JobListener ofRank(int rank, JobListener listener) {
+    return rank == 0
+        ? listener
+        : new JobListener() {
+          @Override
+          public void failed(Throwable failure, RankStatistics statistics) {
+            listener.failed(failure, statistics);
+          }
+        };
+  }
 }

@@ -83,8 +83,8 @@ public record JobPlan(
   /** The model's sizes, some of which files may give. */
   static ModelSetup setup(JobConfig config, Path baseDirectory) throws IOException {
     boolean takesVocabularyFromData =
-        config.model().vocab() == 0
-            && !(config.model().init() instanceof JobConfig.Init.HuggingFace);
+        config.transformer().vocab() == 0
+            && !(config.transformer().init() instanceof JobConfig.Init.HuggingFace);
     return ModelSetup.of(
         config, baseDirectory, takesVocabularyFromData ? vocabulary(config, baseDirectory) : 0);
   }
@@ -181,7 +181,7 @@ public record JobPlan(
                 model.sequence(), config.batch().micro(), model.hidden(), model.heads()),
             mesh.size(Axis.TENSOR),
             config.parallel().sequenceParallel(),
-            switch (config.model().recompute()) {
+            switch (config.transformer().recompute()) {
               case NONE -> PublishedMemory.Recomputed.NOTHING;
               case SELECTIVE -> PublishedMemory.Recomputed.ATTENTION;
               case FULL -> PublishedMemory.Recomputed.LAYERS;

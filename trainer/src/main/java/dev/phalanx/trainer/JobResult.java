@@ -8,15 +8,17 @@ import java.util.Optional;
  *
  * @param steps the steps done in all, earlier runs included
  * @param lastLoss the last step's loss, or NaN where no step was done
+ * @param itemsPerSecond in the unit, of the steps alone
  * @param lastCheckpoint the newest checkpoint that this run published
  */
 public record JobResult(
     Outcome outcome,
     long steps,
     double lastLoss,
-    double evaluationLoss,
+    Optional<Evaluation> lastEvaluation,
     double seconds,
-    double tokensPerSecond,
+    Unit unit,
+    double itemsPerSecond,
     long peakResidentBytes,
     Optional<Path> lastCheckpoint,
     Optional<Path> report) {

@@ -9,6 +9,7 @@ package dev.phalanx.trainer;
  * @param parameters of the whole model
  * @param engineName as plan files and reports name it
  * @param engine the engine's description
+ * @param itemsPerStep in the unit
  */
 public record JobSummary(
     String name,
@@ -18,6 +19,7 @@ public record JobSummary(
     String engineName,
     String engine,
     String precision,
-    long tokensPerStep,
+    Unit unit,
+    long itemsPerStep,
     long firstStep,
     long lastStep) {}

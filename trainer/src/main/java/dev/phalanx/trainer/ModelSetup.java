@@ -33,7 +33,7 @@ record ModelSetup(
    * @throws BadCheckpointException where a weights directory contradicts the plan
    */
   static ModelSetup of(JobConfig job, Path baseDirectory, long dataVocabulary) throws IOException {
-    JobConfig.Model model = job.model();
+    JobConfig.Transformer model = job.transformer();
     if (model.init() instanceof JobConfig.Init.HuggingFace init) {
       HuggingFaceDirectory directory =
           HuggingFaceDirectory.open(baseDirectory.resolve(init.path()));
@@ -55,7 +55,7 @@ record ModelSetup(
   }
 
   /** The plan's own sizes, which must be complete but for the vocabulary. */
-  static TransformerConfig sizes(JobConfig.Model model, long vocabulary) {
+  static TransformerConfig sizes(JobConfig.Transformer model, long vocabulary) {
     return new TransformerConfig(
         family(model),
         model.layers(),
@@ -74,8 +74,8 @@ record ModelSetup(
   }
 
   /** The plan's model section with every size filled in. */
-  JobConfig.Model resolved(JobConfig.Model plan) {
-    return new JobConfig.Model(
+  JobConfig.Transformer resolved(JobConfig.Transformer plan) {
+    return new JobConfig.Transformer(
         plan.family(),
         config.layers(),
         config.hidden(),
@@ -95,10 +95,11 @@ record ModelSetup(
         plan.init());
   }
 
-  private static Family family(JobConfig.Model model) {
+  private static Family family(JobConfig.Transformer model) {
     return switch (model.family()) {
       case GPT2 -> Family.GPT2;
       case LLAMA -> Family.LLAMA;
+      case DEEPLEARNING4J -> throw new IllegalArgumentException("a network, no transformer");
     };
   }
 
@@ -124,7 +125,7 @@ record ModelSetup(
     return new JobConfig.RopeScaling.None();
   }
 
-  private static boolean isRecomputed(JobConfig.Model model) {
+  private static boolean isRecomputed(JobConfig.Transformer model) {
     return model.recompute() == JobConfig.Recompute.FULL;
   }
 
@@ -133,7 +134,7 @@ record ModelSetup(
    * agree.
    */
   private static TransformerConfig merge(
-      JobConfig.Model plan, TransformerConfig found, String path) {
+      JobConfig.Transformer plan, TransformerConfig found, String path) {
     if (family(plan) != found.family()) {
       throw disagreement(path, "family", plan.family().label(), found.family().name());
     }

@@ -79,7 +79,7 @@ public record PipelinePlan(ScheduleTable table, List<StageLayers> stages) {
    */
   static PipelinePlan checked(ParsedPlan plan, ModelSetup model, Path baseDirectory, int worldSize)
       throws IOException {
-    JobConfig complete = plan.config().withModel(model.resolved(plan.config().model()));
+    JobConfig complete = plan.config().withModel(model.resolved(plan.config().transformer()));
     JobConfigValidator.validate(new ParsedPlan(complete, plan.positions()), worldSize);
     try {
       return of(complete, model.config(), baseDirectory, worldSize);

@@ -76,7 +76,7 @@ public final class PlanSearch {
       ParsedPlan plan, Path baseDirectory, int worldSize, Cluster cluster, int most)
       throws IOException, InterruptedException {
     ModelSetup setup = JobPlan.setup(plan.config(), baseDirectory);
-    JobConfig complete = plan.config().withModel(setup.resolved(plan.config().model()));
+    JobConfig complete = plan.config().withModel(setup.resolved(plan.config().transformer()));
     return new PlanSearch(complete, setup, baseDirectory, worldSize, cluster).run(most);
   }
 
@@ -214,7 +214,7 @@ public final class PlanSearch {
     double operations =
         model.flopsPerToken(model.parameterCount())
             * tokens
-            * (config.model().recompute() == JobConfig.Recompute.FULL ? 4 / 3.0 : 1);
+            * (config.transformer().recompute() == JobConfig.Recompute.FULL ? 4 / 3.0 : 1);
     double compute = operations / worldSize / cluster.operationsPerSecond();
     double microBatches = (double) config.batch().global() / config.batch().micro() / data;
     double idle = (pipeline - 1) / microBatches * idleShare(config.parallel());
@@ -250,7 +250,9 @@ public final class PlanSearch {
     DeviceMesh mesh = config.parallel().mesh(worldSize);
     ModelSetup own =
         new ModelSetup(
-            setup.config().withRecompute(config.model().recompute() == JobConfig.Recompute.FULL),
+            setup
+                .config()
+                .withRecompute(config.transformer().recompute() == JobConfig.Recompute.FULL),
             setup.initialization(),
             setup.weights());
     long perMicroBatch = config.batch().micro() * mesh.size(Axis.DATA);

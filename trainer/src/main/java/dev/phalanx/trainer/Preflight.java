@@ -35,6 +35,10 @@ public final class Preflight {
   private static void checkFiles(ParsedPlan plan, Path baseDirectory, int worldSize)
       throws IOException {
     JobConfig config = plan.config();
+    if (!(config.model() instanceof JobConfig.Transformer)) {
+      ModelFamily.of(config).check(plan, baseDirectory);
+      return;
+    }
     try (DataSetup data = DataSetup.open(config.data(), baseDirectory)) {
       ModelSetup model = ModelSetup.of(config, baseDirectory, data.vocabulary());
       PipelinePlan.checked(plan, model, baseDirectory, worldSize);

@@ -7,6 +7,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.phalanx.parallelism.mesh.Axis;
 import dev.phalanx.parallelism.mesh.DeviceMesh;
 import dev.phalanx.sharding.compression.CompressionStatistics;
+import dev.phalanx.trainer.config.JobConfig;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -24,28 +25,32 @@ public final class Report {
   private static final ObjectMapper MAPPER =
       new ObjectMapper().enable(SerializationFeature.INDENT_OUTPUT);
 
-  private final String name;
-  private final int worldSize;
+  private final JobConfig job;
   private final DeviceMesh mesh;
   private final String engine;
+  private final String unit;
   private final List<StepRecord> steps = new ArrayList<>();
-  private final List<Evaluation> evaluations = new ArrayList<>();
+  private final List<AfterStep> evaluations = new ArrayList<>();
 
-  private record Evaluation(long step, double loss, long tokens) {}
+  private record AfterStep(long step, Evaluation evaluation) {}
 
-  public Report(String name, int worldSize, DeviceMesh mesh, String engine) {
-    this.name = name;
-    this.worldSize = worldSize;
-    this.mesh = mesh;
+  /**
+   * @param engine by its name
+   */
+  public Report(JobConfig job, int worldSize, String engine) {
+    this.job = job;
+    this.mesh = job.parallel().mesh(worldSize);
     this.engine = engine;
+    this.unit = Unit.of(job).label();
   }
 
   public void add(StepRecord step) {
     steps.add(step);
   }
 
-  public void addEvaluation(long step, double loss, long tokens) {
-    evaluations.add(new Evaluation(step, loss, tokens));
+  /** After so many steps. */
+  public void add(long step, Evaluation evaluation) {
+    evaluations.add(new AfterStep(step, evaluation));
   }
 
   /**
@@ -69,8 +74,8 @@ public final class Report {
 
   private ObjectNode root(String result) {
     ObjectNode root = MAPPER.createObjectNode();
-    root.put("name", name);
-    root.put("world_size", worldSize);
+    root.put("name", job.name());
+    root.put("world_size", mesh.worldSize());
     ObjectNode axes = root.putObject("mesh");
     for (Axis axis : Axis.values()) {
       axes.put(axis.label(), mesh.size(axis));
@@ -85,19 +90,19 @@ public final class Report {
           .put("loss", step.loss())
           .put("grad_norm", step.isSkipped() ? null : (Double) step.gradientNorm())
           .put("lr", step.learningRate())
-          .put("tokens", step.tokens())
+          .put(unit, step.items())
           .put("step_ms", step.stepMillis())
-          .put("tokens_per_second", step.tokensPerSecond());
+          .put(unit + "_per_second", step.itemsPerSecond());
       step.lossScale()
           .ifPresent(scale -> stepNode.put("loss_scale", scale).put("skipped", step.isSkipped()));
     }
     ArrayNode evaluationNodes = root.putArray("evaluations");
-    for (Evaluation evaluation : evaluations) {
-      evaluationNodes
-          .addObject()
-          .put("step", evaluation.step())
-          .put("loss", evaluation.loss())
-          .put("tokens", evaluation.tokens());
+    for (AfterStep each : evaluations) {
+      ObjectNode node = evaluationNodes.addObject();
+      node.put("step", each.step())
+          .put("loss", each.evaluation().loss())
+          .put(unit, each.evaluation().items());
+      each.evaluation().accuracy().ifPresent(accuracy -> node.put("accuracy", accuracy));
     }
     return root;
   }

@@ -20,7 +20,8 @@ public final class SavedModels {
     } catch (ConfigurationException e) {
       throw new BadCheckpointException(
           file
-              + " is damaged: its plan cannot be read. Take an older checkpoint or copy it again. "
+              + " has no plan of a transformer: it is damaged, or it is of a Deeplearning4j"
+              + " network, whose network.zip that library reads. "
               + e.getMessage(),
           e);
     }
@@ -28,7 +29,7 @@ public final class SavedModels {
 
   /** The model's sizes. */
   public static TransformerConfig config(SavedCheckpoint checkpoint) {
-    JobConfig.Model model = plan(checkpoint).model();
+    JobConfig.Transformer model = plan(checkpoint).transformer();
     return ModelSetup.sizes(model, model.vocab());
   }
 }

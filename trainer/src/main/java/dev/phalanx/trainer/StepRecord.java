@@ -6,10 +6,10 @@ import java.util.OptionalDouble;
  * One optimizer step, as the report lists it.
  *
  * @param step from 1
- * @param loss the mean over all tokens of the global batch
+ * @param loss the mean over the global batch
  * @param gradientNorm before clipping, over all parameters; not finite in a step that was skipped
  * @param learningRate used in this step
- * @param tokens of the global batch
+ * @param items tokens or samples of the global batch, as the job's {@link Unit} says
  * @param stepMillis wall time of the step on this rank
  * @param lossScale what the loss was multiplied with for the backward pass; fp16 only
  * @param isSkipped whether the parameters stayed as they were, because gradients so scaled were not
@@ -20,7 +20,7 @@ public record StepRecord(
     double loss,
     double gradientNorm,
     double learningRate,
-    long tokens,
+    long items,
     double stepMillis,
     OptionalDouble lossScale,
     boolean isSkipped) {
@@ -30,12 +30,12 @@ public record StepRecord(
       double loss,
       double gradientNorm,
       double learningRate,
-      long tokens,
+      long items,
       double stepMillis) {
-    this(step, loss, gradientNorm, learningRate, tokens, stepMillis, OptionalDouble.empty(), false);
+    this(step, loss, gradientNorm, learningRate, items, stepMillis, OptionalDouble.empty(), false);
   }
 
-  public double tokensPerSecond() {
-    return stepMillis <= 0 ? 0 : tokens / (stepMillis / 1000.0);
+  public double itemsPerSecond() {
+    return stepMillis <= 0 ? 0 : items / (stepMillis / 1000.0);
   }
 }

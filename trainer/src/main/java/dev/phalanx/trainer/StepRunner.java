@@ -30,21 +30,6 @@ import java.util.stream.Stream;
  * is divided.
  */
 final class StepRunner {
-  /**
-   * What a step has found out.
-   *
-   * @param lossScale of this step; fp16 only
-   * @param isSkipped whether the parameters are unchanged, the same answer on all ranks
-   * @param stopIsRequested by any rank, the same answer on all: they stop after the same step
-   */
-  record Outcome(
-      double loss,
-      double gradientNorm,
-      double learningRate,
-      OptionalDouble lossScale,
-      boolean isSkipped,
-      boolean stopIsRequested) {}
-
   private static final String ADVICE =
       ", so training has stopped before the update. Lower optimizer.lr, set"
           + " optimizer.clip_grad_norm, or go on from an earlier checkpoint with --resume.";
@@ -105,7 +90,7 @@ final class StepRunner {
    * @throws NotFiniteException where the loss or the gradient is none; the parameters are then
    *     unchanged
    */
-  Outcome run(long step, BooleanSupplier stopRequested) throws InterruptedException {
+  StepOutcome run(long step, BooleanSupplier stopRequested) throws InterruptedException {
     try {
       sumGradients(step, stopRequested);
     } catch (NotFiniteGradientException e) {
@@ -128,7 +113,7 @@ final class StepRunner {
       scaler.succeeded();
     }
     boolean stopIsRequested = sums.get(STOP_VOTES) > 0;
-    return new Outcome(loss, norm, learningRate, lossScale, isSkipped, stopIsRequested);
+    return new StepOutcome(loss, norm, learningRate, lossScale, isSkipped, stopIsRequested);
   }
 
   /** And the loss, and the votes for a stop. */

@@ -10,19 +10,22 @@ import org.jspecify.annotations.Nullable;
 final class TensorBoard implements Closeable {
   private final @Nullable TensorBoardFile file;
   private final long flushEvery;
+  private final Unit unit;
 
-  private TensorBoard(@Nullable TensorBoardFile file, long flushEvery) {
+  private TensorBoard(@Nullable TensorBoardFile file, long flushEvery, Unit unit) {
     this.file = file;
     this.flushEvery = flushEvery;
+    this.unit = unit;
   }
 
   /**
    * @param folder empty: nothing is written
    * @param flushEvery steps after which what was written can be seen
+   * @param unit that speeds are measured in
    */
-  static TensorBoard open(Optional<Path> folder, long flushEvery) throws IOException {
+  static TensorBoard open(Optional<Path> folder, long flushEvery, Unit unit) throws IOException {
     return new TensorBoard(
-        folder.isPresent() ? TensorBoardFile.create(folder.get()) : null, flushEvery);
+        folder.isPresent() ? TensorBoardFile.create(folder.get()) : null, flushEvery, unit);
   }
 
   void step(StepRecord step) throws IOException {
@@ -37,15 +40,18 @@ final class TensorBoard implements Closeable {
       file.scalar("train/loss_scale", step.step(), step.lossScale().getAsDouble());
     }
     file.scalar("train/lr", step.step(), step.learningRate());
-    file.scalar("train/tokens_per_second", step.step(), step.tokensPerSecond());
+    file.scalar("train/" + unit.label() + "_per_second", step.step(), step.itemsPerSecond());
     if (step.step() % flushEvery == 0) {
       file.flush();
     }
   }
 
-  void evaluation(long step, double loss) throws IOException {
+  void evaluation(long step, Evaluation evaluation) throws IOException {
     if (file != null) {
-      file.scalar("evaluation/loss", step, loss);
+      file.scalar("evaluation/loss", step, evaluation.loss());
+      if (evaluation.accuracy().isPresent()) {
+        file.scalar("evaluation/accuracy", step, evaluation.accuracy().getAsDouble());
+      }
       file.flush();
     }
   }

@@ -72,6 +72,7 @@ final class PlanCommand implements Callable<Integer> {
     }
     ParsedPlan parsed = plan.read(this::worldSize);
     JobConfig config = parsed.config();
+    requireTransformer(config);
     JobPlan found = JobPlan.of(parsed, Path.of("").toAbsolutePath(), worldSize(config));
     Console console = common.console();
     if (common.isJson) {
@@ -89,6 +90,7 @@ final class PlanCommand implements Callable<Integer> {
     // Its own layout need not suit the ranks: others are tried.
     ParsedPlan parsed = plan.read();
     JobConfig config = parsed.config();
+    requireTransformer(config);
     int ranks = workers > 0 ? workers : TrainCommand.worldSize(config, workers);
     PlanSearch.Result result =
         PlanSearch.search(parsed, Path.of("").toAbsolutePath(), ranks, cluster, PROPOSALS);
@@ -99,6 +101,16 @@ final class PlanCommand implements Callable<Integer> {
       lines(result, ranks).forEach(console::result);
     }
     return 0;
+  }
+
+  /** Of other models only their own library knows what they hold and compute. */
+  private static void requireTransformer(JobConfig config) {
+    if (!(config.model() instanceof JobConfig.Transformer)) {
+      throw CommandException.usage(
+          "phalanx plan predicts transformers, and model.family is "
+              + config.model().family().label()
+              + ", whose layers Phalanx does not know; phalanx train reports what they took");
+    }
   }
 
   private int worldSize(JobConfig config) {

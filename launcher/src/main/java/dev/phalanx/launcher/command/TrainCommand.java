@@ -184,11 +184,15 @@ final class TrainCommand implements Callable<Integer> {
       if (!Double.isNaN(result.lastLoss())) {
         json.put("loss", result.lastLoss());
       }
-      if (!Double.isNaN(result.evaluationLoss())) {
-        json.put("evaluation_loss", result.evaluationLoss());
-      }
+      result
+          .lastEvaluation()
+          .ifPresent(
+              last -> {
+                json.put("evaluation_loss", last.loss());
+                last.accuracy().ifPresent(found -> json.put("evaluation_accuracy", found));
+              });
       json.put("seconds", result.seconds());
-      json.put("tokens_per_second", result.tokensPerSecond());
+      json.put(result.unit().label() + "_per_second", result.itemsPerSecond());
       json.put("peak_rss_bytes", result.peakResidentBytes());
       result.lastCheckpoint().ifPresent(path -> json.put("checkpoint", path.toString()));
       result.report().ifPresent(path -> json.put("report", path.toString()));

@@ -7,10 +7,12 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.phalanx.launcher.ExitStatus;
 import dev.phalanx.launcher.Failure;
 import dev.phalanx.launcher.bench.BenchmarkRow;
+import dev.phalanx.trainer.Evaluation;
 import dev.phalanx.trainer.JobResult;
 import dev.phalanx.trainer.JobSummary;
 import dev.phalanx.trainer.RankStatistics;
 import dev.phalanx.trainer.StepRecord;
+import dev.phalanx.trainer.Unit;
 import java.nio.file.Path;
 import java.util.Optional;
 import java.util.OptionalDouble;
@@ -40,7 +42,7 @@ public final class EventCodec {
       write(node, step.step());
     } else if (event instanceof WorkerEvent.Evaluated evaluated) {
       node.put("event", "evaluated").put("step", evaluated.step());
-      node.put("loss", evaluated.loss()).put("tokens", evaluated.tokens());
+      write(node, evaluated.evaluation());
     } else if (event instanceof WorkerEvent.CheckpointSaved saved) {
       node.put("event", "checkpoint").put("step", saved.step());
       node.put("directory", saved.directory().toString());
@@ -75,11 +77,7 @@ public final class EventCodec {
         case "step" -> Optional.of(new WorkerEvent.StepFinished(rank, step(node)));
         case "evaluated" ->
             Optional.of(
-                new WorkerEvent.Evaluated(
-                    rank,
-                    node.path("step").longValue(),
-                    real(node, "loss"),
-                    node.path("tokens").longValue()));
+                new WorkerEvent.Evaluated(rank, node.path("step").longValue(), evaluation(node)));
         case "checkpoint" ->
             Optional.of(
                 new WorkerEvent.CheckpointSaved(
@@ -112,7 +110,8 @@ public final class EventCodec {
         .put("engine_name", summary.engineName())
         .put("engine", summary.engine())
         .put("precision", summary.precision())
-        .put("tokens_per_step", summary.tokensPerStep())
+        .put("unit", summary.unit().name())
+        .put("items_per_step", summary.itemsPerStep())
         .put("first_step", summary.firstStep())
         .put("last_step", summary.lastStep());
   }
@@ -126,9 +125,24 @@ public final class EventCodec {
         node.path("engine_name").asText(),
         node.path("engine").asText(),
         node.path("precision").asText(),
-        node.path("tokens_per_step").longValue(),
+        unit(node),
+        node.path("items_per_step").longValue(),
         node.path("first_step").longValue(),
         node.path("last_step").longValue());
+  }
+
+  private static Unit unit(JsonNode node) {
+    return Unit.valueOf(node.path("unit").asText());
+  }
+
+  private static void write(ObjectNode node, Evaluation evaluation) {
+    node.put("loss", evaluation.loss()).put("items", evaluation.items());
+    evaluation.accuracy().ifPresent(accuracy -> node.put("accuracy", accuracy));
+  }
+
+  private static Evaluation evaluation(JsonNode node) {
+    return new Evaluation(
+        real(node, "loss"), node.path("items").longValue(), optionalReal(node, "accuracy"));
   }
 
   private static void write(ObjectNode node, StepRecord step) {
@@ -136,7 +150,7 @@ public final class EventCodec {
         .put("loss", step.loss())
         .put("grad_norm", step.gradientNorm())
         .put("lr", step.learningRate())
-        .put("tokens", step.tokens())
+        .put("items", step.items())
         .put("step_ms", step.stepMillis());
     step.lossScale()
         .ifPresent(scale -> node.put("loss_scale", scale).put("skipped", step.isSkipped()));
@@ -148,11 +162,9 @@ public final class EventCodec {
         real(node, "loss"),
         real(node, "grad_norm"),
         real(node, "lr"),
-        node.path("tokens").longValue(),
+        node.path("items").longValue(),
         real(node, "step_ms"),
-        node.has("loss_scale")
-            ? OptionalDouble.of(real(node, "loss_scale"))
-            : OptionalDouble.empty(),
+        optionalReal(node, "loss_scale"),
         node.path("skipped").booleanValue());
   }
 
@@ -160,10 +172,11 @@ public final class EventCodec {
     node.put("outcome", result.outcome().name())
         .put("steps", result.steps())
         .put("loss", result.lastLoss())
-        .put("evaluation_loss", result.evaluationLoss())
         .put("seconds", result.seconds())
-        .put("tokens_per_second", result.tokensPerSecond())
+        .put("unit", result.unit().name())
+        .put("items_per_second", result.itemsPerSecond())
         .put("peak_rss_bytes", result.peakResidentBytes());
+    result.lastEvaluation().ifPresent(last -> write(node.putObject("evaluation"), last));
     result.lastCheckpoint().ifPresent(path -> node.put("checkpoint", path.toString()));
     result.report().ifPresent(path -> node.put("report", path.toString()));
   }
@@ -173,9 +186,12 @@ public final class EventCodec {
         JobResult.Outcome.valueOf(node.path("outcome").asText()),
         node.path("steps").longValue(),
         real(node, "loss"),
-        real(node, "evaluation_loss"),
+        node.has("evaluation")
+            ? Optional.of(evaluation(node.path("evaluation")))
+            : Optional.empty(),
         real(node, "seconds"),
-        real(node, "tokens_per_second"),
+        unit(node),
+        real(node, "items_per_second"),
         node.path("peak_rss_bytes").longValue(),
         optionalPath(node, "checkpoint"),
         optionalPath(node, "report"));
@@ -205,6 +221,10 @@ public final class EventCodec {
   private static double real(JsonNode node, String key) {
     JsonNode value = node.path(key);
     return value.isTextual() ? Double.parseDouble(value.asText()) : value.doubleValue();
+  }
+
+  private static OptionalDouble optionalReal(JsonNode node, String key) {
+    return node.has(key) ? OptionalDouble.of(real(node, key)) : OptionalDouble.empty();
   }
 
   private static Path path(JsonNode node, String key) {

@@ -2,6 +2,7 @@ package dev.phalanx.launcher.event;
 
 import dev.phalanx.launcher.Failure;
 import dev.phalanx.launcher.bench.BenchmarkRow;
+import dev.phalanx.trainer.Evaluation;
 import dev.phalanx.trainer.JobResult;
 import dev.phalanx.trainer.JobSummary;
 import dev.phalanx.trainer.RankStatistics;
@@ -20,7 +21,7 @@ public sealed interface WorkerEvent {
 
   record StepFinished(int rank, StepRecord step) implements WorkerEvent {}
 
-  record Evaluated(int rank, long step, double loss, long tokens) implements WorkerEvent {}
+  record Evaluated(int rank, long step, Evaluation evaluation) implements WorkerEvent {}
 
   record CheckpointSaved(int rank, long step, Path directory) implements WorkerEvent {}
 

@@ -21,12 +21,10 @@ import java.util.TreeMap;
  * of its own where rank 0 is, for that may be the one that is lost. One thread.
  */
 final class JobMonitor {
-  private record Evaluation(long step, double loss, long tokens) {}
-
   private final JobOptions job;
   private final Progress progress;
   private final List<StepRecord> steps = new ArrayList<>();
-  private final List<Evaluation> evaluations = new ArrayList<>();
+  private final List<WorkerEvent.Evaluated> evaluations = new ArrayList<>();
   private final Map<Integer, RankStatistics> failedRanks = new TreeMap<>();
   private Optional<JobSummary> summary = Optional.empty();
   private Optional<JobResult> result = Optional.empty();
@@ -43,7 +41,7 @@ final class JobMonitor {
     } else if (event instanceof WorkerEvent.StepFinished step && reportFile().isPresent()) {
       steps.add(step.step());
     } else if (event instanceof WorkerEvent.Evaluated evaluated) {
-      evaluations.add(new Evaluation(evaluated.step(), evaluated.loss(), evaluated.tokens()));
+      evaluations.add(evaluated);
     } else if (event instanceof WorkerEvent.CheckpointSaved saved) {
       lastCheckpoint = Optional.of(saved.directory());
     } else if (event instanceof WorkerEvent.Finished finished
@@ -75,12 +73,9 @@ final class JobMonitor {
       return;
     }
     String engine = summary.map(JobSummary::engineName).orElse(job.config().engine().label());
-    int worldSize = job.placement().worldSize();
-    Report report =
-        new Report(job.config().name(), worldSize, job.config().parallel().mesh(worldSize), engine);
+    Report report = new Report(job.config(), job.placement().worldSize(), engine);
     steps.forEach(report::add);
-    evaluations.forEach(
-        evaluation -> report.addEvaluation(evaluation.step, evaluation.loss, evaluation.tokens));
+    evaluations.forEach(each -> report.add(each.step(), each.evaluation()));
     try {
       report.writeFailure(file.get(), failure, failedRanks.values());
     } catch (IOException e) {

@@ -33,7 +33,7 @@ public final class LocalBenchmark {
       throws IOException, InterruptedException {
     LocalWorkers.Ended ended =
         LocalWorkers.run(
-            new WorkerCommands.Settings(placement, isVerbose, "auto", 1),
+            new WorkerCommands.Settings(placement, isVerbose, "auto", WorkerCommands.ARENAS, 1),
             new LocalWorkers.Work(
                 Assignment.Task.BENCHMARK,
                 options.encode(),

@@ -7,6 +7,8 @@ import dev.phalanx.launcher.process.RankFailure;
 import dev.phalanx.launcher.terminal.Console;
 import dev.phalanx.launcher.terminal.Progress;
 import dev.phalanx.trainer.JobResult;
+import dev.phalanx.trainer.ModelFamily;
+import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.config.JobConfigWriter;
 import java.io.IOException;
 import java.util.Optional;
@@ -26,9 +28,7 @@ public final class LocalJob {
   public static JobOutcome run(JobOptions job, Console console, Progress progress)
       throws IOException, InterruptedException {
     JobMonitor monitor = new JobMonitor(job, progress);
-    WorkerCommands.Settings settings =
-        new WorkerCommands.Settings(
-            job.placement(), job.isVerbose(), job.config().engine().label(), job.threadsPerRank());
+    WorkerCommands.Settings settings = settings(job);
     String stopping =
         "Stopping after this step"
             + (job.config().checkpoint().isPresent() ? " and saving a checkpoint" : "");
@@ -46,6 +46,24 @@ public final class LocalJob {
             console,
             monitor::accept);
     return outcome(job, monitor, ended.outcome(), ended.asked(), progress, console);
+  }
+
+  private static WorkerCommands.Settings settings(JobOptions job) {
+    if (job.config().model() instanceof JobConfig.Transformer) {
+      return new WorkerCommands.Settings(
+          job.placement(),
+          job.isVerbose(),
+          job.config().engine().label(),
+          WorkerCommands.ARENAS,
+          job.threadsPerRank());
+    }
+    ModelFamily family = ModelFamily.of(job.config());
+    return new WorkerCommands.Settings(
+        job.placement(),
+        job.isVerbose(),
+        family.engine(),
+        family.memoryFlags(),
+        job.threadsPerRank());
   }
 
   private static JobOutcome outcome(

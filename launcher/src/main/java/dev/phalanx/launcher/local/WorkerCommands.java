@@ -28,9 +28,22 @@ final class WorkerCommands {
    *
    * @param placement which ranks they run
    * @param engine what its libraries are loaded for at once
+   * @param memoryFlags of the JVM, which say who frees native memory
    * @param threadsPerRank threads that one kernel of one rank may use
    */
-  record Settings(Placement placement, boolean isVerbose, String engine, int threadsPerRank) {}
+  record Settings(
+      Placement placement,
+      boolean isVerbose,
+      String engine,
+      List<String> memoryFlags,
+      int threadsPerRank) {}
+
+  /** Tensors are freed by their arena, never by the garbage collector. */
+  static final List<String> ARENAS =
+      List.of(
+          "-Dorg.bytedeco.javacpp.nopointergc=true",
+          "-Dorg.bytedeco.javacpp.maxbytes=0",
+          "-Dorg.bytedeco.javacpp.maxphysicalbytes=0");
 
   private final Settings job;
   private final Assignment.Task task;
@@ -63,10 +76,7 @@ final class WorkerCommands {
     // Netty's flight-recorder events load the recorder in every process, whether it records or not.
     command.add("-Dio.netty.jfr.enabled=false");
     command.addAll(commonFlags());
-    // Tensors are freed by their arena, never by the garbage collector.
-    command.add("-Dorg.bytedeco.javacpp.nopointergc=true");
-    command.add("-Dorg.bytedeco.javacpp.maxbytes=0");
-    command.add("-Dorg.bytedeco.javacpp.maxphysicalbytes=0");
+    command.addAll(job.memoryFlags());
     command.add("-Dorg.slf4j.simpleLogger.defaultLogLevel=" + (job.isVerbose() ? "info" : "warn"));
     String options = System.getenv(OWN_OPTIONS);
     if (options != null && !options.isBlank()) {

@@ -1,9 +1,12 @@
 package dev.phalanx.launcher.terminal;
 
 import dev.phalanx.launcher.event.WorkerEvent;
+import dev.phalanx.trainer.Evaluation;
 import dev.phalanx.trainer.JobSummary;
 import dev.phalanx.trainer.StepRecord;
+import dev.phalanx.trainer.Unit;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.function.LongSupplier;
 
 /**
@@ -29,8 +32,9 @@ public final class Progress {
   private long firstStepDone;
   private long firstStepNanos;
   private long drawnNanos;
-  private double tokensPerSecond;
-  private double evaluation = Double.NaN;
+  private double itemsPerSecond;
+  private String unit = Unit.TOKENS.label();
+  private Optional<Evaluation> evaluation = Optional.empty();
   private long skippedSteps; // whose gradients were not finite in fp16
 
   /**
@@ -53,10 +57,13 @@ public final class Progress {
     } else if (event instanceof WorkerEvent.StepFinished finished) {
       stepFinished(finished.step());
     } else if (event instanceof WorkerEvent.Evaluated evaluated) {
-      evaluation = evaluated.loss();
+      evaluation = Optional.of(evaluated.evaluation());
       if (!console.isTerminal()) {
         console.line(
-            "step " + evaluated.step() + "  evaluation loss " + Quantities.loss(evaluated.loss()));
+            "step "
+                + evaluated.step()
+                + "  evaluation loss "
+                + Quantities.evaluation(evaluated.evaluation()));
       }
     } else if (event instanceof WorkerEvent.Resumed resumed) {
       console.line("going on from step " + resumed.step() + ", saved in " + resumed.directory());
@@ -72,10 +79,11 @@ public final class Progress {
 
   private void started(JobSummary summary) {
     lastStep = summary.lastStep();
+    unit = summary.unit().label();
     console.line(
         String.format(
             Locale.ROOT,
-            "%s: %s with %s parameters, %s, %s; %d %s; %s tokens a step, %s",
+            "%s: %s with %s parameters, %s, %s; %d %s; %s %s a step, %s",
             summary.name(),
             summary.model(),
             Quantities.count(summary.parameters()),
@@ -83,7 +91,8 @@ public final class Progress {
             summary.engine(),
             summary.worldSize(),
             summary.worldSize() == 1 ? "rank" : "ranks",
-            Quantities.count(summary.tokensPerStep()),
+            Quantities.count(summary.itemsPerStep()),
+            unit,
             summary.firstStep() > summary.lastStep()
                 ? "all " + summary.lastStep() + " steps done before"
                 : "steps " + summary.firstStep() + " to " + summary.lastStep()));
@@ -95,9 +104,9 @@ public final class Progress {
     if (firstStepDone == 0) {
       firstStepDone = step.step();
       firstStepNanos = now;
-      tokensPerSecond = step.tokensPerSecond();
+      itemsPerSecond = step.itemsPerSecond();
     } else {
-      tokensPerSecond += SMOOTHING * (step.tokensPerSecond() - tokensPerSecond);
+      itemsPerSecond += SMOOTHING * (step.itemsPerSecond() - itemsPerSecond);
     }
     boolean isEnd = step.step() == lastStep || step.step() == firstStepDone;
     if (console.isTerminal()) {
@@ -114,16 +123,15 @@ public final class Progress {
     StringBuilder text = new StringBuilder();
     text.append("step ").append(step.step()).append('/').append(lastStep);
     text.append("  loss ").append(Quantities.loss(step.loss()));
-    text.append("  ").append(Quantities.count(tokensPerSecond)).append(" tokens/s");
+    text.append("  ").append(Quantities.count(itemsPerSecond));
+    text.append(' ').append(unit).append("/s");
     long timedSteps = step.step() - firstStepDone;
     if (timedSteps > 0) {
       double secondsPerStep = (now - firstStepNanos) / 1e9 / timedSteps;
       double left = secondsPerStep * (lastStep - step.step());
       text.append("  left ").append(Quantities.duration(left));
     }
-    if (!Double.isNaN(evaluation)) {
-      text.append("  eval ").append(Quantities.loss(evaluation));
-    }
+    evaluation.ifPresent(last -> text.append("  eval ").append(Quantities.evaluation(last)));
     if (skippedSteps > 0) {
       text.append("  skipped ").append(skippedSteps);
     }

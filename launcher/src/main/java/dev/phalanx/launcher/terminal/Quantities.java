@@ -1,6 +1,8 @@
 package dev.phalanx.launcher.terminal;
 
+import dev.phalanx.trainer.Evaluation;
 import java.util.Locale;
+import java.util.OptionalDouble;
 
 /** Numbers as people read them. */
 public final class Quantities {
@@ -43,6 +45,15 @@ public final class Quantities {
     return mebibytes < 1023.5
         ? String.format(Locale.ROOT, "%.0f MiB", mebibytes)
         : String.format(Locale.ROOT, "%.1f GiB", mebibytes / 1024);
+  }
+
+  /** {@code 0.4512}, {@code 0.4512 (87.43 % right)}. */
+  public static String evaluation(Evaluation evaluation) {
+    OptionalDouble accuracy = evaluation.accuracy();
+    return accuracy.isPresent()
+        ? String.format(
+            Locale.ROOT, "%.4f (%.2f %% right)", evaluation.loss(), 100 * accuracy.getAsDouble())
+        : loss(evaluation.loss());
   }
 
   /** {@code 2.3145}. */

@@ -33,11 +33,17 @@ public final class Summary {
       return lines;
     }
     String evaluation =
-        Double.isNaN(result.evaluationLoss())
-            ? ""
-            : ", on held-out data " + Quantities.loss(result.evaluationLoss());
+        result
+            .lastEvaluation()
+            .map(last -> ", on held-out data " + Quantities.evaluation(last))
+            .orElse("");
     lines.add("  loss         " + Quantities.loss(result.lastLoss()) + evaluation);
-    lines.add("  speed        " + Quantities.count(result.tokensPerSecond()) + " tokens/s");
+    lines.add(
+        "  speed        "
+            + Quantities.count(result.itemsPerSecond())
+            + " "
+            + result.unit().label()
+            + "/s");
     lines.add(
         "  peak memory  " + Quantities.bytes(result.peakResidentBytes()) + " in the largest rank");
     addPlaces(lines, result, baseDirectory);

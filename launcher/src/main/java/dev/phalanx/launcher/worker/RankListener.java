@@ -2,6 +2,7 @@ package dev.phalanx.launcher.worker;
 
 import dev.phalanx.launcher.Failures;
 import dev.phalanx.launcher.event.WorkerEvent;
+import dev.phalanx.trainer.Evaluation;
 import dev.phalanx.trainer.JobListener;
 import dev.phalanx.trainer.JobSummary;
 import dev.phalanx.trainer.RankStatistics;
@@ -31,8 +32,8 @@ final class RankListener implements JobListener {
   }
 
   @Override
-  public void evaluated(long step, double loss, long tokens) {
-    events.write(new WorkerEvent.Evaluated(rank, step, loss, tokens));
+  public void evaluated(long step, Evaluation evaluation) {
+    events.write(new WorkerEvent.Evaluated(rank, step, evaluation));
   }
 
   @Override

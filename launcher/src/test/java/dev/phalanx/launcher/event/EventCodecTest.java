@@ -8,10 +8,12 @@ import dev.phalanx.launcher.ExitStatus;
 import dev.phalanx.launcher.Failure;
 import dev.phalanx.parallelism.mesh.Axis;
 import dev.phalanx.sharding.compression.CompressionStatistics;
+import dev.phalanx.trainer.Evaluation;
 import dev.phalanx.trainer.JobResult;
 import dev.phalanx.trainer.JobSummary;
 import dev.phalanx.trainer.RankStatistics;
 import dev.phalanx.trainer.StepRecord;
+import dev.phalanx.trainer.Unit;
 import java.nio.file.Path;
 import java.util.Map;
 import java.util.Optional;
@@ -26,6 +28,7 @@ import net.jqwik.api.Provide;
 import net.jqwik.api.constraints.IntRange;
 
 final class EventCodecTest {
+  private static final Arbitrary<Unit> UNITS = Arbitraries.of(Unit.class);
   private static final Arbitrary<Integer> RANKS = Arbitraries.integers().greaterOrEqual(0);
   private static final Arbitrary<Long> WHOLE = Arbitraries.longs();
   private static final Arbitrary<String> TEXTS = Arbitraries.strings().ofMaxLength(40);
@@ -42,7 +45,7 @@ final class EventCodecTest {
     return Arbitraries.oneOf(
         Combinators.combine(RANKS, summaries()).as(WorkerEvent.Started::new),
         Combinators.combine(RANKS, steps()).as(WorkerEvent.StepFinished::new),
-        Combinators.combine(RANKS, WHOLE, REALS, WHOLE).as(WorkerEvent.Evaluated::new),
+        Combinators.combine(RANKS, WHOLE, evaluations()).as(WorkerEvent.Evaluated::new),
         Combinators.combine(RANKS, WHOLE, PATHS).as(WorkerEvent.CheckpointSaved::new),
         Combinators.combine(RANKS, WHOLE, PATHS).as(WorkerEvent.Resumed::new),
         Combinators.combine(RANKS, results().optional()).as(WorkerEvent.Finished::new),
@@ -51,20 +54,29 @@ final class EventCodecTest {
   }
 
   private static Arbitrary<JobSummary> summaries() {
-    return Combinators.combine(TEXTS, RANKS, TEXTS, WHOLE, TEXTS, TEXTS, WHOLE, WHOLE)
+    return Combinators.combine(TEXTS, RANKS, WHOLE, TEXTS, TEXTS, UNITS, WHOLE, WHOLE)
         .as(
-            (name, worldSize, model, parameters, engine, precision, tokens, step) ->
+            (name, worldSize, parameters, engine, precision, unit, items, step) ->
                 new JobSummary(
                     name,
                     worldSize,
-                    model,
+                    engine + name,
                     parameters,
                     name + engine,
                     engine,
                     precision,
-                    tokens,
+                    unit,
+                    items,
                     step,
                     ~step));
+  }
+
+  private static Arbitrary<Evaluation> evaluations() {
+    return Combinators.combine(REALS, WHOLE, REALS.optional())
+        .as(
+            (loss, items, accuracy) ->
+                new Evaluation(
+                    loss, items, accuracy.map(OptionalDouble::of).orElse(OptionalDouble.empty())));
   }
 
   private static Arbitrary<StepRecord> steps() {
@@ -84,15 +96,22 @@ final class EventCodecTest {
 
   private static Arbitrary<JobResult> results() {
     return Combinators.combine(
-            Arbitraries.of(JobResult.Outcome.class), WHOLE, REALS, PATHS.optional(), REALS)
+            Arbitraries.of(JobResult.Outcome.class),
+            WHOLE,
+            REALS,
+            PATHS.optional(),
+            REALS,
+            evaluations().optional(),
+            UNITS)
         .as(
-            (outcome, whole, real, path, other) ->
+            (outcome, whole, real, path, other, evaluation, unit) ->
                 new JobResult(
                     outcome,
                     whole,
                     real,
-                    other,
+                    evaluation,
                     -real,
+                    unit,
                     -other,
                     ~whole,
                     path,

@@ -18,7 +18,8 @@ final class WorkerCommandsTest {
 
   private static List<Map<String, String>> environments(Placement placement) {
     return new WorkerCommands(
-            new WorkerCommands.Settings(placement, false, "torch", 1), Assignment.Task.TRAIN)
+            new WorkerCommands.Settings(placement, false, "torch", WorkerCommands.ARENAS, 1),
+            Assignment.Task.TRAIN)
         .specs().stream().map(WorkerSpec::environment).toList();
   }
 

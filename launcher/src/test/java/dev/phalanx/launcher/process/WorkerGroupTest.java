@@ -9,7 +9,9 @@ import dev.phalanx.launcher.ExitStatus;
 import dev.phalanx.launcher.Failure;
 import dev.phalanx.launcher.event.EventCodec;
 import dev.phalanx.launcher.event.WorkerEvent;
+import dev.phalanx.trainer.Evaluation;
 import dev.phalanx.trainer.JobResult;
+import dev.phalanx.trainer.Unit;
 import java.io.FileInputStream;
 import java.io.FileOutputStream;
 import java.io.OutputStream;
@@ -20,6 +22,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.ExecutorService;
@@ -181,8 +184,9 @@ final class WorkerGroupTest {
                 JobResult.Outcome.COMPLETED,
                 1,
                 2,
-                3,
+                Optional.empty(),
                 4,
+                Unit.TOKENS,
                 5,
                 6,
                 Optional.empty(),
@@ -195,7 +199,7 @@ final class WorkerGroupTest {
   }
 
   private static WorkerEvent.Evaluated ready(int rank) {
-    return new WorkerEvent.Evaluated(rank, 1, 2, 3);
+    return new WorkerEvent.Evaluated(rank, 1, new Evaluation(2, 3, OptionalDouble.empty()));
   }
 
   private static RankFailure rootCause(GroupOutcome outcome) {

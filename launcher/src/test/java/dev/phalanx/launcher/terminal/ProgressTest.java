@@ -3,8 +3,10 @@ package dev.phalanx.launcher.terminal;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.phalanx.launcher.event.WorkerEvent;
+import dev.phalanx.trainer.Evaluation;
 import dev.phalanx.trainer.JobSummary;
 import dev.phalanx.trainer.StepRecord;
+import dev.phalanx.trainer.Unit;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.OptionalDouble;
@@ -28,11 +30,25 @@ final class ProgressTest {
     return new WorkerEvent.Started(
         0,
         new JobSummary(
-            "tiny", 2, "gpt2", 12_345, "torch", "torch", "fp32", TOKENS, firstStep, lastStep));
+            "tiny",
+            2,
+            "gpt2",
+            12_345,
+            "torch",
+            "torch",
+            "fp32",
+            Unit.TOKENS,
+            TOKENS,
+            firstStep,
+            lastStep));
   }
 
   private static WorkerEvent step(long step, double loss, double millis) {
     return new WorkerEvent.StepFinished(0, new StepRecord(step, loss, 1, 1e-3, TOKENS, millis));
+  }
+
+  private static WorkerEvent evaluated(long step, double loss) {
+    return new WorkerEvent.Evaluated(0, step, new Evaluation(loss, 1, OptionalDouble.empty()));
   }
 
   private static WorkerEvent skipped(long step) {
@@ -144,7 +160,7 @@ final class ProgressTest {
     progress.accept(started(1, lastStep));
     progress.accept(step(1, loss, 1e-9));
     now += nanos;
-    progress.accept(new WorkerEvent.Evaluated(0, 1, loss, 1));
+    progress.accept(evaluated(1, loss));
     progress.accept(step(lastStep, loss, 1e9));
 
     assertThat(captured.drawn().subList(2, captured.drawn().size()))
@@ -174,7 +190,7 @@ final class ProgressTest {
     Progress progress = progress(captured, false, 10);
 
     progress.accept(new WorkerEvent.Resumed(0, 10, Path.of("saved", "step-10")));
-    progress.accept(new WorkerEvent.Evaluated(0, 20, 2.5, 1));
+    progress.accept(evaluated(20, 2.5));
     progress.accept(new WorkerEvent.CheckpointSaved(0, 20, Path.of("saved", "step-20")));
 
     assertThat(captured.error().lines())
@@ -190,7 +206,7 @@ final class ProgressTest {
     Progress progress = progress(captured, false, 10);
 
     progress.accept(started(1, 3));
-    progress.accept(new WorkerEvent.Evaluated(0, 1, 2.5, 1));
+    progress.accept(evaluated(1, 2.5));
     progress.accept(new WorkerEvent.CheckpointSaved(0, 1, Path.of("saved")));
     progress.accept(step(3, 2, 1));
 

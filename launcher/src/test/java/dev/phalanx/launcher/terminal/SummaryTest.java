@@ -2,22 +2,28 @@ package dev.phalanx.launcher.terminal;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.phalanx.trainer.Evaluation;
 import dev.phalanx.trainer.JobResult;
+import dev.phalanx.trainer.Unit;
 import java.nio.file.Path;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import org.junit.jupiter.api.Test;
 
 final class SummaryTest {
   private static final Path FOLDER = Path.of("/home/me/job");
 
   private static JobResult result(
-      JobResult.Outcome outcome, double evaluation, Optional<Path> checkpoint) {
+      JobResult.Outcome outcome, Double evaluation, Optional<Path> checkpoint) {
     return new JobResult(
         outcome,
         600,
         1.23456,
-        evaluation,
+        Optional.of(evaluation)
+            .filter(loss -> !loss.isNaN())
+            .map(loss -> new Evaluation(loss, 1, OptionalDouble.empty())),
         75,
+        Unit.TOKENS,
         12_345,
         512L << 20,
         checkpoint,
@@ -31,8 +37,9 @@ final class SummaryTest {
             JobResult.Outcome.COMPLETED,
             4,
             Double.NaN,
-            Double.NaN,
+            Optional.empty(),
             0.1,
+            Unit.TOKENS,
             0,
             1 << 20,
             Optional.of(FOLDER.resolve("step-4")),
@@ -86,7 +93,7 @@ final class SummaryTest {
   void whatLiesElsewhereIsShownInFull() {
     assertThat(
             Summary.of(
-                result(JobResult.Outcome.COMPLETED, 1, Optional.of(Path.of("/data/step-600"))),
+                result(JobResult.Outcome.COMPLETED, 1.0, Optional.of(Path.of("/data/step-600"))),
                 "phalanx",
                 Optional.empty(),
                 FOLDER))

@@ -44,10 +44,22 @@ public record JobConfig(
     Evaluation evaluation) {
 
   /**
+   * The transformer that is trained.
+   *
+   * @throws IllegalStateException where the model is none: its family's own module trains it
+   */
+  public Transformer transformer() {
+    if (model instanceof Transformer transformer) {
+      return transformer;
+    }
+    throw new IllegalStateException("A model of family " + model.family().label());
+  }
+
+  /**
    * The same job with another model: how sizes that came from a weights directory or a tokenizer
    * are filled in.
    */
-  public JobConfig withModel(Model changed) {
+  public JobConfig withModel(Transformer changed) {
     return with(changed, batch);
   }
 
@@ -126,8 +138,20 @@ public record JobConfig(
    */
   public record LossScaling(double initial, long growthInterval) {}
 
+  /** What is trained. */
+  public sealed interface Model {
+    Family family();
+  }
+
   /**
-   * The network. A size that is 0, or a choice that is empty, was left out and has no default in
+   * A network of another library, which knows its sizes.
+   *
+   * @param path of the network, or of its configuration
+   */
+  public record Network(Family family, String path) implements Model {}
+
+  /**
+   * A transformer. A size that is 0, or a choice that is empty, was left out and has no default in
    * the plan: with {@link Init.HuggingFace} it is what the directory's {@code config.json} says,
    * and {@code vocab} may also follow from a tokenizer file or a prepared token file.
    *
@@ -142,7 +166,7 @@ public record JobConfig(
    * @param ropeTheta base of the rotary embedding (llama); empty for other families
    * @param ropeScaling of its frequencies (llama); empty for other families
    */
-  public record Model(
+  public record Transformer(
       Family family,
       int layers,
       long hidden,
@@ -157,22 +181,16 @@ public record JobConfig(
       Optional<Double> ropeTheta,
       Optional<RopeScaling> ropeScaling,
       Recompute recompute,
-      Init init) {}
+      Init init)
+      implements Model {}
 
   public enum Family implements Choice {
     /** LayerNorm, learned positions, GELU (tanh form), biases (Radford et al., 2019). */
     GPT2,
     /** RMSNorm, rotary positions, SwiGLU, no biases (Touvron et al., 2023). */
-    LLAMA;
-
-    @Override
-    public Optional<String> insteadOf(String word) {
-      return word.equals("deeplearning4j")
-          ? Optional.of(
-              "networks of Deeplearning4j are trained from Java, not from a plan file, in this"
-                  + " version: see docs/deeplearning4j.md")
-          : Optional.empty();
-    }
+    LLAMA,
+    /** A {@code MultiLayerNetwork} or {@code ComputationGraph} in a file. */
+    DEEPLEARNING4J
   }
 
   /** What was done to rotary frequencies so that a trained model takes longer sequences. */
@@ -238,13 +256,87 @@ public record JobConfig(
         return Optional.empty();
       }
     }
+
+    /** Samples with labels, for networks of other libraries. */
+    sealed interface Samples extends Data {
+      @Override
+      default Optional<String> tokenizerName() {
+        return Optional.empty();
+      }
+    }
+
+    /**
+     * Images with a class each in idx files.
+     *
+     * @param folder of files with MNIST's names; empty: the others name the files
+     * @param test held-out images
+     */
+    record Idx(Optional<String> folder, Optional<Files> training, Optional<Files> test, long seed)
+        implements Samples {
+      /** A pair that belongs together. */
+      public record Files(String images, String labels) {}
+    }
+
+    /**
+     * Rows of a table.
+     *
+     * @param test a file of held-out rows; empty: a part of the others is held out
+     * @param labels columns that are predicted, by name or by number from 0
+     * @param classes 0: the labels are numbers
+     * @param features columns that are looked at; empty: all others
+     */
+    record Table(
+        Format format,
+        String path,
+        Optional<String> test,
+        List<String> labels,
+        int classes,
+        List<String> features,
+        Normalization normalization,
+        long seed)
+        implements Samples {
+      public Table {
+        labels = List.copyOf(labels);
+        features = List.copyOf(features);
+      }
+    }
+
+    /** How a table is written. */
+    sealed interface Format {}
+
+    /**
+     * Text, a row a line.
+     *
+     * @param delimiter one character
+     */
+    record Csv(Header header, String delimiter) implements Format {}
+
+    /** Apache Parquet. */
+    record Parquet() implements Format {}
+
+    /** Whether the first line names the columns. */
+    enum Header implements Choice {
+      AUTO,
+      YES,
+      NO
+    }
+
+    /** What is done to features, by what the training rows are like. */
+    enum Normalization implements Choice {
+      NONE,
+      /** Mean 0 and variance 1. */
+      STANDARD,
+      /** From 0 to 1. */
+      MINMAX
+    }
   }
 
   /**
-   * Sizes in sequences.
+   * Sizes in sequences, or in samples of other models.
    *
    * @param global sequences of an optimizer step
-   * @param micro sequences of a micro-batch of one data-parallel rank
+   * @param micro sequences of a micro-batch of one data-parallel rank; 0: a rank computes its share
+   *     at once, as networks of other libraries do
    */
   public record Batch(long global, long micro) {}
 
@@ -308,6 +400,14 @@ public record JobConfig(
       @Override
       public String kind() {
         return "lamb";
+      }
+    }
+
+    /** What the network itself says; the other keys are then not the plan's. */
+    public record OfNetwork() implements Rule {
+      @Override
+      public String kind() {
+        return "network";
       }
     }
   }
@@ -506,8 +606,9 @@ public record JobConfig(
 
   /**
    * @param every steps between evaluations; 0: none, and nothing is held out
-   * @param batches global batches of held-out sequences, at most
-   * @param fraction of the data that is held out, its end; in (0, 1)
+   * @param batches global batches of held-out sequences, at most; 0: all there are
+   * @param fraction of the data that is held out, its end; in (0, 1). Not looked at where the data
+   *     names files to test with
    */
   public record Evaluation(long every, long batches, double fraction) {}
 }

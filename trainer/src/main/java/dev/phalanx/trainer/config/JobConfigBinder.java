@@ -13,6 +13,7 @@ import dev.phalanx.trainer.config.JobConfig.Evaluation;
 import dev.phalanx.trainer.config.JobConfig.Log;
 import dev.phalanx.trainer.config.JobConfig.LossScaling;
 import dev.phalanx.trainer.config.JobConfig.Model;
+import dev.phalanx.trainer.config.JobConfig.Network;
 import dev.phalanx.trainer.config.JobConfig.Offload;
 import dev.phalanx.trainer.config.JobConfig.Parallel;
 import dev.phalanx.trainer.config.JobConfig.Precision;
@@ -65,17 +66,23 @@ final class JobConfigBinder {
         top.requiredSection(
             "model", "{family: gpt2, layers: 4, hidden: 128, heads: 4, sequence: 128}");
     Model model = ModelBinder.bind(modelSection, data);
-    Batch batch = batch(top.requiredSection("batch", "{global: 32, micro: 8}"));
+    boolean isNetwork = model instanceof Network;
+    Batch batch = batch(top.requiredSection("batch", "{global: 32, micro: 8}"), isNetwork);
     long steps = top.whole("steps").from(1).to(Integer.MAX_VALUE).example(1000L).required();
     JobConfig.Optimizer optimizer =
-        OptimizerBinder.bind(top.requiredSection("optimizer", "{kind: adamw, lr: 3.0e-4}"), steps);
+        OptimizerBinder.bind(
+            isNetwork
+                ? top.section("optimizer")
+                : top.requiredSection("optimizer", "{kind: adamw, lr: 3.0e-4}"),
+            steps,
+            isNetwork);
     Parallel parallel = parallel(top.section("parallel"));
     Sharding sharding = sharding(top.section("sharding"));
     Communication communication = communication(top.section("communication"));
     Optional<Checkpoint> checkpoint =
         top.optionalSection("checkpoint").map(JobConfigBinder::checkpoint);
     Log log = log(top.section("log"));
-    Evaluation evaluation = evaluation(top.section("evaluation"));
+    Evaluation evaluation = evaluation(top.section("evaluation"), isNetwork);
     top.end();
     JobConfig config =
         new JobConfig(
@@ -116,11 +123,10 @@ final class JobConfigBinder {
     return scaling;
   }
 
-  private static Batch batch(Section section) {
-    Batch batch =
-        new Batch(
-            section.count("global").from(1).example(32L).required(),
-            section.count("micro").from(1).example(8L).required());
+  private static Batch batch(Section section, boolean isNetwork) {
+    long global = section.count("global").from(1).example(32L).required();
+    Key<Long> micro = section.count("micro").from(1).example(8L);
+    Batch batch = new Batch(global, isNetwork ? micro.optional().orElse(0L) : micro.required());
     section.end();
     return batch;
   }
@@ -257,11 +263,12 @@ final class JobConfigBinder {
     return log;
   }
 
-  private static Evaluation evaluation(Section section) {
+  /** Test data of networks is small: they are evaluated on all of it where nothing else is said. */
+  private static Evaluation evaluation(Section section, boolean isNetwork) {
     Evaluation evaluation =
         new Evaluation(
             section.count("every").from(0).orElse(0L),
-            section.count("batches").from(1).orElse(8L),
+            section.count("batches").from(isNetwork ? 0 : 1).orElse(isNetwork ? 0L : 8L),
             section.real("fraction").above(0).below(1).orElse(0.05));
     section.end();
     return evaluation;

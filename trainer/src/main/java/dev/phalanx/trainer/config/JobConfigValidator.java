@@ -6,13 +6,13 @@ import dev.phalanx.trainer.config.JobConfig.Compression;
 import dev.phalanx.trainer.config.JobConfig.Data;
 import dev.phalanx.trainer.config.JobConfig.Family;
 import dev.phalanx.trainer.config.JobConfig.Init;
-import dev.phalanx.trainer.config.JobConfig.Model;
 import dev.phalanx.trainer.config.JobConfig.Optimizer;
 import dev.phalanx.trainer.config.JobConfig.Parallel;
 import dev.phalanx.trainer.config.JobConfig.RopeScaling;
 import dev.phalanx.trainer.config.JobConfig.Schedule;
 import dev.phalanx.trainer.config.JobConfig.ScheduleKind;
 import dev.phalanx.trainer.config.JobConfig.Sharding;
+import dev.phalanx.trainer.config.JobConfig.Transformer;
 import java.util.List;
 import java.util.stream.Collectors;
 import java.util.stream.LongStream;
@@ -68,22 +68,32 @@ public final class JobConfigValidator {
 
   private void check() {
     new FeatureAvailability(problems, positions).check(config);
+    checkSchedule();
+    checkNesterov();
+    checkCompressedOptimizer();
+    checkCompressedPrecision();
+    checkResharding();
+    boolean fitsWorld = checkWorld();
+    if (config.model() instanceof Transformer) {
+      checkTransformer(fitsWorld);
+    } else {
+      new NetworkChecks(config, problems, positions).check();
+    }
+  }
+
+  private void checkTransformer(boolean fitsWorld) {
+    checkKinds();
     checkWidths();
     checkFamily();
     checkRopeScaling();
     checkReferenceInit();
     checkVocabulary();
     checkEvaluation();
-    checkSchedule();
-    checkNesterov();
-    checkCompressedOptimizer();
-    checkCompressedPrecision();
-    checkResharding();
     checkTensorSizes();
     checkChunks();
     checkTensorOptimizer();
     checkStages();
-    if (checkWorld()) {
+    if (fitsWorld) {
       checkBatch();
       checkShards();
       checkCompressedStage();
@@ -91,8 +101,25 @@ public final class JobConfigValidator {
     }
   }
 
+  /** Samples and updates of networks that bring their own. */
+  private void checkKinds() {
+    String family = config.model().family().label();
+    if (config.data() instanceof Data.Samples) {
+      report(
+          "data.kind",
+          "family " + family + " learns from tokens, and this data has samples with labels",
+          "write 'kind: text' or 'kind: tokens'");
+    }
+    if (config.optimizer().algorithm() instanceof Optimizer.OfNetwork) {
+      report(
+          "optimizer.kind",
+          "family " + family + " has no optimizer of its own",
+          "write for example 'kind: adamw'");
+    }
+  }
+
   private void checkWidths() {
-    Model model = config.model();
+    Transformer model = config.transformer();
     long hidden = model.hidden();
     int heads = model.heads();
     if (hidden > 0 && heads > 0 && hidden % heads != 0) {
@@ -115,7 +142,7 @@ public final class JobConfigValidator {
   }
 
   private void checkFamily() {
-    Model model = config.model();
+    Transformer model = config.transformer();
     if (model.family() == Family.GPT2 && model.kvHeads() != model.heads() && model.kvHeads() > 0) {
       report(
           "model.kv_heads",
@@ -144,7 +171,7 @@ public final class JobConfigValidator {
   }
 
   private void checkRopeScaling() {
-    RopeScaling scaling = config.model().ropeScaling().orElseGet(RopeScaling.None::new);
+    RopeScaling scaling = config.transformer().ropeScaling().orElseGet(RopeScaling.None::new);
     if (scaling instanceof RopeScaling.Llama3 llama3
         && llama3.highFrequencyFactor() <= llama3.lowFrequencyFactor()) {
       report(
@@ -159,7 +186,7 @@ public final class JobConfigValidator {
 
   /** The reference's formulas know one form of the model. */
   private void checkReferenceInit() {
-    Model model = config.model();
+    Transformer model = config.transformer();
     if (!(model.init() instanceof Init.Reference)) {
       return;
     }
@@ -189,7 +216,7 @@ public final class JobConfigValidator {
   private void checkVocabulary() {
     Data data = config.data();
     long needed = data.tokenizerName().map(KnownVocabulary::sizeOf).orElse(0L);
-    long vocab = config.model().vocab();
+    long vocab = config.transformer().vocab();
     if (vocab > 0 && vocab < needed) {
       report(
           "model.vocab",
@@ -318,7 +345,7 @@ public final class JobConfigValidator {
 
   /** What ranks divide among them must divide. */
   private void checkTensorSizes() {
-    Model model = config.model();
+    Transformer model = config.transformer();
     int tensor = config.parallel().tensor();
     int context = config.parallel().context();
     if (tensor == 1) {
@@ -388,7 +415,7 @@ public final class JobConfigValidator {
   /** Context-parallel ranks have two chunks of each sequence. */
   private void checkChunks() {
     int context = config.parallel().context();
-    long sequence = config.model().sequence();
+    long sequence = config.transformer().sequence();
     if (context > 1 && sequence > 0 && sequence % (2L * context) != 0) {
       report(
           "parallel.context",
@@ -427,7 +454,7 @@ public final class JobConfigValidator {
           "write 'virtual_stages: 1'");
     }
     long stages = (long) parallel.pipeline() * parallel.virtualStages();
-    int layers = config.model().layers();
+    int layers = config.transformer().layers();
     if (hasName && layers > 0 && layers < stages) {
       report(
           "parallel.pipeline",

@@ -5,13 +5,16 @@ import dev.phalanx.trainer.config.JobConfig.Compression;
 import dev.phalanx.trainer.config.JobConfig.Data;
 import dev.phalanx.trainer.config.JobConfig.Init;
 import dev.phalanx.trainer.config.JobConfig.Model;
+import dev.phalanx.trainer.config.JobConfig.Network;
 import dev.phalanx.trainer.config.JobConfig.Optimizer;
 import dev.phalanx.trainer.config.JobConfig.Parallel;
 import dev.phalanx.trainer.config.JobConfig.RopeScaling;
 import dev.phalanx.trainer.config.JobConfig.Schedule;
+import dev.phalanx.trainer.config.JobConfig.Transformer;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import org.snakeyaml.engine.v2.api.Dump;
 import org.snakeyaml.engine.v2.api.DumpSettings;
 import org.snakeyaml.engine.v2.common.FlowStyle;
@@ -57,7 +60,9 @@ public final class JobConfigWriter {
     map.put("threads", config.threads());
     map.put("model", model(config.model()));
     map.put("data", data(config.data()));
-    map.put("batch", mapOf("global", config.batch().global(), "micro", config.batch().micro()));
+    Map<String, Object> batch = mapOf("global", config.batch().global());
+    putSize(batch, "micro", config.batch().micro());
+    map.put("batch", batch);
     map.put("optimizer", optimizer(config.optimizer()));
     map.put("steps", config.steps());
     map.put("parallel", parallel(config.parallel()));
@@ -94,6 +99,12 @@ public final class JobConfigWriter {
   }
 
   private static Map<String, Object> model(Model model) {
+    return model instanceof Network network
+        ? mapOf("family", network.family().label(), "path", network.path())
+        : transformer((Transformer) model);
+  }
+
+  private static Map<String, Object> transformer(Transformer model) {
     Map<String, Object> map = mapOf("family", model.family().label());
     putSize(map, "layers", model.layers());
     putSize(map, "hidden", model.hidden());
@@ -152,10 +163,50 @@ public final class JobConfigWriter {
       map.put("seed", tokens.seed());
       return map;
     }
-    return mapOf("kind", "reference", "seed", data.seed());
+    if (data instanceof Data.Idx idx) {
+      Map<String, Object> map = mapOf("kind", "idx");
+      idx.folder().ifPresent(folder -> map.put("path", folder));
+      putFiles(map, "", idx.training());
+      putFiles(map, "test_", idx.test());
+      map.put("seed", idx.seed());
+      return map;
+    }
+    return data instanceof Data.Table table
+        ? table(table)
+        : mapOf("kind", "reference", "seed", data.seed());
+  }
+
+  private static void putFiles(
+      Map<String, Object> map, String prefix, Optional<Data.Idx.Files> files) {
+    files.ifPresent(
+        pair -> {
+          map.put(prefix + "images", pair.images());
+          map.put(prefix + "labels", pair.labels());
+        });
+  }
+
+  private static Map<String, Object> table(Data.Table table) {
+    Map<String, Object> map =
+        mapOf("kind", table.format() instanceof Data.Csv ? "csv" : "parquet", "path", table.path());
+    table.test().ifPresent(test -> map.put("test", test));
+    map.put("label", table.labels());
+    map.put("classes", table.classes());
+    if (!table.features().isEmpty()) {
+      map.put("features", table.features());
+    }
+    map.put("normalize", table.normalization().label());
+    if (table.format() instanceof Data.Csv csv) {
+      map.put("header", csv.header().label());
+      map.put("delimiter", csv.delimiter());
+    }
+    map.put("seed", table.seed());
+    return map;
   }
 
   private static Map<String, Object> optimizer(Optimizer optimizer) {
+    if (optimizer.algorithm() instanceof Optimizer.OfNetwork ofNetwork) {
+      return mapOf("kind", ofNetwork.kind());
+    }
     Map<String, Object> map = rule(optimizer.algorithm());
     map.put("lr", optimizer.learningRate());
     map.put("weight_decay", optimizer.weightDecay());

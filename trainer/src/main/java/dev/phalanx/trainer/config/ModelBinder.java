@@ -4,12 +4,14 @@ import dev.phalanx.trainer.config.JobConfig.Data;
 import dev.phalanx.trainer.config.JobConfig.Family;
 import dev.phalanx.trainer.config.JobConfig.Init;
 import dev.phalanx.trainer.config.JobConfig.Model;
+import dev.phalanx.trainer.config.JobConfig.Network;
 import dev.phalanx.trainer.config.JobConfig.Recompute;
 import dev.phalanx.trainer.config.JobConfig.RopeScaling;
-import java.util.EnumMap;
+import dev.phalanx.trainer.config.JobConfig.Transformer;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.stream.Stream;
 
 /** The section {@code model}. */
 final class ModelBinder {
@@ -33,46 +35,73 @@ final class ModelBinder {
     HF
   }
 
+  /** Those of families whose models are built from sizes. */
+  private static final List<String> TRANSFORMER_KEYS =
+      List.of(
+          "layers",
+          "hidden",
+          "heads",
+          "kv_heads",
+          "ffn_hidden",
+          "sequence",
+          "vocab",
+          "dropout",
+          "tied_embeddings",
+          "norm_eps",
+          "recompute",
+          "init");
+
   static Model bind(Section section, Data data) {
+    Family family =
+        section.kind(
+            "family",
+            Family.class,
+            Optional.empty(),
+            Map.of(
+                Family.GPT2, TRANSFORMER_KEYS,
+                Family.LLAMA,
+                    Stream.concat(
+                            TRANSFORMER_KEYS.stream(), Stream.of("rope_theta", "rope_scaling"))
+                        .toList(),
+                Family.DEEPLEARNING4J, List.of("path")));
+    Model model =
+        family == Family.DEEPLEARNING4J
+            ? new Network(family, section.text("path", "models/lenet.zip").required())
+            : transformer(section, family, data);
+    section.end();
+    return model;
+  }
+
+  private static Transformer transformer(Section section, Family family, Data data) {
     Init init = init(section.section("init"));
     boolean isFromDirectory = init instanceof Init.HuggingFace;
-    Map<Family, List<String>> keysByFamily = new EnumMap<>(Family.class);
-    keysByFamily.put(Family.LLAMA, List.of("rope_theta", "rope_scaling"));
-    Family family = section.kind("family", Family.class, Optional.empty(), keysByFamily);
     long layers = size(section, "layers", 4, isFromDirectory);
     long hidden = size(section, "hidden", 128, isFromDirectory);
     long heads = size(section, "heads", 4, isFromDirectory);
-    Model model =
-        new Model(
-            family,
-            Math.toIntExact(layers),
-            hidden,
-            Math.toIntExact(heads),
-            Math.toIntExact(
-                section
-                    .count("kv_heads")
-                    .from(1)
-                    .to(LARGEST_COUNT)
-                    .optional()
-                    .orElse(isFromDirectory ? OPEN : heads)),
+    return new Transformer(
+        family,
+        Math.toIntExact(layers),
+        hidden,
+        Math.toIntExact(heads),
+        Math.toIntExact(
             section
-                .count("ffn_hidden")
+                .count("kv_heads")
                 .from(1)
+                .to(LARGEST_COUNT)
                 .optional()
-                .orElse(isFromDirectory ? OPEN : 4 * hidden),
-            size(section, "sequence", 128, isFromDirectory),
-            section.count("vocab").from(1).optional().orElse(vocabOf(data, isFromDirectory)),
-            section.real("dropout").from(0).below(1).orElse(0.0),
-            choice(section.flag("tied_embeddings"), true, isFromDirectory),
-            choice(section.real("norm_eps").above(0).below(1), 1e-5, isFromDirectory),
-            family == Family.LLAMA
-                ? choice(section.real("rope_theta").above(0), 10000.0, isFromDirectory)
-                : Optional.empty(),
-            family == Family.LLAMA ? ropeScaling(section, isFromDirectory) : Optional.empty(),
-            section.choice("recompute", Recompute.class).orElse(Recompute.NONE),
-            init);
-    section.end();
-    return model;
+                .orElse(isFromDirectory ? OPEN : heads)),
+        section.count("ffn_hidden").from(1).optional().orElse(isFromDirectory ? OPEN : 4 * hidden),
+        size(section, "sequence", 128, isFromDirectory),
+        section.count("vocab").from(1).optional().orElse(vocabOf(data, isFromDirectory)),
+        section.real("dropout").from(0).below(1).orElse(0.0),
+        choice(section.flag("tied_embeddings"), true, isFromDirectory),
+        choice(section.real("norm_eps").above(0).below(1), 1e-5, isFromDirectory),
+        family == Family.LLAMA
+            ? choice(section.real("rope_theta").above(0), 10000.0, isFromDirectory)
+            : Optional.empty(),
+        family == Family.LLAMA ? ropeScaling(section, isFromDirectory) : Optional.empty(),
+        section.choice("recompute", Recompute.class).orElse(Recompute.NONE),
+        init);
   }
 
   private static long size(Section section, String name, long example, boolean isFromDirectory) {

@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
+import java.util.stream.Stream;
 
 /** The section {@code optimizer}. */
 final class OptimizerBinder {
@@ -16,35 +17,58 @@ final class OptimizerBinder {
     ADAMW,
     SGD,
     LAMB,
-    MUON
+    MUON,
+    NETWORK
   }
 
-  static Optimizer bind(Section section, long steps) {
+  /** Those of every kind but {@link Kind#NETWORK}. */
+  private static final List<String> COMMON_KEYS =
+      List.of("lr", "weight_decay", "clip_grad_norm", "schedule");
+
+  /**
+   * @param isOfNetwork whether the model brings an optimizer of its own, which is then the default
+   */
+  static Optimizer bind(Section section, long steps, boolean isOfNetwork) {
     Kind kind =
         section.kind(
             "kind",
             Kind.class,
-            Optional.of(Kind.ADAMW),
+            Optional.of(isOfNetwork ? Kind.NETWORK : Kind.ADAMW),
             Map.of(
-                Kind.ADAMW, List.of("betas", "eps"),
-                Kind.LAMB, List.of("betas", "eps"),
-                Kind.SGD, List.of("momentum", "nesterov"),
-                Kind.MUON,
-                    List.of("momentum", "nesterov", "ns_steps", "adamw_lr", "betas", "eps")));
-    Optimizer optimizer =
-        new Optimizer(
-            rule(section, kind),
-            section.real("lr").above(0).example(3e-4).required(),
-            section.real("weight_decay").from(0).orElse(kind == Kind.SGD ? 0.0 : 0.1),
-            section
-                .real("clip_grad_norm")
-                .above(0)
-                .optional()
-                .map(OptionalDouble::of)
-                .orElse(OptionalDouble.empty()),
-            schedule(section.section("schedule"), steps));
+                Kind.ADAMW, keys("betas", "eps"),
+                Kind.LAMB, keys("betas", "eps"),
+                Kind.SGD, keys("momentum", "nesterov"),
+                Kind.MUON, keys("momentum", "nesterov", "ns_steps", "adamw_lr", "betas", "eps")));
+    Optimizer optimizer = kind == Kind.NETWORK ? ofNetwork(steps) : bind(section, kind, steps);
     section.end();
     return optimizer;
+  }
+
+  private static List<String> keys(String... own) {
+    return Stream.concat(COMMON_KEYS.stream(), Stream.of(own)).toList();
+  }
+
+  private static Optimizer ofNetwork(long steps) {
+    return new Optimizer(
+        new Optimizer.OfNetwork(),
+        0,
+        0,
+        OptionalDouble.empty(),
+        new Schedule(ScheduleKind.CONSTANT, 0, steps, 0));
+  }
+
+  private static Optimizer bind(Section section, Kind kind, long steps) {
+    return new Optimizer(
+        rule(section, kind),
+        section.real("lr").above(0).example(3e-4).required(),
+        section.real("weight_decay").from(0).orElse(kind == Kind.SGD ? 0.0 : 0.1),
+        section
+            .real("clip_grad_norm")
+            .above(0)
+            .optional()
+            .map(OptionalDouble::of)
+            .orElse(OptionalDouble.empty()),
+        schedule(section.section("schedule"), steps));
   }
 
   private static Optimizer.Rule rule(Section section, Kind kind) {
@@ -75,7 +99,7 @@ final class OptimizerBinder {
               betas.get(0),
               betas.get(1),
               epsilon);
-      case SGD -> throw new IllegalStateException("sgd has neither betas nor eps");
+      case SGD, NETWORK -> throw new IllegalStateException(kind + " has neither betas nor eps");
     };
   }
 

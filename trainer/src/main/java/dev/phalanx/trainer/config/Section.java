@@ -2,6 +2,7 @@ package dev.phalanx.trainer.config;
 
 import dev.phalanx.trainer.config.PlanNode.Entry;
 import dev.phalanx.trainer.config.PlanNode.Mapping;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -22,7 +23,7 @@ final class Section {
   private final Map<String, Position> positions;
   private final Set<String> asked = new LinkedHashSet<>();
   private final Map<String, String> missing = new LinkedHashMap<>();
-  private final Map<String, String> keysOfOtherKinds = new TreeMap<>();
+  private final Map<String, List<String>> keysOfOtherKinds = new TreeMap<>(); // and their kinds
   private String kindKey = "";
   private String kind = "";
   private boolean isKindRight = true;
@@ -86,12 +87,13 @@ final class Section {
     isKindRight =
         written == null ? defaultKind.isPresent() : key.accept(written.value()).isPresent();
     new TreeMap<>(keysByKind)
-        .forEach(
-            (owner, keys) -> { // in the kinds' order, so that messages are the same each time
-              for (String each : keys) {
-                keysOfOtherKinds.merge(each, owner.label(), (left, right) -> left + " or " + right);
-              }
-            });
+        .forEach( // in the kinds' order, so that messages are the same each time
+            (owner, keys) ->
+                keys.forEach(
+                    each ->
+                        keysOfOtherKinds
+                            .computeIfAbsent(each, first -> new ArrayList<>())
+                            .add(owner.label())));
     return chosen;
   }
 
@@ -174,8 +176,8 @@ final class Section {
   }
 
   private void reportUnknown(String name, Position position) {
-    String owner = keysOfOtherKinds.get(name);
-    if (owner == null) {
+    String owner = String.join(" or ", keysOfOtherKinds.getOrDefault(name, List.of()));
+    if (owner.isEmpty()) {
       String suggestion =
           Nearest.of(name, asked)
               .map(near -> "did you mean '" + near + "'?")
@@ -199,8 +201,10 @@ final class Section {
     return written != null && !written.keyPosition().hasLine();
   }
 
+  /** Not so where only the kind that stands in for a wrong one has the key. */
   void reportMissing(String name, String suggestion) {
-    if (reportsMissing && (isKindRight || !keysOfOtherKinds.containsKey(name))) {
+    boolean isOfOneKind = keysOfOtherKinds.getOrDefault(name, List.of()).size() == 1;
+    if (reportsMissing && (isKindRight || !isOfOneKind)) {
       missing.put(name, suggestion);
     }
   }

@@ -18,7 +18,6 @@ import dev.phalanx.trainer.config.JobConfig.Family;
 import dev.phalanx.trainer.config.JobConfig.Init;
 import dev.phalanx.trainer.config.JobConfig.Log;
 import dev.phalanx.trainer.config.JobConfig.LossScaling;
-import dev.phalanx.trainer.config.JobConfig.Model;
 import dev.phalanx.trainer.config.JobConfig.Offload;
 import dev.phalanx.trainer.config.JobConfig.Optimizer;
 import dev.phalanx.trainer.config.JobConfig.Parallel;
@@ -27,6 +26,7 @@ import dev.phalanx.trainer.config.JobConfig.Recompute;
 import dev.phalanx.trainer.config.JobConfig.Schedule;
 import dev.phalanx.trainer.config.JobConfig.ScheduleKind;
 import dev.phalanx.trainer.config.JobConfig.Sharding;
+import dev.phalanx.trainer.config.JobConfig.Transformer;
 import dev.phalanx.trainer.config.JobConfig.Transport;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -114,7 +114,7 @@ class JobConfigParserTest {
             Precision.FP32,
             Optional.empty(),
             0,
-            new Model(
+            new Transformer(
                 Family.GPT2,
                 4,
                 256,
@@ -166,10 +166,10 @@ class JobConfigParserTest {
 
     assertThat(config.name()).isEqualTo("a");
     assertThat(config.seed()).isEqualTo(1234);
-    assertThat(config.model().kvHeads()).isEqualTo(4);
-    assertThat(config.model().ffnHidden()).isEqualTo(256);
-    assertThat(config.model().vocab()).isEqualTo(256);
-    assertThat(config.model().init()).isEqualTo(new Init.Normal(0.02));
+    assertThat(config.transformer().kvHeads()).isEqualTo(4);
+    assertThat(config.transformer().ffnHidden()).isEqualTo(256);
+    assertThat(config.transformer().vocab()).isEqualTo(256);
+    assertThat(config.transformer().init()).isEqualTo(new Init.Normal(0.02));
     assertThat(config.data()).isEqualTo(new Data.Text("book.txt", "bytes", 1234));
     assertThat(config.optimizer())
         .isEqualTo(
@@ -188,8 +188,8 @@ class JobConfigParserTest {
 
   @Test
   void theVocabularyFollowsFromTheTokenizer() {
-    assertThat(parse(MINIMAL, "data.tokenizer=gpt2").model().vocab()).isEqualTo(50257);
-    assertThat(parse(MINIMAL, "data.tokenizer=my/tokenizer.json").model().vocab()).isZero();
+    assertThat(parse(MINIMAL, "data.tokenizer=gpt2").transformer().vocab()).isEqualTo(50257);
+    assertThat(parse(MINIMAL, "data.tokenizer=my/tokenizer.json").transformer().vocab()).isZero();
   }
 
   @Test
@@ -197,8 +197,8 @@ class JobConfigParserTest {
     JobConfig config = parse(MINIMAL, "data={kind: reference}", "model.init={kind: reference}");
 
     assertThat(config.data()).isEqualTo(new Data.Reference(20240602));
-    assertThat(config.model().init()).isEqualTo(new Init.Reference(20240601));
-    assertThat(config.model().vocab()).isEqualTo(256);
+    assertThat(config.transformer().init()).isEqualTo(new Init.Reference(20240601));
+    assertThat(config.transformer().vocab()).isEqualTo(256);
   }
 
   @Test
@@ -206,11 +206,11 @@ class JobConfigParserTest {
     JobConfig config =
         parse(MINIMAL, "model={family: llama, init: {kind: hf, path: models/tiny}, sequence: 16}");
 
-    assertThat(config.model().init()).isEqualTo(new Init.HuggingFace("models/tiny"));
-    assertThat(config.model().sequence()).isEqualTo(16);
-    assertThat(config.model().hidden()).isZero();
-    assertThat(config.model().ffnHidden()).isZero();
-    assertThat(config.model().vocab()).isZero();
+    assertThat(config.transformer().init()).isEqualTo(new Init.HuggingFace("models/tiny"));
+    assertThat(config.transformer().sequence()).isEqualTo(16);
+    assertThat(config.transformer().hidden()).isZero();
+    assertThat(config.transformer().ffnHidden()).isZero();
+    assertThat(config.transformer().vocab()).isZero();
   }
 
   @Test
@@ -256,7 +256,7 @@ class JobConfigParserTest {
     assertThat(config.parallel().tensor()).isEqualTo(2);
     assertThat(config.sharding().zero()).isEqualTo(1);
     assertThat(config.optimizer().algorithm()).isEqualTo(new Optimizer.AdamW(0.9, 0.99, 1e-8));
-    assertThat(config.model().init()).isEqualTo(new Init.Reference(20240601));
+    assertThat(config.transformer().init()).isEqualTo(new Init.Reference(20240601));
     assertThat(config.steps()).isEqualTo(7);
     assertThat(config.log().report()).contains("out.json");
   }
@@ -267,7 +267,7 @@ class JobConfigParserTest {
         parse(EVERYTHING, "data.kind=reference", "model.init.kind=reference", "optimizer.kind=sgd");
 
     assertThat(config.data()).isEqualTo(new Data.Reference(20240602));
-    assertThat(config.model().init()).isEqualTo(new Init.Reference(20240601));
+    assertThat(config.transformer().init()).isEqualTo(new Init.Reference(20240601));
     assertThat(config.optimizer().algorithm()).isEqualTo(new Optimizer.Sgd(0, false));
   }
 
@@ -285,7 +285,7 @@ class JobConfigParserTest {
   void anchorsAndAliasesAreAllowed() {
     String yaml = MINIMAL.replace("hidden: 64", "hidden: &width 64").replace("32", "*width");
 
-    assertThat(parse(yaml).model().sequence()).isEqualTo(64);
+    assertThat(parse(yaml).transformer().sequence()).isEqualTo(64);
   }
 
   @Test

@@ -16,7 +16,7 @@ import dev.phalanx.trainer.config.JobConfig.Family;
 import dev.phalanx.trainer.config.JobConfig.Init;
 import dev.phalanx.trainer.config.JobConfig.Log;
 import dev.phalanx.trainer.config.JobConfig.LossScaling;
-import dev.phalanx.trainer.config.JobConfig.Model;
+import dev.phalanx.trainer.config.JobConfig.Network;
 import dev.phalanx.trainer.config.JobConfig.Offload;
 import dev.phalanx.trainer.config.JobConfig.Optimizer;
 import dev.phalanx.trainer.config.JobConfig.Parallel;
@@ -26,6 +26,7 @@ import dev.phalanx.trainer.config.JobConfig.RopeScaling;
 import dev.phalanx.trainer.config.JobConfig.Schedule;
 import dev.phalanx.trainer.config.JobConfig.ScheduleKind;
 import dev.phalanx.trainer.config.JobConfig.Sharding;
+import dev.phalanx.trainer.config.JobConfig.Transformer;
 import dev.phalanx.trainer.config.JobConfig.Transport;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -133,6 +134,21 @@ class JobConfigWriterTest {
               .toMap(),
           keys);
     }
+    for (String data :
+        List.of(
+            "{kind: idx, path: d}",
+            "{kind: idx, images: a, labels: b, test_images: c, test_labels: d}",
+            "{kind: csv, path: a, test: b, label: y, features: x}")) {
+      collectKeys(
+          "",
+          Plans.parse(
+                  Plans.MINIMAL,
+                  "model={family: deeplearning4j, path: n.zip}",
+                  "optimizer={kind: network}",
+                  "data=" + data)
+              .toMap(),
+          keys);
+    }
     collectKeys(
         "",
         Plans.parse(Plans.MINIMAL, "optimizer={kind: sgd, lr: 1}", "model.init={kind: hf, path: d}")
@@ -171,6 +187,8 @@ class JobConfigWriterTest {
 
     JobConfig config() {
       Precision precision = any(Precision.values());
+      boolean isNetwork = random.nextBoolean();
+      int steps = count();
       return new JobConfig(
           text(),
           random.nextLong(),
@@ -181,11 +199,11 @@ class JobConfigWriterTest {
               ? Optional.of(new LossScaling(positive(), count()))
               : Optional.empty(),
           random.nextInt(100),
-          model(),
+          isNetwork ? new Network(Family.DEEPLEARNING4J, text()) : transformer(),
           data(),
-          new Batch(count(), count()),
-          optimizer(),
-          count(),
+          new Batch(count(), isNetwork && random.nextBoolean() ? 0 : count()),
+          random.nextBoolean() ? optimizer() : ofNetwork(steps),
+          steps,
           parallel(),
           new Sharding(
               random.nextInt(4),
@@ -202,11 +220,12 @@ class JobConfigWriterTest {
               compression()),
           maybe(new Checkpoint(text(), count(), count(), random.nextBoolean())),
           new Log(count(), maybe(text()), maybe(text())),
-          new Evaluation(random.nextInt(9), count(), fraction()));
+          new Evaluation(
+              random.nextInt(9), isNetwork && random.nextBoolean() ? 0 : count(), fraction()));
     }
 
-    private Model model() {
-      Family family = any(Family.values());
+    private Transformer transformer() {
+      Family family = any(Family.GPT2, Family.LLAMA);
       Init init =
           any(
               new Init.Normal(positive()),
@@ -214,7 +233,7 @@ class JobConfigWriterTest {
               new Init.HuggingFace(text()));
       boolean isOpen = init instanceof Init.HuggingFace && random.nextBoolean();
       int heads = isOpen ? 0 : count();
-      return new Model(
+      return new Transformer(
           family,
           isOpen ? 0 : count(),
           isOpen ? 0 : count(),
@@ -254,7 +273,37 @@ class JobConfigWriterTest {
       return any(
           new Data.Text(text(), text(), random.nextLong()),
           new Data.Tokens(text(), maybe(text()), random.nextLong()),
-          new Data.Reference(random.nextLong()));
+          new Data.Reference(random.nextLong()),
+          new Data.Idx(Optional.of(text()), Optional.empty(), maybe(files()), random.nextLong()),
+          new Data.Idx(Optional.empty(), Optional.of(files()), maybe(files()), random.nextLong()),
+          table(new Data.Parquet()),
+          table(new Data.Csv(any(Data.Header.values()), any(",", ";", "\t", "|"))));
+    }
+
+    private Data.Idx.Files files() {
+      return new Data.Idx.Files(text(), text());
+    }
+
+    private Data table(Data.Format format) {
+      int classes = any(0, 2, 9);
+      return new Data.Table(
+          format,
+          text(),
+          maybe(text()),
+          classes > 0 ? List.of("a b") : List.of("0", "'", "null"),
+          classes,
+          any(List.of(), List.of("3"), List.of("x", "- y")),
+          any(Data.Normalization.values()),
+          random.nextLong());
+    }
+
+    private static Optimizer ofNetwork(long steps) {
+      return new Optimizer(
+          new Optimizer.OfNetwork(),
+          0,
+          0,
+          OptionalDouble.empty(),
+          new Schedule(ScheduleKind.CONSTANT, 0, steps, 0));
     }
 
     private Optimizer optimizer() {

@@ -1,0 +1,37 @@
+package dev.phalanx.trainer;
+
+import dev.phalanx.checkpoint.CheckpointManifest;
+import dev.phalanx.checkpoint.LocalCheckpointStore;
+import dev.phalanx.trainer.config.JobConfig;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Optional;
+
+/** Which checkpoint a job goes on from. */
+public final class ResumePoint {
+  private ResumePoint() {}
+
+  /**
+   * @param from a checkpoint, or a folder whose newest one is taken
+   * @return empty where the folder is the plan's own and holds none yet: the job begins
+   * @throws IOException where another folder holds none, or cannot be read
+   */
+  public static Optional<Path> find(JobConfig job, RankContext context, Path from)
+      throws IOException {
+    if (Files.isRegularFile(from.resolve(CheckpointManifest.FILE))) {
+      return Optional.of(from);
+    }
+    Optional<Path> newest = new LocalCheckpointStore(from).newest();
+    boolean isOwnFolder =
+        job.checkpoint()
+            .map(settings -> context.baseDirectory().resolve(settings.dir()))
+            .filter(own -> own.normalize().equals(from.normalize()))
+            .isPresent();
+    if (newest.isEmpty() && !isOwnFolder) {
+      throw new IOException(
+          "There is no checkpoint in " + from + ". Name a folder that holds step-... folders.");
+    }
+    return newest;
+  }
+}

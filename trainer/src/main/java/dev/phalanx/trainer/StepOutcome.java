@@ -1,0 +1,20 @@
+package dev.phalanx.trainer;
+
+import java.util.OptionalDouble;
+
+/**
+ * What a step has found out; the same on all ranks.
+ *
+ * @param loss the mean over the global batch
+ * @param gradientNorm before clipping, over all parameters of the model
+ * @param lossScale of this step; fp16 only
+ * @param isSkipped whether the parameters are unchanged
+ * @param stopIsRequested by any rank: all stop after the same step
+ */
+public record StepOutcome(
+    double loss,
+    double gradientNorm,
+    double learningRate,
+    OptionalDouble lossScale,
+    boolean isSkipped,
+    boolean stopIsRequested) {}

@@ -1,0 +1,206 @@
+package dev.phalanx.trainer;
+
+import dev.phalanx.tensor.Arena;
+import dev.phalanx.trainer.config.JobConfig;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * The loop over a job's steps on one rank, and what is counted and told on the way. It is the same
+ * for every kind of model.
+ *
+ * <pre>
+ *   step -> (evaluation) -> (checkpoint) -> step ... -> report
+ * </pre>
+ */
+public final class TrainingLoop {
+  private final JobConfig config;
+  private final RankContext context;
+  private final JobListener listener;
+  private final Arena host;
+  private final TrainedModel model;
+  private final JobSummary summary;
+  private final Report report;
+  private final long startNanos = System.nanoTime();
+  private double stepMillis;
+  private double lastLoss = Double.NaN;
+  private Optional<Evaluation> lastEvaluation = Optional.empty();
+
+  private TrainingLoop(
+      JobConfig config,
+      RankContext context,
+      JobListener listener,
+      Arena host,
+      TrainedModel model,
+      JobSummary summary) {
+    this.config = config;
+    this.context = context;
+    this.listener = listener;
+    this.host = host;
+    this.model = model;
+    this.summary = summary;
+    this.report = new Report(config, context.worldSize(), summary.engineName());
+  }
+
+  /**
+   * Trains to the end, or until a stop is asked for.
+   *
+   * @param listener of this rank, see {@link JobListener#ofRank}
+   * @param host an arena on the CPU
+   * @param summary of the job, which is told; its first step is the one that comes first
+   * @throws IOException where the report or a checkpoint cannot be written
+   */
+  public static JobResult run(
+      JobConfig config,
+      RankContext context,
+      JobListener listener,
+      Arena host,
+      TrainedModel model,
+      JobSummary summary)
+      throws InterruptedException, IOException {
+    TrainingLoop loop = new TrainingLoop(config, context, listener, host, model, summary);
+    Optional<Path> curves =
+        context.rank() == 0
+            ? config.log().tensorboard().map(context.baseDirectory()::resolve)
+            : Optional.empty();
+    try (TensorBoard tensorBoard =
+        TensorBoard.open(curves, config.log().every(), Unit.of(config))) {
+      listener.started(summary);
+      return loop.run(tensorBoard);
+    }
+  }
+
+  private JobResult run(TensorBoard tensorBoard) throws InterruptedException, IOException {
+    long firstStep = summary.firstStep() - 1;
+    try {
+      long done = firstStep;
+      boolean stopped = false;
+      while (done < config.steps() && !stopped) {
+        boolean stopIsRequested = runStep(done, tensorBoard);
+        done++;
+        if (isDue(config.evaluation().every(), done) || done == config.steps()) {
+          evaluate(done, tensorBoard);
+        }
+        stopped = done < config.steps() && stopIsRequested;
+        model.afterStep(done, done == config.steps() || stopped);
+      }
+      model.finish();
+      return result(
+          stopped ? JobResult.Outcome.STOPPED : JobResult.Outcome.COMPLETED, done, firstStep);
+    } catch (RuntimeException | Error | InterruptedException | IOException e) {
+      RankStatistics own = statistics();
+      listener.failed(e, own);
+      reportFailure(e, own);
+      model.abandon();
+      context.world().close();
+      throw e;
+    }
+  }
+
+  private boolean runStep(long step, TensorBoard tensorBoard)
+      throws InterruptedException, IOException {
+    long start = System.nanoTime();
+    double millis;
+    StepOutcome outcome;
+    try {
+      outcome = model.step(step, context.stopRequested());
+    } finally { // the time of a step that fails was no idle time either
+      millis = (System.nanoTime() - start) / 1e6;
+      stepMillis += millis;
+    }
+    lastLoss = outcome.loss();
+    StepRecord record =
+        new StepRecord(
+            step + 1,
+            outcome.loss(),
+            outcome.gradientNorm(),
+            outcome.learningRate(),
+            summary.itemsPerStep(),
+            millis,
+            outcome.lossScale(),
+            outcome.isSkipped());
+    report.add(record);
+    tensorBoard.step(record);
+    listener.stepFinished(record);
+    return outcome.stopIsRequested();
+  }
+
+  private void evaluate(long done, TensorBoard tensorBoard)
+      throws InterruptedException, IOException {
+    Optional<Evaluation> found = model.evaluate();
+    if (found.isPresent()) {
+      lastEvaluation = found;
+      report.add(done, found.get());
+      tensorBoard.evaluation(done, found.get());
+      listener.evaluated(done, found.get());
+    }
+  }
+
+  private JobResult result(JobResult.Outcome outcome, long done, long firstStep)
+      throws InterruptedException, IOException {
+    double seconds = (System.nanoTime() - startNanos) / 1e9;
+    Optional<Path> reportFile = reportFile();
+    List<RankStatistics> ranks = RankStatistics.gather(context.world(), host, statistics());
+    if (reportFile.isPresent()) {
+      report.write(
+          reportFile.get(),
+          outcome == JobResult.Outcome.COMPLETED ? "completed" : "stopped",
+          ranks);
+    }
+    double items = (double) (done - firstStep) * summary.itemsPerStep();
+    return new JobResult(
+        outcome,
+        done,
+        lastLoss,
+        lastEvaluation,
+        seconds,
+        Unit.of(config),
+        stepMillis > 0 ? items / (stepMillis / 1000) : 0,
+        ranks.stream().mapToLong(RankStatistics::peakResidentBytes).max().orElse(0),
+        model.newestCheckpoint(),
+        reportFile);
+  }
+
+  /** What this rank knows of itself, without asking others. */
+  private RankStatistics statistics() {
+    double totalMillis = (System.nanoTime() - startNanos) / 1e6;
+    double exposed = model.exposedCommunicationMillis();
+    TrainedModel.Memory memory = model.memory();
+    return new RankStatistics(
+        context.rank(),
+        ProcessMemory.peakResidentBytes(),
+        memory.parameters(),
+        memory.gradients(),
+        memory.optimizer(),
+        memory.peakActivations(),
+        model.traffic(),
+        stepMillis - exposed,
+        exposed,
+        totalMillis - stepMillis,
+        model.compression());
+  }
+
+  /** Best effort: what failed first is what the caller must hear of. */
+  private void reportFailure(Throwable failure, RankStatistics own) {
+    try {
+      Optional<Path> file = reportFile();
+      if (file.isPresent()) {
+        report.writeFailure(file.get(), String.valueOf(failure.getMessage()), List.of(own));
+      }
+    } catch (IOException | RuntimeException e) {
+      failure.addSuppressed(e);
+    }
+  }
+
+  private Optional<Path> reportFile() {
+    return context.rank() == 0
+        ? config.log().report().map(context.baseDirectory()::resolve)
+        : Optional.empty();
+  }
+
+  private static boolean isDue(long every, long done) {
+    return every > 0 && done % every == 0;
+  }
+}
