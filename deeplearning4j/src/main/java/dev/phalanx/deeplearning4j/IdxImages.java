@@ -1,6 +1,5 @@
 package dev.phalanx.deeplearning4j;
 
-import dev.phalanx.tensor.CounterRandom;
 import java.io.BufferedInputStream;
 import java.io.DataInputStream;
 import java.io.EOFException;
@@ -9,17 +8,11 @@ import java.io.InputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.NoSuchElementException;
-import java.util.function.IntSupplier;
-import java.util.function.Supplier;
+import java.util.Objects;
 import java.util.stream.IntStream;
 import java.util.zip.GZIPInputStream;
 import java.util.zip.ZipException;
-import org.jspecify.annotations.Nullable;
-import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.dataset.DataSet;
-import org.nd4j.linalg.dataset.api.DataSetPreProcessor;
-import org.nd4j.linalg.dataset.api.iterator.DataSetIterator;
 import org.nd4j.linalg.factory.Nd4j;
 
 /**
@@ -31,13 +24,14 @@ import org.nd4j.linalg.factory.Nd4j;
  *   labels   00 00 08 01 | labels | one byte a label             (counts: 32 bits, big endian)
  * </pre>
  *
- * <p>All of it is kept in memory, a byte a pixel. Any thread may read; an iterator is one thread's.
+ * <p>All of it is kept in memory, a byte a pixel.
  */
-public final class IdxImages {
+public final class IdxImages implements Samples {
   private static final int IMAGES_MAGIC = 0x00000803;
   private static final int LABELS_MAGIC = 0x00000801;
   private static final long MOST_BYTES = Integer.MAX_VALUE - 8;
   private static final float WHITE = 255;
+  private static final String GZIP = ".gz";
 
   private final int count;
   private final int rows;
@@ -46,17 +40,63 @@ public final class IdxImages {
   private final byte[] pixels;
   private final byte[] labels;
 
-  private IdxImages(int count, int rows, int columns, byte[] pixels, byte[] labels) {
+  private IdxImages(int count, int rows, int columns, int classes, byte[] pixels, byte[] labels) {
     this.count = count;
     this.rows = rows;
     this.columns = columns;
+    this.classes = classes;
     this.pixels = pixels;
     this.labels = labels;
+  }
+
+  private static int largest(byte[] labels) {
     int largest = 0;
     for (byte label : labels) {
       largest = Math.max(largest, Byte.toUnsignedInt(label));
     }
-    this.classes = largest + 1;
+    return largest;
+  }
+
+  /** A part of a data set, which MNIST's files are named after. */
+  public enum Part {
+    TRAIN("train"),
+    TEST("t10k");
+
+    private final String prefix;
+
+    Part(String prefix) {
+      this.prefix = prefix;
+    }
+  }
+
+  /**
+   * Reads the pair of files that has MNIST's names in a folder: {@code train-images-idx3-ubyte} and
+   * {@code train-labels-idx1-ubyte}, or {@code t10k-…}; some copies have a dot before {@code idx}.
+   * Either may end in {@code .gz}.
+   *
+   * @throws IOException where there is no such pair, or as {@link #open}
+   */
+  public static IdxImages openFolder(Path folder, Part part) throws IOException {
+    return open(
+        find(folder, part.prefix + "-images", "idx3-ubyte"),
+        find(folder, part.prefix + "-labels", "idx1-ubyte"));
+  }
+
+  private static Path find(Path folder, String name, String format) throws IOException {
+    List<String> names = List.of(name + "-" + format, name + "." + format);
+    for (String plain : names) {
+      for (String ending : List.of("", GZIP)) {
+        Path file = folder.resolve(plain + ending);
+        if (Files.isRegularFile(file)) {
+          return file;
+        }
+      }
+    }
+    throw new IOException(
+        String.format(
+            "%s has neither %s nor %s, with or without %s at the end. Name the folder of the idx"
+                + " files.",
+            folder, names.get(0), names.get(1), GZIP));
   }
 
   /**
@@ -78,7 +118,7 @@ public final class IdxImages {
       }
       byte[] pixels = content(images, input, count * rows * columns);
       byte[] classes = readLabels(labels, images, count);
-      return new IdxImages(count, rows, columns, pixels, classes);
+      return new IdxImages(count, rows, columns, largest(classes) + 1, pixels, classes);
     } catch (EOFException e) {
       throw truncated(images, e);
     }
@@ -107,7 +147,7 @@ public final class IdxImages {
 
   private static DataInputStream stream(Path file) throws IOException {
     InputStream input = new BufferedInputStream(Files.newInputStream(file));
-    if (!file.toString().endsWith(".gz")) {
+    if (!file.toString().endsWith(GZIP)) {
       return new DataInputStream(input);
     }
     try {
@@ -158,6 +198,7 @@ public final class IdxImages {
     return new IOException(file + " is cut off within its header.", cause);
   }
 
+  @Override
   public int count() {
     return count;
   }
@@ -170,159 +211,53 @@ public final class IdxImages {
     return columns;
   }
 
-  /** One more than the largest label. */
-  public int classes() {
+  @Override
+  public int featureCount() {
+    return rows * columns;
+  }
+
+  /** One more than the largest label, or what {@link #withClasses} said. */
+  @Override
+  public int labelCount() {
     return classes;
   }
 
-  /** All images in the order of the files, for evaluation. */
-  public DataSetIterator batches(int size) {
-    return new Batches(size, () -> place -> place);
+  /** Their numbers. */
+  @Override
+  public List<String> classes() {
+    return IntStream.range(0, classes).mapToObj(Integer::toString).toList();
   }
 
   /**
-   * All images in an order that follows from the seed and the epoch, so that a resumed run meets
-   * the same batches: each epoch has another one.
+   * The same images for a network of more classes than are labelled here, as a test set may need.
    *
-   * @param epoch asked for when an epoch begins: the network's {@code getEpochCount} as a rule
+   * @throws IllegalArgumentException where an image has a label beyond them
    */
-  public DataSetIterator shuffledBatches(int size, long seed, IntSupplier epoch) {
-    return new Batches(
-        size,
-        () -> {
-          int[] images = shuffle(CounterRandom.at(seed, epoch.getAsInt()));
-          return place -> images[place];
-        });
+  public IdxImages withClasses(int wanted) {
+    int largest = largest(labels);
+    if (wanted <= largest) {
+      throw new IllegalArgumentException(
+          "An image has the label " + largest + ", which is none of " + wanted + " classes");
+    }
+    return new IdxImages(count, rows, columns, wanted, pixels, labels);
   }
 
-  /** The number of the image at a place of an epoch. */
-  private interface Order {
-    int imageAt(int place);
-  }
-
-  private int[] shuffle(long seed) {
-    int[] order = IntStream.range(0, count).toArray();
-    for (int last = count - 1; last > 0; last--) { // Fisher and Yates
-      int other = (int) (CounterRandom.unit(seed, last) * (last + 1));
-      int image = order[last];
-      order[last] = order[other];
-      order[other] = image;
-    }
-    return order;
-  }
-
-  private final class Batches implements DataSetIterator {
-    private static final long serialVersionUID = 1L;
-
-    private final int size;
-    private final transient Supplier<Order> orders; // asked when an epoch begins
-    private transient @Nullable Order order;
-    private transient @Nullable DataSetPreProcessor preProcessor;
-    private int next;
-
-    Batches(int size, Supplier<Order> orders) {
-      if (size < 1) {
-        throw new IllegalArgumentException("A batch has 1 image or more, not " + size);
+  /** Features are the pixels row by row, from 0 (black) to 1. */
+  @Override
+  public DataSet read(int... numbers) {
+    int imagePixels = rows * columns;
+    float[] features = new float[Math.multiplyExact(numbers.length, imagePixels)];
+    float[] targets = new float[Math.multiplyExact(numbers.length, classes)];
+    for (int sample = 0; sample < numbers.length; sample++) {
+      int image = Objects.checkIndex(numbers[sample], count);
+      for (int pixel = 0; pixel < imagePixels; pixel++) {
+        features[sample * imagePixels + pixel] =
+            Byte.toUnsignedInt(pixels[image * imagePixels + pixel]) / WHITE;
       }
-      this.size = size;
-      this.orders = orders;
+      targets[sample * classes + Byte.toUnsignedInt(labels[image])] = 1;
     }
-
-    private Order order() {
-      Order known = order;
-      if (known == null) {
-        known = orders.get();
-        order = known;
-      }
-      return known;
-    }
-
-    @Override
-    public boolean hasNext() {
-      return next < count;
-    }
-
-    @Override
-    public DataSet next() {
-      return next(size);
-    }
-
-    @Override
-    public DataSet next(int wanted) {
-      if (!hasNext()) {
-        throw new NoSuchElementException("The epoch's images are read");
-      }
-      Order images = order();
-      int batch = Math.min(wanted, count - next);
-      int imagePixels = rows * columns;
-      float[] features = new float[batch * imagePixels];
-      float[] targets = new float[batch * classes];
-      for (int sample = 0; sample < batch; sample++) {
-        int image = images.imageAt(next + sample);
-        for (int pixel = 0; pixel < imagePixels; pixel++) {
-          features[sample * imagePixels + pixel] =
-              Byte.toUnsignedInt(pixels[image * imagePixels + pixel]) / WHITE;
-        }
-        targets[sample * classes + Byte.toUnsignedInt(labels[image])] = 1;
-      }
-      next += batch;
-      DataSet made =
-          new DataSet(matrix(features, batch, imagePixels), matrix(targets, batch, classes));
-      DataSetPreProcessor last = preProcessor;
-      if (last != null) {
-        last.preProcess(made);
-      }
-      return made;
-    }
-
-    private static INDArray matrix(float[] elements, int rows, int columns) {
-      return Nd4j.create(elements, new int[] {rows, columns}, 'c');
-    }
-
-    @Override
-    public void reset() {
-      next = 0;
-      order = null;
-    }
-
-    @Override
-    public boolean resetSupported() {
-      return true;
-    }
-
-    @Override
-    public boolean asyncSupported() {
-      return true;
-    }
-
-    @Override
-    public int batch() {
-      return size;
-    }
-
-    @Override
-    public int inputColumns() {
-      return rows * columns;
-    }
-
-    @Override
-    public int totalOutcomes() {
-      return classes;
-    }
-
-    @Override
-    public void setPreProcessor(DataSetPreProcessor wanted) {
-      preProcessor = wanted;
-    }
-
-    @Override
-    public @Nullable DataSetPreProcessor getPreProcessor() {
-      return preProcessor;
-    }
-
-    @Override
-    public List<String> getLabels() {
-      return IntStream.range(0, classes).mapToObj(Integer::toString).toList();
-    }
+    return new DataSet(
+        Nd4j.create(features, new int[] {numbers.length, imagePixels}, 'c'),
+        Nd4j.create(targets, new int[] {numbers.length, classes}, 'c'));
   }
 }

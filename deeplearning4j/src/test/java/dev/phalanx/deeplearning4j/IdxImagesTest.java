@@ -3,6 +3,7 @@ package dev.phalanx.deeplearning4j;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.phalanx.deeplearning4j.IdxImages.Part;
 import java.io.ByteArrayOutputStream;
 import java.io.DataOutputStream;
 import java.io.IOException;
@@ -15,6 +16,8 @@ import java.util.concurrent.atomic.AtomicInteger;
 import java.util.zip.GZIPOutputStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.nd4j.linalg.dataset.DataSet;
 import org.nd4j.linalg.dataset.api.iterator.DataSetIterator;
 
@@ -67,7 +70,8 @@ final class IdxImagesTest {
     for (boolean isZipped : new boolean[] {false, true}) {
       IdxImages found = IdxImages.open(images(isZipped), labels(COUNT));
       assertThat(found.count()).isEqualTo(COUNT);
-      assertThat(found.classes()).isEqualTo(3);
+      assertThat(found.labelCount()).isEqualTo(3);
+      assertThat(found.classes()).containsExactly("0", "1", "2");
 
       DataSetIterator batches = found.batches(5);
       DataSet first = batches.next();
@@ -143,5 +147,37 @@ final class IdxImagesTest {
         .hasMessageContaining("more than an array can hold");
     Path stub = write("stub", Arrays.copyOf(content, 6), false);
     assertThatThrownBy(() -> IdxImages.open(stub, few)).hasMessageContaining("within its header");
+  }
+
+  @ParameterizedTest
+  @CsvSource({"-, false, -", "-, true, -", "., false, -", "-, true, ."})
+  void aFolderIsReadByMnistsNames(String images, boolean isZipped, String labels) throws Exception {
+    Path content = images(isZipped);
+    String ending = isZipped ? ".gz" : "";
+    for (String part : new String[] {"train", "t10k"}) {
+      Files.copy(content, folder.resolve(part + "-images" + images + "idx3-ubyte" + ending));
+    }
+    Files.copy(labels(COUNT), folder.resolve("train-labels" + labels + "idx1-ubyte"));
+
+    assertThat(IdxImages.openFolder(folder, Part.TRAIN).count()).isEqualTo(COUNT);
+    assertThatThrownBy(() -> IdxImages.openFolder(folder, Part.TEST))
+        .isInstanceOf(IOException.class)
+        .hasMessageStartingWith(folder.toString())
+        .hasMessageContaining(
+            "neither t10k-labels-idx1-ubyte nor t10k-labels.idx1-ubyte, with or without .gz");
+  }
+
+  @Test
+  void aTestSetMayHaveFewerClassesThanTheNetwork() throws Exception {
+    IdxImages found = IdxImages.open(images(false), labels(COUNT));
+
+    IdxImages wider = found.withClasses(5);
+
+    assertThat(wider.labelCount()).isEqualTo(5);
+    assertThat(wider.classes()).hasSize(5);
+    assertThat(wider.read(4).getLabels().toFloatVector()).containsExactly(0, 1, 0, 0, 0);
+    assertThat(wider.read(4).getFeatures()).isEqualTo(found.read(4).getFeatures());
+    assertThatThrownBy(() -> found.withClasses(2)).hasMessageContaining("label 2");
+    assertThatThrownBy(() -> found.read(COUNT)).isInstanceOf(IndexOutOfBoundsException.class);
   }
 }

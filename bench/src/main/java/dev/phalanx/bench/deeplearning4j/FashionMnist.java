@@ -50,8 +50,8 @@ public final class FashionMnist {
     int workers = Integer.parseInt(arguments[1]);
     int epochs = Integer.parseInt(arguments[2]);
     Path drawing = Path.of(arguments[3]);
-    IdxImages training = open(data, "train");
-    IdxImages test = open(data, "t10k");
+    IdxImages training = IdxImages.openFolder(data, IdxImages.Part.TRAIN);
+    IdxImages test = IdxImages.openFolder(data, IdxImages.Part.TEST);
     MultiLayerNetwork network = LeNet.network(LEARNING_RATE);
     DataSetIterator batches = training.shuffledBatches(BATCH, ORDER_SEED, network::getEpochCount);
     List<Epoch> curve = new ArrayList<>();
@@ -90,11 +90,5 @@ public final class FashionMnist {
       evaluation.eval(batch.getLabels(), network.output(batch.getFeatures()));
     }
     return evaluation.accuracy();
-  }
-
-  private static IdxImages open(Path folder, String part) throws Exception {
-    return IdxImages.open(
-        folder.resolve(part + "-images-idx3-ubyte.gz"),
-        folder.resolve(part + "-labels-idx1-ubyte.gz"));
   }
 }
