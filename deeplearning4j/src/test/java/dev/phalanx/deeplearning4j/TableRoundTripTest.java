@@ -128,10 +128,10 @@ final class TableRoundTripTest {
         .collect(Collectors.toCollection(ArrayList::new));
   }
 
-  @Property(tries = 40, shrinking = ShrinkingMode.OFF)
+  @Property(tries = 25, shrinking = ShrinkingMode.OFF)
   void parquetInAnyCodecAndVersion(@ForAll long seed) throws IOException {
     Random random = new Random(seed);
-    Rows table = Rows.of(random, 1500);
+    Rows table = Rows.of(random, 500);
     List<String> names = names(table.columns());
     List<String> types =
         names.stream().map(name -> random.nextBoolean() ? "float" : "double").toList();
