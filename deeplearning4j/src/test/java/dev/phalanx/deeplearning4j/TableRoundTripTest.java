@@ -43,6 +43,7 @@ final class TableRoundTripTest {
   }
 
   /** Rows of features and a word each. */
+  @SuppressWarnings("ArrayRecordComponent")
   private record Rows(float[][] features, String[] words) {
     static Rows of(Random random, int mostRows) {
       int rows = 1 + random.nextInt(mostRows);
