@@ -14,10 +14,6 @@ import java.util.stream.IntStream;
  */
 record ClassCodes(int classes, List<String> words) {
 
-  static ClassCodes ofNumbers(int classes) {
-    return new ClassCodes(classes, List.of());
-  }
-
   static ClassCodes ofWords(int classes, Iterable<String> words) {
     TreeSet<String> sorted = new TreeSet<>();
     words.forEach(sorted::add);

@@ -61,7 +61,7 @@ final class ClassLabels {
 
   private void addWord(String label, long row) throws IOException {
     String seen = number;
-    if (seen != null || known != null && known.areNumbers()) {
+    if (seen != null || (known != null && known.areNumbers())) {
       throw mixed(row, label, seen == null ? "0" : seen);
     }
     Integer code = words.get(label);

@@ -34,7 +34,7 @@ final class Decimals {
       return false;
     }
     char last = text.charAt(text.length() - 1);
-    return (last >= '0' && last <= '9' || last == '.')
+    return ((last >= '0' && last <= '9') || last == '.')
         && text.indexOf('x') < 0
         && text.indexOf('X') < 0;
   }

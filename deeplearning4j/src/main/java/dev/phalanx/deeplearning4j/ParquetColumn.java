@@ -69,7 +69,7 @@ record ParquetColumn(String name, String type, int leaf, @Nullable Values values
       String meaning = meaning(leaf);
       boolean isUnsigned =
           meaning.startsWith("UINT_")
-              || meaning.equals("INTEGER") && !leaf.getLogicalType().getINTEGER().isIsSigned();
+              || (meaning.equals("INTEGER") && !leaf.getLogicalType().getINTEGER().isIsSigned());
       if (leaf.getType() == Type.BYTE_ARRAY) {
         return List.of("STRING", "UTF8", "ENUM").contains(meaning) ? TEXT : null;
       }
@@ -141,7 +141,7 @@ record ParquetColumn(String name, String type, int leaf, @Nullable Values values
   private static ParquetColumn column(SchemaElement top, List<Leaf> leaves, int first) {
     boolean isList = meaning(top).equals(ConvertedType.LIST.name());
     boolean isGroup = top.getNum_children() > 0;
-    if (leaves.size() != 1 || leaves.get(0).repetition() > 1 || isGroup && !isList) {
+    if (leaves.size() != 1 || leaves.get(0).repetition() > 1 || (isGroup && !isList)) {
       return new ParquetColumn(top.getName(), "nested", first, null);
     }
     Leaf leaf = leaves.get(0);

@@ -86,11 +86,20 @@ final class ParquetFile implements Closeable {
     if (length > size - TAIL_BYTES - MAGIC_BYTES) {
       throw new IOException(path + " is damaged: its footer would have " + length + " bytes.");
     }
+    FileMetaData footer;
     try {
-      return Util.readFileMetaData(stream(size - TAIL_BYTES - length));
+      footer = Util.readFileMetaData(stream(size - TAIL_BYTES - length));
     } catch (IOException e) {
       throw new IOException(path + " is damaged: its footer cannot be read.", e);
     }
+    long rows = footer.getRow_groups().stream().mapToLong(RowGroup::getNum_rows).sum();
+    if (rows != footer.getNum_rows()) {
+      throw new IOException(
+          String.format(
+              "%s is damaged: its row groups have %d rows of %d.",
+              path, rows, footer.getNum_rows()));
+    }
+    return footer;
   }
 
   private static @Nullable ParsedVersion writer(FileMetaData footer) {
@@ -119,10 +128,31 @@ final class ParquetFile implements Closeable {
   }
 
   /** How many values a column has in all, missing ones included. */
-  long valueCount(ParquetColumn column) {
-    return footer.getRow_groups().stream()
-        .mapToLong(group -> group.getColumns().get(column.leaf()).getMeta_data().getNum_values())
-        .sum();
+  long valueCount(ParquetColumn column) throws IOException {
+    long count = 0;
+    for (RowGroup group : footer.getRow_groups()) {
+      count += chunk(column, group).getNum_values();
+    }
+    return count;
+  }
+
+  /** What is known of a column in a row group. */
+  private ColumnMetaData chunk(ParquetColumn column, RowGroup group) throws IOException {
+    if (column.leaf() >= group.getColumnsSize()) {
+      throw new IOException(place(column) + " is damaged: a row group lacks it.");
+    }
+    ColumnChunk chunk = group.getColumns().get(column.leaf());
+    if (chunk.isSetCrypto_metadata()) {
+      throw new IOException(place(column) + " is encrypted. Write it without encryption.");
+    }
+    if (chunk.isSetFile_path()) {
+      throw new IOException(
+          place(column) + " is kept in " + chunk.getFile_path() + ". Write it into one file.");
+    }
+    if (!chunk.isSetMeta_data()) {
+      throw new IOException(place(column) + " is damaged: a row group does not say where it is.");
+    }
+    return chunk.getMeta_data();
   }
 
   /** Takes the values of a column, row by row. */
@@ -146,7 +176,7 @@ final class ParquetFile implements Closeable {
     for (RowGroup group : footer.getRow_groups()) {
       long end = row + group.getNum_rows();
       try {
-        row += read(column, group.getColumns().get(column.leaf()), descriptor, row, sink);
+        row += read(column, chunk(column, group), descriptor, row, sink);
       } catch (UncheckedIOException e) {
         IOException cause = Objects.requireNonNull(e.getCause());
         throw new IOException(place(column) + " " + cause.getMessage(), cause);
@@ -157,32 +187,24 @@ final class ParquetFile implements Closeable {
         throw new IOException(place(column) + " is damaged: its row groups lack rows.");
       }
     }
-    if (row != rows()) {
-      throw new IOException(
-          String.format("%s is damaged: %d of %d rows are there.", path, row, rows()));
-    }
   }
 
   /** Reads the chunk of a row group and counts the rows. */
   private long read(
-      ParquetColumn column, ColumnChunk chunk, ColumnDescriptor descriptor, long first, Sink sink)
+      ParquetColumn column,
+      ColumnMetaData chunk,
+      ColumnDescriptor descriptor,
+      long first,
+      Sink sink)
       throws IOException {
-    if (chunk.isSetCrypto_metadata()) {
-      throw new IOException(place(column) + " is encrypted. Write it without encryption.");
-    }
-    if (chunk.isSetFile_path()) {
-      throw new IOException(
-          place(column) + " is kept in " + chunk.getFile_path() + ". Write it into one file.");
-    }
-    ColumnMetaData about = chunk.getMeta_data();
-    long values = about.getNum_values();
+    long values = chunk.getNum_values();
     if (values == 0) {
       return 0;
     }
     ColumnReader reader =
         new ColumnReaderImpl(
             descriptor,
-            new ParquetPages(stream(firstPage(about)), about),
+            new ParquetPages(stream(firstPage(chunk)), chunk),
             new PrimitiveConverter() {}, // values are asked for one by one
             writer);
     long row = first - 1;

@@ -62,7 +62,7 @@ final class ParquetPages implements PageReader {
   @Override
   public @Nullable DictionaryPage readDictionaryPage() {
     try {
-      PageHeader header = Util.readPageHeader(input);
+      PageHeader header = header();
       if (header.getType() != PageType.DICTIONARY_PAGE) {
         first = page(header);
         return null;
@@ -83,7 +83,7 @@ final class ParquetPages implements PageReader {
     first = null;
     try {
       while (page == null && valuesAhead > 0) {
-        page = page(Util.readPageHeader(input));
+        page = page(header());
       }
     } catch (IOException e) {
       throw new UncheckedIOException(e);
@@ -92,6 +92,14 @@ final class ParquetPages implements PageReader {
       valuesAhead -= page.getValueCount();
     }
     return page;
+  }
+
+  private PageHeader header() throws IOException {
+    try {
+      return Util.readPageHeader(input);
+    } catch (IOException e) {
+      throw new IOException("is damaged: the header of a page cannot be read.", e);
+    }
   }
 
   /** Null where it is a page of another kind. */
@@ -204,6 +212,8 @@ final class ParquetPages implements PageReader {
     try (InputStream content =
         new GZIPInputStream(new ByteArrayInputStream(body, from, body.length - from))) {
       return content.readNBytes(size);
+    } catch (IOException e) {
+      throw new IOException("is damaged: a page is no gzip stream.", e);
     }
   }
 }

@@ -107,7 +107,7 @@ final class ParquetTable {
         column,
         values.descriptor(),
         (reader, row, place) -> {
-          if (place >= columnWidth || place == 0 && row > 0 && count[0] < columnWidth) {
+          if (place >= columnWidth || (place == 0 && row > 0 && count[0] < columnWidth)) {
             throw uneven(column, place == 0 ? row - 1 : row);
           }
           count[0] = place + 1;

@@ -4,7 +4,8 @@
  * dev.phalanx.deeplearning4j.DataParallelNetwork}).
  *
  * <p>May use tensors, collectives, sharding and checkpoints; start reading at {@link
- * dev.phalanx.deeplearning4j.GradientReducer}, which is the walk of one gradient.
+ * dev.phalanx.deeplearning4j.GradientReducer}, which is the walk of one gradient. What networks
+ * learn from is {@link dev.phalanx.deeplearning4j.Samples}.
  */
 @NullMarked
 package dev.phalanx.deeplearning4j;

@@ -43,6 +43,7 @@ final class TableRoundTripTest {
   }
 
   /** Rows of features and a word each. */
+  @SuppressWarnings("ArrayRecordComponent")
   private record Rows(float[][] features, String[] words) {
     static Rows of(Random random, int mostRows) {
       int rows = 1 + random.nextInt(mostRows);
@@ -128,10 +129,10 @@ final class TableRoundTripTest {
         .collect(Collectors.toCollection(ArrayList::new));
   }
 
-  @Property(tries = 40, shrinking = ShrinkingMode.OFF)
+  @Property(tries = 25, shrinking = ShrinkingMode.OFF)
   void parquetInAnyCodecAndVersion(@ForAll long seed) throws IOException {
     Random random = new Random(seed);
-    Rows table = Rows.of(random, 1500);
+    Rows table = Rows.of(random, 500);
     List<String> names = names(table.columns());
     List<String> types =
         names.stream().map(name -> random.nextBoolean() ? "float" : "double").toList();
