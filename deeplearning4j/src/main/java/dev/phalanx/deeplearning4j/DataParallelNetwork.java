@@ -77,7 +77,18 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
   private @Nullable MultiDataSet lastShard; // stands in where this rank has no more samples
   private boolean isClosed;
 
-  private DataParallelNetwork(M model, Communicator ranks, TrainingOptions options)
+  /** Opens what compresses and updates. */
+  @FunctionalInterface
+  interface EngineSource {
+    Engine open();
+  }
+
+  private DataParallelNetwork(
+      M model,
+      Communicator ranks,
+      TrainingOptions options,
+      EngineSource engines,
+      Optional<PlannedOrder> order)
       throws InterruptedException {
     this.model = model;
     this.network = TrainedNetwork.of(model);
@@ -85,7 +96,7 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
     this.silenced = ranks.rank() == 0 ? List.of() : network.listeners();
     if (options.compression().isPresent() || options.optimizer().isPresent()) {
       requireFit(options);
-      this.engine = openEngine();
+      this.engine = engines.open();
       this.arena = new Arena(engine, Device.CPU);
     } else {
       this.engine = null;
@@ -112,7 +123,7 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
       network.reduceWith(reducer, update);
       this.checkpoints =
           new NetworkCheckpoints(
-              network, ranks, options.checkpoints(), reducer.compressed(), arena, update);
+              network, ranks, options, order, reducer.compressed(), arena, update);
     } catch (InterruptedException | RuntimeException | Error e) {
       leave(memory);
       throw e;
@@ -198,7 +209,24 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
   /** {@link #of(Model, Communicator)} with options, equal on all ranks. */
   public static <M extends Model> DataParallelNetwork<M> of(
       M network, Communicator ranks, TrainingOptions options) throws InterruptedException {
-    return new DataParallelNetwork<>(network, ranks, options);
+    return new DataParallelNetwork<>(
+        network, ranks, options, DataParallelNetwork::openEngine, Optional.empty());
+  }
+
+  /**
+   * {@link #of(Model, Communicator, TrainingOptions)} for a plan.
+   *
+   * @param engines from elsewhere than the class path; this closes what it opens
+   * @param order that a checkpoint must have to be gone on from
+   */
+  static <M extends Model> DataParallelNetwork<M> of(
+      M network,
+      Communicator ranks,
+      TrainingOptions options,
+      EngineSource engines,
+      PlannedOrder order)
+      throws InterruptedException {
+    return new DataParallelNetwork<>(network, ranks, options, engines, Optional.of(order));
   }
 
   /** Makes the ranks' networks the same. */
@@ -295,9 +323,34 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
     // A rank without a sample computes one that is not counted: its network sees the same calls.
     MultiDataSet share =
         own == samples ? batch : Shares.slice(batch, own == 0 ? 0 : first, Math.max(1, own));
+    fitShare(share, own, samples);
+    return true;
+  }
+
+  /**
+   * One batch, of which this rank has read its share alone.
+   *
+   * @param share a sample at least; where this rank has none, one that is not counted
+   * @param own samples that count
+   * @param samples of all ranks
+   */
+  void fitShare(MultiDataSet share, long own, long samples) throws InterruptedException {
     reducer.begin(own, samples, network.updates(share));
     train(share);
-    return true;
+  }
+
+  /** Who sees gradients and gathers votes. */
+  GradientReducer reducer() {
+    return reducer;
+  }
+
+  /** What this rank holds of optimizer state, in bytes. */
+  long optimizerBytes() {
+    if (update != null) {
+      return update.state().values().stream().mapToLong(Tensor::byteSize).sum();
+    }
+    INDArray state = network.updater().getStateViewArray();
+    return state == null ? 0 : state.length() * state.dataType().width();
   }
 
   // ------------------------------------------------------------------------ batches of the rank's

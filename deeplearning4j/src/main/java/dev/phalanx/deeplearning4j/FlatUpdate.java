@@ -20,6 +20,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.function.Predicate;
 import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Updates a network's flat parameters where they lie, with one of our optimizers: all of them, or
@@ -55,6 +56,7 @@ final class FlatUpdate implements UpdatedValues {
   private final List<Plain> plain = new ArrayList<>();
   private final long stateElementCount;
   private final FlatOptimizer optimizer;
+  private final Tensor norm; // [1] FLOAT64
   private long steps; // since the optimizer's state began
 
   /**
@@ -85,6 +87,7 @@ final class FlatUpdate implements UpdatedValues {
     this.ownPart = values.slice(0, Math.min(count, shardRank() * part), partCounts[shardRank()]);
     this.stateElementCount = cut(part);
     this.optimizer = settings.factory().of(arena, this);
+    this.norm = arena.allocate(DType.FLOAT64, 1);
   }
 
   /** Elements of each part but the last ones, which may be shorter. */
@@ -137,16 +140,31 @@ final class FlatUpdate implements UpdatedValues {
    *
    * @param iteration from 0
    * @param divisor samples, by which sums are still to be divided
+   * @param watch null: nobody sees gradients
    */
-  void step(int iteration, int divisor) {
+  void step(int iteration, int divisor, @Nullable StepWatch watch) {
     double scale = network.isAveraged() ? 1.0 / divisor : 1;
+    double factor = watch == null ? 1 : watch.seen(scale * gradientNorm());
     for (Plain each : plain) {
       engine.addScaled(each.isSum() ? -scale : -1, each.gradients(), each.master());
     }
     steps++;
-    optimizer.step(steps, settings.learningRate().applyAsDouble(iteration), scale);
+    optimizer.step(steps, settings.learningRate().applyAsDouble(iteration), scale * factor);
     engine.fill(gradients, 0);
     engine.synchronize(Device.CPU);
+  }
+
+  /** Of the sums, over all parts. */
+  private double gradientNorm() {
+    double squared = 0;
+    for (Piece piece : pieces) {
+      engine.squaredNorm(piece.gradients(), norm);
+      engine.synchronize(Device.CPU);
+      squared += Numbers.elements(norm).get(0);
+    }
+    Numbers.elements(norm).put(0, squared);
+    sumOverShards(norm);
+    return Math.sqrt(Numbers.elements(norm).get(0));
   }
 
   /** How many steps the optimizer's state has seen, whatever the network was trained before. */

@@ -39,6 +39,9 @@ final class GradientReducer {
   private static final int EPOCHS = 4;
   private static final int HEADER = 5;
 
+  private static final int SCORE = 0;
+  private static final int VOTES = 1;
+
   /**
    * Sums that each rank needs a part of.
    *
@@ -59,7 +62,9 @@ final class GradientReducer {
   private final @Nullable BucketSums compressed; // of sums
   private final Tensor ownHeader = NativeMemory.numbers(HEADER);
   private final Tensor headers; // of all ranks
-  private final Tensor score = NativeMemory.numbers(1);
+  private final Tensor sumsOfRanks = NativeMemory.numbers(2); // the score, votes
+  private @Nullable StepWatch watch;
+  private boolean ownVote;
   private long ownSamples;
   private long allSamples; // 0: no batch is under way
   private long expectedUpdates;
@@ -130,6 +135,43 @@ final class GradientReducer {
   /** What compresses; null where nothing does. */
   @Nullable BucketSums compressed() {
     return compressed;
+  }
+
+  /** From now on somebody sees gradients before they update anything. */
+  void watch(StepWatch seeing) {
+    watch = seeing;
+  }
+
+  /** Who sees gradients; null: nobody. */
+  @Nullable StepWatch watch() {
+    return watch;
+  }
+
+  /** What this rank says in the next updates; see {@link #votes}. */
+  void vote(boolean own) {
+    ownVote = own;
+  }
+
+  /** How many ranks said yes in the last update; the same on all ranks. */
+  int votes() {
+    return (int) get(sumsOfRanks, VOTES);
+  }
+
+  /**
+   * Shows the gradients that {@link #reduce} has left, all of which this rank has.
+   *
+   * @param divisor what that has returned
+   */
+  void showGradients(int divisor) {
+    StepWatch watching = watch;
+    if (watching != null) {
+      double squared = 0;
+      for (Run run : sums) {
+        double norm = run.array().norm2Number().doubleValue();
+        squared += norm * norm;
+      }
+      watching.seen(Math.sqrt(squared) / (network.isAveraged() ? divisor : 1));
+    }
   }
 
   /** Time that was waited for other ranks, since the start. */
@@ -239,11 +281,12 @@ final class GradientReducer {
     }
     // The mean of scores over samples has it once; a sum of scores would have it once a rank.
     double regularization = network.isAveraged() ? 0 : network.regularizationScore();
-    set(score, 0, weighted(network.model().score() - regularization, weight));
+    set(sumsOfRanks, SCORE, weighted(network.model().score() - regularization, weight));
+    set(sumsOfRanks, VOTES, ownVote ? 1 : 0);
     long begin = System.nanoTime();
     try {
       int divisor = ranks.size() > 1 && compressed != null ? reduceCompressed() : reduceWhole();
-      network.setScore(get(score, 0) + regularization);
+      network.setScore(get(sumsOfRanks, SCORE) + regularization);
       return divisor;
     } catch (InterruptedException e) {
       throw new InterruptedWaitException(e);
@@ -265,7 +308,7 @@ final class GradientReducer {
         scatter == null
             ? ranks.allReduce(whole.tensor(), ReduceOperation.SUM)
             : ranks.reduceScatter(scatter.padded(), scatter.own(), ReduceOperation.SUM);
-    Work scores = ranks.allReduce(score, ReduceOperation.SUM);
+    Work scores = ranks.allReduce(sumsOfRanks, ReduceOperation.SUM);
     gradients.await();
     scores.await();
     return Math.toIntExact(allSamples);
@@ -287,7 +330,7 @@ final class GradientReducer {
     DeviceCollectives.Pending pending = buckets.allReduce(gradients);
     List<Work> works = new ArrayList<>();
     updates.forEach(run -> works.add(ranks.allReduce(run.tensor(), ReduceOperation.SUM)));
-    works.add(ranks.allReduce(score, ReduceOperation.SUM));
+    works.add(ranks.allReduce(sumsOfRanks, ReduceOperation.SUM));
     pending.await();
     for (Work work : works) {
       work.await();

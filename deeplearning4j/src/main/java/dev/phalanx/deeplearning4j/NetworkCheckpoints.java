@@ -26,6 +26,7 @@ import java.util.stream.LongStream;
 import org.deeplearning4j.util.ModelSerializer;
 import org.jspecify.annotations.Nullable;
 import org.nd4j.linalg.api.ndarray.INDArray;
+import org.nd4j.linalg.dataset.api.preprocessor.Normalizer;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -55,6 +56,8 @@ final class NetworkCheckpoints implements AutoCloseable {
   private final TrainedNetwork network;
   private final Communicator ranks;
   private final Optional<TrainingOptions.Checkpoints> settings;
+  private final Optional<Normalizer<?>> normalizer;
+  private final Optional<PlannedOrder> order;
   private final @Nullable CompressionCheckpoint residuals;
   private final Optional<String> codec;
   private final Flat parameters;
@@ -68,14 +71,17 @@ final class NetworkCheckpoints implements AutoCloseable {
   NetworkCheckpoints(
       TrainedNetwork network,
       Communicator ranks,
-      Optional<TrainingOptions.Checkpoints> settings,
+      TrainingOptions options,
+      Optional<PlannedOrder> order,
       @Nullable BucketSums compressed,
       @Nullable Arena arena,
       @Nullable FlatUpdate update)
       throws InterruptedException {
     this.network = network;
     this.ranks = ranks;
-    this.settings = settings;
+    this.settings = options.checkpoints();
+    this.normalizer = options.normalizer();
+    this.order = order;
     this.residuals =
         compressed == null || arena == null
             ? null
@@ -201,13 +207,18 @@ final class NetworkCheckpoints implements AutoCloseable {
     files.add(
         new LocalCheckpointStore.OtherFile(
             NETWORK_FILE,
-            file -> ModelSerializer.writeModel(network.model(), file.toFile(), true)));
-    codec.ifPresent(
-        text ->
-            files.add(
-                new LocalCheckpointStore.OtherFile(
-                    CODEC_FILE, file -> Files.writeString(file, text))));
+            file -> {
+              ModelSerializer.writeModel(network.model(), file.toFile(), true);
+              normalizer.ifPresent(
+                  data -> ModelSerializer.addNormalizerToModel(file.toFile(), data));
+            }));
+    codec.ifPresent(text -> files.add(text(CODEC_FILE, text)));
+    order.ifPresent(planned -> files.add(text(PlannedOrder.FILE, planned.toString())));
     return files;
+  }
+
+  private static LocalCheckpointStore.OtherFile text(String name, String text) {
+    return new LocalCheckpointStore.OtherFile(name, file -> Files.writeString(file, text));
   }
 
   private String optimizerKind() {
@@ -355,7 +366,8 @@ final class NetworkCheckpoints implements AutoCloseable {
     }
   }
 
-  private void requireSameNetwork(SavedCheckpoint checkpoint, Map<String, Long> state) {
+  private void requireSameNetwork(SavedCheckpoint checkpoint, Map<String, Long> state)
+      throws IOException {
     List<String> own = network.variables().stream().map(TrainedNetwork.Variable::name).toList();
     List<String> saved = List.copyOf(checkpoint.model().names());
     if (!own.equals(saved)) {
@@ -380,6 +392,7 @@ final class NetworkCheckpoints implements AutoCloseable {
     if (update == null) {
       requireSameRules(checkpoint);
     }
+    requireSameOrder(checkpoint);
     for (TrainedNetwork.Variable variable : network.variables()) {
       requireCount(checkpoint, checkpoint.model(), variable.name(), variable.count());
     }
@@ -406,6 +419,25 @@ final class NetworkCheckpoints implements AutoCloseable {
               + ", and this one's by "
               + own
               + ". Go on with the same.");
+    }
+  }
+
+  private void requireSameOrder(SavedCheckpoint checkpoint) throws IOException {
+    Path file = checkpoint.directory().resolve(PlannedOrder.FILE);
+    if (order.isEmpty() || !Files.isRegularFile(file)) { // which no plan has written
+      return;
+    }
+    String saved = Files.readString(file);
+    if (!saved.equals(order.get().toString())) {
+      throw new BadCheckpointException(
+          "The checkpoint "
+              + checkpoint.directory()
+              + " does not fit the plan: its steps are those of "
+              + saved
+              + ", and the plan's are of "
+              + order.get()
+              + ". Give it the same data, data.seed, evaluation.fraction and batch.global as"
+              + " before, or start anew without --resume.");
     }
   }
 

@@ -48,9 +48,15 @@ public record NetworkOptimizer(
   /** Stochastic gradient descent, with Nesterov's momentum where there is any. */
   public static NetworkOptimizer sgd(
       IntToDoubleFunction learningRate, double momentum, double weightDecay) {
+    return sgd(learningRate, momentum, momentum > 0, weightDecay);
+  }
+
+  /** {@link #sgd(IntToDoubleFunction, double, double)} with the classical momentum, or none. */
+  public static NetworkOptimizer sgd(
+      IntToDoubleFunction learningRate, double momentum, boolean isNesterov, double weightDecay) {
     return new NetworkOptimizer(
         "sgd",
-        (arena, values) -> new SgdOptimizer(arena, values, momentum, momentum > 0, weightDecay),
+        (arena, values) -> new SgdOptimizer(arena, values, momentum, isNesterov, weightDecay),
         learningRate,
         false);
   }

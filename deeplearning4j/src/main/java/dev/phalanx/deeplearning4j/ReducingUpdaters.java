@@ -38,9 +38,10 @@ final class ReducingUpdaters {
         Gradient gradient, int iteration, int epoch, int ownSamples, LayerWorkspaceMgr workspaces) {
       int samples = reducer.reduce();
       if (update == null) {
+        reducer.showGradients(samples);
         super.update(gradient, iteration, epoch, samples, workspaces);
       } else {
-        update.step(iteration, samples);
+        update.step(iteration, samples, reducer.watch());
       }
     }
   }
@@ -65,9 +66,10 @@ final class ReducingUpdaters {
         Gradient gradient, int iteration, int epoch, int ownSamples, LayerWorkspaceMgr workspaces) {
       int samples = reducer.reduce();
       if (update == null) {
+        reducer.showGradients(samples);
         super.update(gradient, iteration, epoch, samples, workspaces);
       } else {
-        update.step(iteration, samples);
+        update.step(iteration, samples, reducer.watch());
       }
     }
   }

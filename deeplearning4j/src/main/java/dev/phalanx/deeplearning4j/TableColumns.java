@@ -108,7 +108,8 @@ public record TableColumns(List<String> labels, int classes, List<String> featur
     if (isNumber(column) && column.length() < 10 && Integer.parseInt(column) < width) {
       return Integer.parseInt(column);
     }
-    throw new IOException(
+    throw new NoSuchColumnException(
+        column,
         names.isEmpty()
             ? String.format(
                 "%s has no column \"%s\". It has no names, and the numbers 0 to %d.",

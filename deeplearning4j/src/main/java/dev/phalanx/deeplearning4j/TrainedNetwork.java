@@ -28,7 +28,9 @@ import org.deeplearning4j.optimize.api.TrainingListener;
 import org.jspecify.annotations.Nullable;
 import org.nd4j.linalg.api.buffer.DataBuffer;
 import org.nd4j.linalg.api.ndarray.INDArray;
+import org.nd4j.linalg.dataset.DataSet;
 import org.nd4j.linalg.dataset.api.MultiDataSet;
+import org.nd4j.linalg.learning.GradientUpdater;
 import org.nd4j.linalg.learning.config.NoOp;
 import org.nd4j.linalg.learning.regularization.Regularization;
 
@@ -109,6 +111,48 @@ abstract sealed class TrainedNetwork {
   abstract void setScore(double score);
 
   abstract double regularizationScore();
+
+  /** How gradients go back through time series. */
+  abstract BackpropType backpropagation();
+
+  /**
+   * What the network makes of features, as it is used and not trained.
+   *
+   * @return [n, outputs]
+   * @throws IllegalArgumentException of a graph that has not one input and one output
+   */
+  abstract INDArray output(INDArray features);
+
+  /** The score of samples as the network is used, with regularisation. */
+  abstract double score(DataSet samples);
+
+  /** The sum of samples' losses, without regularisation. */
+  final double lossSum(DataSet samples) {
+    double score = score(samples) - regularizationScore();
+    return isAveraged() ? score * samples.numExamples() : score;
+  }
+
+  /** Of the first parameters whose rule has one; 0 where none has. */
+  final double learningRate() {
+    for (UpdaterBlock block : updater().getUpdaterBlocks()) {
+      GradientUpdater<?> rule = block.getGradientUpdater();
+      if (rule != null && rule.getConfig().hasLearningRate()) {
+        return rule.getConfig().getLearningRate(iterations(), epochs());
+      }
+    }
+    return 0;
+  }
+
+  /** The type of its parameters as a plan names it. */
+  final String precision() {
+    return switch (model().params().dataType()) {
+      case FLOAT -> "fp32";
+      case DOUBLE -> "fp64";
+      case HALF -> "fp16";
+      case BFLOAT16 -> "bf16";
+      default -> model().params().dataType().name();
+    };
+  }
 
   abstract Collection<TrainingListener> listeners();
 
@@ -306,6 +350,21 @@ abstract sealed class TrainedNetwork {
     }
 
     @Override
+    BackpropType backpropagation() {
+      return network.getLayerWiseConfigurations().getBackpropType();
+    }
+
+    @Override
+    INDArray output(INDArray features) {
+      return network.output(features, false);
+    }
+
+    @Override
+    double score(DataSet samples) {
+      return network.score(samples, false);
+    }
+
+    @Override
     Collection<TrainingListener> listeners() {
       return List.copyOf(network.getListeners());
     }
@@ -447,6 +506,29 @@ abstract sealed class TrainedNetwork {
     @Override
     double regularizationScore() {
       return network.calcRegularizationScore(true);
+    }
+
+    @Override
+    BackpropType backpropagation() {
+      return network.getConfiguration().getBackpropType();
+    }
+
+    @Override
+    INDArray output(INDArray features) {
+      if (network.getNumInputArrays() != 1 || network.getNumOutputArrays() != 1) {
+        throw new IllegalArgumentException(
+            "it has "
+                + network.getNumInputArrays()
+                + " inputs and "
+                + network.getNumOutputArrays()
+                + " outputs, and samples have one of each");
+      }
+      return network.outputSingle(false, features);
+    }
+
+    @Override
+    double score(DataSet samples) {
+      return network.score(samples, false);
     }
 
     @Override

@@ -15,6 +15,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
+import java.util.concurrent.Callable;
 import java.util.stream.IntStream;
 
 /**
@@ -85,18 +86,24 @@ public final class PlanSearch {
     List<Found> found = new ArrayList<>();
     int rehearsed = 0;
     boolean isCutShort = false;
-    for (Candidate candidate : candidates) {
-      boolean cannotBeAmongTheBest =
-          found.size() >= most && candidate.roughSeconds() > found.get(most - 1).time().seconds();
-      isCutShort = !cannotBeAmongTheBest && rehearsed == MOST_REHEARSED;
-      if (cannotBeAmongTheBest || isCutShort) {
-        break;
-      }
-      rehearsed++;
-      Found tried = rehearse(candidate);
-      if (tried.peakBytes() <= cluster.usableMemoryBytes()) {
-        found.add(tried);
-        found.sort(Comparator.comparingDouble(each -> each.time().seconds()));
+    try (Ahead<Found> ahead =
+        new Ahead<>(
+            candidates.subList(0, Math.min(candidates.size(), MOST_REHEARSED)).stream()
+                .<Callable<Found>>map(candidate -> () -> rehearse(candidate))
+                .toList())) {
+      for (Candidate candidate : candidates) {
+        boolean cannotBeAmongTheBest =
+            found.size() >= most && candidate.roughSeconds() > found.get(most - 1).time().seconds();
+        isCutShort = !cannotBeAmongTheBest && rehearsed == MOST_REHEARSED;
+        if (cannotBeAmongTheBest || isCutShort) {
+          break;
+        }
+        rehearsed++;
+        Found tried = ahead.next();
+        if (tried.peakBytes() <= cluster.usableMemoryBytes()) {
+          found.add(tried);
+          found.sort(Comparator.comparingDouble(each -> each.time().seconds()));
+        }
       }
     }
     return new Result(

@@ -20,9 +20,8 @@ public final class SavedModels {
     } catch (ConfigurationException e) {
       throw new BadCheckpointException(
           file
-              + " has no plan of a transformer: it is damaged, or it is of a Deeplearning4j"
-              + " network, whose network.zip that library reads. "
-              + e.getMessage(),
+              + " has no plan of a transformer. It is damaged, or of a network of Deeplearning4j,"
+              + " whose library reads the network.zip beside it.",
           e);
     }
   }

@@ -43,7 +43,10 @@ public final class DataException extends RuntimeException {
     return inputOutput("", message);
   }
 
-  static DataException inputOutput(String keyPath, String message) {
+  /**
+   * @param keyPath the plan's key that names the file, {@code data.path}
+   */
+  public static DataException inputOutput(String keyPath, String message) {
     return new DataException(Kind.INPUT_OUTPUT, keyPath, message);
   }
 

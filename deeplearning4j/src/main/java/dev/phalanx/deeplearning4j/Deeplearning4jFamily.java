@@ -1,0 +1,84 @@
+package dev.phalanx.deeplearning4j;
+
+import dev.phalanx.tensor.Arena;
+import dev.phalanx.tensor.Device;
+import dev.phalanx.tensor.Engine;
+import dev.phalanx.tensor.EngineOptions;
+import dev.phalanx.tensor.Engines;
+import dev.phalanx.trainer.JobListener;
+import dev.phalanx.trainer.JobResult;
+import dev.phalanx.trainer.ModelFamily;
+import dev.phalanx.trainer.RankContext;
+import dev.phalanx.trainer.TrainingLoop;
+import dev.phalanx.trainer.config.JobConfig;
+import dev.phalanx.trainer.config.ParsedPlan;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+import org.nd4j.linalg.factory.Nd4j;
+
+/**
+ * Networks of Deeplearning4j as models of a plan file:
+ *
+ * <pre>
+ *   model.path -> network of every rank;  data -> samples, held-out samples
+ *   step       -> this rank's share of the batch -> {@link DataParallelNetwork}
+ * </pre>
+ */
+public final class Deeplearning4jFamily implements ModelFamily {
+  /** Knows which of ND4J's builds this machine can run. */
+  private static final String ENGINE = "nd4j";
+
+  @Override
+  public String name() {
+    return "deeplearning4j";
+  }
+
+  @Override
+  public String engine() {
+    return ENGINE;
+  }
+
+  /**
+   * ND4J's arrays are freed by the garbage collector. What a step leaves has a twin in the heap, so
+   * it is collected with that; a limit would count the network itself, too.
+   */
+  @Override
+  public List<String> memoryFlags() {
+    return List.of(
+        "-Dorg.bytedeco.javacpp.maxbytes=0", "-Dorg.bytedeco.javacpp.maxphysicalbytes=0");
+  }
+
+  @Override
+  public void check(ParsedPlan plan, Path baseDirectory) throws IOException {
+    NetworkFile.of(plan.config(), baseDirectory).check();
+    NetworkData.open(plan.config(), baseDirectory);
+  }
+
+  @Override
+  public JobResult train(
+      JobConfig job, RankContext context, JobListener listener, Optional<Path> resumeFrom)
+      throws InterruptedException, IOException {
+    EngineOptions options = new EngineOptions(context.threads());
+    // Before ND4J itself, which would take a build that this machine may not be able to run.
+    try (Engine engine = Engines.open(ENGINE, options);
+        Arena host = new Arena(engine, Device.CPU)) {
+      Nd4j.getMemoryManager().togglePeriodicGc(false); // steps leave no garbage behind
+      NetworkData data = NetworkData.open(job, context.baseDirectory());
+      String kernels = job.engine() == JobConfig.EngineKind.AUTO ? ENGINE : job.engine().label();
+      try (NetworkTraining training =
+          NetworkTraining.open(
+              job,
+              context,
+              listener,
+              NetworkFile.of(job, context.baseDirectory()).open(),
+              data,
+              () -> Engines.open(kernels, options))) {
+        long done = training.restore(resumeFrom);
+        return TrainingLoop.run(
+            job, context, listener, host, training, training.summary(engine, done));
+      }
+    }
+  }
+}

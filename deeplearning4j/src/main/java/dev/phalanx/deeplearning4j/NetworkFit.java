@@ -1,0 +1,63 @@
+package dev.phalanx.deeplearning4j;
+
+import dev.phalanx.trainer.data.DataException;
+import java.util.Arrays;
+import org.deeplearning4j.nn.conf.BackpropType;
+import org.nd4j.linalg.api.ndarray.INDArray;
+import org.nd4j.linalg.dataset.DataSet;
+
+/** Whether a network and samples are made for each other. */
+final class NetworkFit {
+  private NetworkFit() {}
+
+  /**
+   * Lets the network look at one sample.
+   *
+   * @throws DataException where its layers take other features, or give something else than labels
+   */
+  static void require(TrainedNetwork network, Samples samples) {
+    if (network.backpropagation() == BackpropType.TruncatedBPTT) {
+      throw DataException.plan(
+          "model.path",
+          "the network cuts time series into parts (truncated backpropagation through time), and"
+              + " a plan's samples are no time series; train it from Java");
+    }
+    DataSet one = samples.read(0);
+    INDArray output;
+    try {
+      output = network.output(one.getFeatures());
+    } catch (RuntimeException e) { // of any of its layers
+      throw DataException.plan(
+          "data.kind",
+          "the network does not take samples of "
+              + samples.featureCount()
+              + " features: "
+              + e.getMessage());
+    }
+    long[] labels = one.getLabels().shape();
+    if (!Arrays.equals(output.shape(), labels)) {
+      throw DataException.plan(
+          "data.kind",
+          "the network's output for one sample has the shape "
+              + Arrays.toString(output.shape())
+              + ", and its labels have "
+              + Arrays.toString(labels)
+              + "; change the output layer, or the number of classes or label columns");
+    }
+  }
+
+  /**
+   * How many samples have their largest output where the label is.
+   *
+   * @param outputs [n, classes]
+   * @param labels [n, classes], one-hot
+   */
+  static long right(INDArray outputs, INDArray labels) {
+    return outputs
+        .argMax(1)
+        .eq(labels.argMax(1))
+        .castTo(outputs.dataType())
+        .sumNumber()
+        .longValue();
+  }
+}

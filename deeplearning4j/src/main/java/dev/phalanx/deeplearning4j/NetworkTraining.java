@@ -1,0 +1,363 @@
+package dev.phalanx.deeplearning4j;
+
+import dev.phalanx.checkpoint.BadCheckpointException;
+import dev.phalanx.checkpoint.LocalCheckpointStore;
+import dev.phalanx.collectives.Traffic;
+import dev.phalanx.parallelism.mesh.Axis;
+import dev.phalanx.sharding.BucketSums;
+import dev.phalanx.sharding.compression.CompressionStatistics;
+import dev.phalanx.tensor.Engine;
+import dev.phalanx.trainer.Evaluation;
+import dev.phalanx.trainer.GradientCompression;
+import dev.phalanx.trainer.JobListener;
+import dev.phalanx.trainer.JobSummary;
+import dev.phalanx.trainer.NotFiniteException;
+import dev.phalanx.trainer.RankContext;
+import dev.phalanx.trainer.ResumePoint;
+import dev.phalanx.trainer.StepOutcome;
+import dev.phalanx.trainer.TrainedModel;
+import dev.phalanx.trainer.Unit;
+import dev.phalanx.trainer.config.JobConfig;
+import dev.phalanx.trainer.config.LearningRateSchedule;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalDouble;
+import java.util.function.BooleanSupplier;
+import org.deeplearning4j.nn.api.Model;
+import org.jspecify.annotations.Nullable;
+import org.nd4j.linalg.dataset.DataSet;
+import org.nd4j.linalg.factory.Nd4j;
+
+/**
+ * A plan's network in training on one rank. An epoch is a shuffle of all training samples; its last
+ * batch has what is left of them.
+ *
+ * <pre>
+ *   step s:   epoch s / batches, batch s % batches   (batches of an epoch)
+ *             | share of rank 0 | share of rank 1 | ...
+ * </pre>
+ */
+final class NetworkTraining implements TrainedModel, AutoCloseable {
+  private static final String ADVICE =
+      ", so training has stopped before the update. Lower the learning rate, or go on from an"
+          + " earlier checkpoint with --resume.";
+
+  private final JobConfig job;
+  private final RankContext context;
+  private final JobListener listener;
+  private final TrainedNetwork network;
+  private final NetworkData.Normalized data;
+  private final long seed; // of the order of samples
+  private final DataParallelNetwork<Model> rank;
+  private final int batch; // samples of all ranks
+  private final long batchesOfEpoch;
+  private final OptionalDouble clipNorm;
+  private final int iterationsBefore; // of the job's first step
+  private final int epochsBefore;
+  private int[] order = {}; // of the epoch that is under way
+  private boolean isInEpoch;
+  private double gradientNorm;
+  private Optional<Path> newest = Optional.empty();
+
+  private NetworkTraining(
+      JobConfig job,
+      RankContext context,
+      JobListener listener,
+      Model model,
+      NetworkData data,
+      DataParallelNetwork.EngineSource engines)
+      throws InterruptedException {
+    this.job = job;
+    this.context = context;
+    this.listener = listener;
+    this.network = TrainedNetwork.of(model);
+    this.data = data.normalized();
+    this.seed = data.seed();
+    this.batch = Math.toIntExact(job.batch().global());
+    this.batchesOfEpoch = (data.training().count() + (long) batch - 1) / batch;
+    this.clipNorm = job.optimizer().clipGradNorm();
+    this.iterationsBefore = network.iterations();
+    this.epochsBefore = network.epochs();
+    NetworkFit.require(network, this.data.training());
+    this.rank =
+        DataParallelNetwork.of(
+            model,
+            context.world(),
+            options(),
+            engines,
+            new PlannedOrder(data.training().count(), batch, seed));
+    rank.reducer().watch(this::gradientsAreSeen);
+  }
+
+  /**
+   * All ranks open theirs together.
+   *
+   * @param engines of what compresses and updates
+   * @throws dev.phalanx.trainer.data.DataException where the network and the data do not fit
+   */
+  static NetworkTraining open(
+      JobConfig job,
+      RankContext context,
+      JobListener listener,
+      Model model,
+      NetworkData data,
+      DataParallelNetwork.EngineSource engines)
+      throws InterruptedException {
+    return new NetworkTraining(job, context, listener, model, data, engines);
+  }
+
+  private TrainingOptions options() {
+    return new TrainingOptions(
+        GradientCompression.of(job.communication().compression(), job.optimizer().algorithm()),
+        job.checkpoint()
+            .map(
+                settings ->
+                    new TrainingOptions.Checkpoints(
+                        context.baseDirectory().resolve(settings.dir()), 0, settings.keep())),
+        optimizer(),
+        data.normalizer());
+  }
+
+  private Optional<NetworkOptimizer> optimizer() {
+    JobConfig.Optimizer plan = job.optimizer();
+    LearningRateSchedule schedule = LearningRateSchedule.of(plan);
+    NetworkOptimizer.Factory factory = factory(plan.algorithm(), plan.weightDecay());
+    return factory == null
+        ? Optional.empty()
+        : Optional.of(
+            new NetworkOptimizer(
+                plan.algorithm().kind(),
+                factory,
+                iteration -> schedule.at(iteration - iterationsBefore),
+                job.sharding().zero() == 1));
+  }
+
+  /** Null where the network's own updater updates. */
+  private static NetworkOptimizer.@Nullable Factory factory(
+      JobConfig.Optimizer.Rule rule, double weightDecay) {
+    if (rule instanceof JobConfig.Optimizer.AdamW adamW) {
+      return NetworkOptimizer.adamW(
+              iteration -> 0, adamW.beta1(), adamW.beta2(), adamW.epsilon(), weightDecay)
+          .factory();
+    }
+    if (rule instanceof JobConfig.Optimizer.Lamb lamb) {
+      return NetworkOptimizer.lamb(
+              iteration -> 0, lamb.beta1(), lamb.beta2(), lamb.epsilon(), weightDecay)
+          .factory();
+    }
+    if (rule instanceof JobConfig.Optimizer.Sgd sgd) {
+      return NetworkOptimizer.sgd(iteration -> 0, sgd.momentum(), sgd.nesterov(), weightDecay)
+          .factory();
+    }
+    return null;
+  }
+
+  /**
+   * Goes on from a checkpoint where one is asked for.
+   *
+   * @return the steps that are done
+   */
+  long restore(Optional<Path> from) throws IOException, InterruptedException {
+    if (from.isEmpty()) {
+      return 0;
+    }
+    Optional<Path> found = ResumePoint.find(job, context, from.get());
+    Path checkpoint = found.orElse(from.get()); // where there is none, all ranks say so together
+    if (!rank.resume(checkpoint)) {
+      return 0;
+    }
+    long done = (long) network.iterations() - iterationsBefore;
+    long epochs = (long) network.epochs() - epochsBefore;
+    if (done < 0 || epochs * batchesOfEpoch + rank.batchesOfEpoch() != done) {
+      throw new BadCheckpointException(
+          "The checkpoint "
+              + checkpoint
+              + " does not fit the plan: it is "
+              + done
+              + " updates and "
+              + epochs
+              + " epochs beyond the network of model.path, in an epoch of which "
+              + rank.batchesOfEpoch()
+              + " batches are done, and an epoch of this plan has "
+              + batchesOfEpoch
+              + " batches. Give it the same model.path as before, or start anew without --resume.");
+    }
+    newest = found;
+    listener.resumed(done, checkpoint);
+    return done;
+  }
+
+  JobSummary summary(Engine engine, long done) {
+    return new JobSummary(
+        job.name(),
+        context.worldSize(),
+        job.model().family().label(),
+        network.model().numParams(),
+        engine.name(),
+        engine.description(),
+        network.precision(),
+        Unit.SAMPLES,
+        batch,
+        done + 1,
+        job.steps());
+  }
+
+  @Override
+  public StepOutcome step(long step, BooleanSupplier stopRequested) throws InterruptedException {
+    int place = (int) (step % batchesOfEpoch);
+    if (!isInEpoch) {
+      order = data.training().order(seed, Math.toIntExact(step / batchesOfEpoch));
+      rank.beginEpoch();
+      isInEpoch = true;
+    }
+    int first = place * batch;
+    int samples = Math.min(batch, order.length - first);
+    int from = (int) Shares.first(samples, context.rank(), context.worldSize());
+    int own = (int) Shares.first(samples, context.rank() + 1, context.worldSize()) - from;
+    // A rank without a sample computes one that is not counted.
+    int[] share =
+        own == 0
+            ? new int[] {order[first]}
+            : Arrays.copyOfRange(order, first + from, first + from + own);
+    double learningRate = learningRate(step);
+    rank.reducer().vote(stopRequested.getAsBoolean());
+    rank.fitShare(data.training().read(share).toMultiDataSet(), own, samples);
+    if (place == batchesOfEpoch - 1) {
+      rank.endEpoch();
+      isInEpoch = false;
+    }
+    return new StepOutcome(
+        network.model().score(),
+        gradientNorm,
+        learningRate,
+        OptionalDouble.empty(),
+        false,
+        rank.reducer().votes() > 0);
+  }
+
+  private double learningRate(long step) {
+    return optimizer().isPresent()
+        ? LearningRateSchedule.of(job.optimizer()).at(step)
+        : network.learningRate();
+  }
+
+  /** Before anything is updated. */
+  private double gradientsAreSeen(double norm) {
+    double loss = network.model().score();
+    if (!Double.isFinite(loss) || !Double.isFinite(norm)) {
+      throw new NotFiniteException(
+          "Step "
+              + (network.iterations() - iterationsBefore + 1)
+              + " has loss "
+              + loss
+              + " and gradient norm "
+              + norm
+              + ADVICE);
+    }
+    gradientNorm = norm;
+    return clipNorm.isPresent() ? Math.min(1, clipNorm.getAsDouble() / (norm + 1e-6)) : 1;
+  }
+
+  @Override
+  public Optional<Evaluation> evaluate() throws InterruptedException {
+    if (data.heldOut().isEmpty()) {
+      return Optional.empty();
+    }
+    Samples samples = data.heldOut().get();
+    long most = job.evaluation().batches() * batch;
+    int count = most == 0 ? samples.count() : (int) Math.min(most, samples.count());
+    int end = (int) Shares.first(count, context.rank() + 1, context.worldSize());
+    double loss = 0;
+    double right = 0;
+    int first = (int) Shares.first(count, context.rank(), context.worldSize());
+    while (first < end) {
+      int size = Math.min(batch, end - first);
+      DataSet part = samples.read(NetworkData.numbers(first, size));
+      loss += network.lossSum(part);
+      if (!samples.classes().isEmpty()) {
+        right += NetworkFit.right(network.output(part.getFeatures()), part.getLabels());
+      }
+      first += size;
+    }
+    double lossOfAll = Arrays.stream(Numbers.ofAllRanks(context.world(), loss)).sum();
+    double rightOfAll = Arrays.stream(Numbers.ofAllRanks(context.world(), right)).sum();
+    return Optional.of(
+        new Evaluation(
+            lossOfAll / count,
+            count,
+            samples.classes().isEmpty()
+                ? OptionalDouble.empty()
+                : OptionalDouble.of(rightOfAll / count)));
+  }
+
+  @Override
+  public void afterStep(long done, boolean isLast) throws InterruptedException, IOException {
+    if (job.checkpoint().isEmpty()) {
+      return;
+    }
+    JobConfig.Checkpoint settings = job.checkpoint().get();
+    boolean isDue = settings.every() > 0 && done % settings.every() == 0;
+    if (!isDue && !isLast) {
+      return;
+    }
+    rank.saveCheckpoint();
+    if (context.rank() == 0) {
+      newest = new LocalCheckpointStore(context.baseDirectory().resolve(settings.dir())).newest();
+      newest.ifPresent(directory -> listener.checkpointSaved(done, directory));
+    }
+  }
+
+  @Override
+  public void finish() {
+    // each checkpoint is on disk when it is saved
+  }
+
+  @Override
+  public Optional<Path> newestCheckpoint() {
+    return newest;
+  }
+
+  @Override
+  public Memory memory() {
+    long width = network.model().params().dataType().width();
+    long parameters = network.model().numParams() * width;
+    return new Memory(parameters, parameters, rank.optimizerBytes(), workspaceBytes());
+  }
+
+  /** What this thread's layers keep between forward and backward, and what they work with. */
+  private static long workspaceBytes() {
+    return Nd4j.getWorkspaceManager().getAllWorkspacesForCurrentThread().stream()
+        .mapToLong(workspace -> workspace.getCurrentSize())
+        .sum();
+  }
+
+  @Override
+  public double exposedCommunicationMillis() {
+    return rank.waitedMillis();
+  }
+
+  @Override
+  public Map<Axis, Traffic> traffic() {
+    return Map.of(Axis.DATA, context.world().traffic());
+  }
+
+  @Override
+  public @Nullable CompressionStatistics compression() {
+    BucketSums compressed = rank.reducer().compressed();
+    return compressed == null ? null : compressed.statistics().orElse(null);
+  }
+
+  @Override
+  public void abandon() {
+    // the world is all that there is, and the loop closes it
+  }
+
+  @Override
+  public void close() {
+    rank.close();
+    network.model().close();
+  }
+}
