@@ -283,7 +283,7 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
 
   @Override
   public double waitedMillis() {
-    return reducer.waitedNanos() / 1e6;
+    return (reducer.waitedNanos() + (update == null ? 0 : update.waitedNanos())) / 1e6;
   }
 
   /** Whether ranks of this host read each other's gradients where they lie. */
@@ -344,13 +344,11 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
     return reducer;
   }
 
-  /** What this rank holds of optimizer state, in bytes. */
+  /** What this rank holds of optimizer state, that of the network's own updater included. */
   long optimizerBytes() {
-    if (update != null) {
-      return update.state().values().stream().mapToLong(Tensor::byteSize).sum();
-    }
-    INDArray state = network.updater().getStateViewArray();
-    return state == null ? 0 : state.length() * state.dataType().width();
+    INDArray own = network.updater().getStateViewArray();
+    return (own == null ? 0 : own.length() * own.dataType().width())
+        + (update == null ? 0 : update.state().values().stream().mapToLong(Tensor::byteSize).sum());
   }
 
   // ------------------------------------------------------------------------ batches of the rank's
@@ -498,6 +496,11 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
     Optional<Long> batches = checkpoints.restore(from);
     batches.ifPresent(done -> batchesOfEpoch = done);
     return batches.isPresent();
+  }
+
+  /** Begins a run that goes on from no checkpoint; see {@link NetworkCheckpoints#begin}. */
+  void beginCheckpoints() throws IOException, InterruptedException {
+    checkpoints.begin();
   }
 
   @Override

@@ -1,5 +1,6 @@
 package dev.phalanx.deeplearning4j;
 
+import com.sun.management.OperatingSystemMXBean;
 import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.Device;
 import dev.phalanx.tensor.Engine;
@@ -13,6 +14,7 @@ import dev.phalanx.trainer.TrainingLoop;
 import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.config.ParsedPlan;
 import java.io.IOException;
+import java.lang.management.ManagementFactory;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
@@ -41,13 +43,18 @@ public final class Deeplearning4jFamily implements ModelFamily {
   }
 
   /**
-   * ND4J's arrays are freed by the garbage collector. What a step leaves has a twin in the heap, so
-   * it is collected with that; a limit would count the network itself, too.
+   * ND4J's arrays are freed by the garbage collector, which is called where JavaCPP has handed out
+   * as much as this: most of the host's memory, divided among its workers.
    */
   @Override
-  public List<String> memoryFlags() {
+  public List<String> memoryFlags(int workers) {
+    long bytes = hostBytes() / 10 * 8 / workers;
     return List.of(
-        "-Dorg.bytedeco.javacpp.maxbytes=0", "-Dorg.bytedeco.javacpp.maxphysicalbytes=0");
+        "-Dorg.bytedeco.javacpp.maxbytes=" + bytes, "-Dorg.bytedeco.javacpp.maxphysicalbytes=0");
+  }
+
+  private static long hostBytes() {
+    return ManagementFactory.getPlatformMXBean(OperatingSystemMXBean.class).getTotalMemorySize();
   }
 
   @Override
@@ -64,11 +71,11 @@ public final class Deeplearning4jFamily implements ModelFamily {
     // Before ND4J itself, which would take a build that this machine may not be able to run.
     try (Engine engine = Engines.open(ENGINE, options);
         Arena host = new Arena(engine, Device.CPU)) {
-      Nd4j.getMemoryManager().togglePeriodicGc(false); // steps leave no garbage behind
+      Nd4j.getMemoryManager().togglePeriodicGc(false); // steps free what they read
       NetworkData data = NetworkData.open(job, context.baseDirectory());
       String kernels = job.engine() == JobConfig.EngineKind.AUTO ? ENGINE : job.engine().label();
       try (NetworkTraining training =
-          NetworkTraining.open(
+          new NetworkTraining(
               job,
               context,
               listener,

@@ -57,6 +57,7 @@ final class FlatUpdate implements UpdatedValues {
   private final long stateElementCount;
   private final FlatOptimizer optimizer;
   private final Tensor norm; // [1] FLOAT64
+  private long waitedNanos;
   private long steps; // since the optimizer's state began
 
   /**
@@ -262,12 +263,20 @@ final class FlatUpdate implements UpdatedValues {
     }
   }
 
-  private static void await(Work work) {
+  private void await(Work work) {
+    long begin = System.nanoTime();
     try {
       work.await();
     } catch (InterruptedException e) {
       throw new InterruptedWaitException(e);
+    } finally {
+      waitedNanos += System.nanoTime() - begin;
     }
+  }
+
+  /** Time that was waited for other ranks' parts. */
+  long waitedNanos() {
+    return waitedNanos;
   }
 
   /** How many elements of a tensor of state each rank has. All ranks call it together. */

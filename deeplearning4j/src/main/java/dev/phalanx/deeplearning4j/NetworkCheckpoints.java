@@ -7,6 +7,7 @@ import dev.phalanx.checkpoint.LocalCheckpointStore;
 import dev.phalanx.checkpoint.SavedCheckpoint;
 import dev.phalanx.checkpoint.safetensors.SafetensorsFile;
 import dev.phalanx.checkpoint.safetensors.SafetensorsWriter;
+import dev.phalanx.collectives.CollectiveException;
 import dev.phalanx.collectives.Communicator;
 import dev.phalanx.sharding.BucketSums;
 import dev.phalanx.sharding.compression.Compression;
@@ -22,6 +23,10 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.FutureTask;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import java.util.stream.LongStream;
 import org.deeplearning4j.util.ModelSerializer;
 import org.jspecify.annotations.Nullable;
@@ -43,6 +48,10 @@ final class NetworkCheckpoints implements AutoCloseable {
   private static final int PROGRESS_FIELDS = 3;
   private static final String STEPS = "steps"; // of our optimizer's state
   private static final String CODEC_FILE = "compression.txt";
+  private static final long TOUCH_MILLIS = 1000;
+  private static final double WRITING = 0;
+  private static final double WRITTEN = 1;
+  private static final double NOT_WRITTEN = 2;
   private static final double NONE = -1; // in the place of a checkpoint's step
   private static final double REFUSED = -2;
 
@@ -128,11 +137,78 @@ final class NetworkCheckpoints implements AutoCloseable {
       if (residuals != null) {
         optimizer.addAll(residuals.gather(gathered));
       }
-      if (ranks.rank() == 0) {
-        write(where, optimizer);
-      }
+      writeInTouch(where, optimizer);
     } finally {
       gathered.forEach(Tensor::close);
+    }
+  }
+
+  /**
+   * Rank 0 writes. A large network may take longer than ranks wait for each other, so meanwhile
+   * they hear from it.
+   */
+  private void writeInTouch(
+      TrainingOptions.Checkpoints where, List<SafetensorsWriter.Entry> optimizer)
+      throws InterruptedException {
+    FutureTask<Void> writing =
+        new FutureTask<>(
+            () -> {
+              if (ranks.rank() == 0) {
+                write(where, optimizer);
+              }
+            },
+            null);
+    Thread writer = new Thread(writing, "checkpoint of " + Thread.currentThread().getName());
+    writer.start();
+    try {
+      double told;
+      do {
+        told = Numbers.ofAllRanks(ranks, progressOf(writing))[0];
+      } while (told == WRITING);
+      requireWritten(writing, told);
+    } finally {
+      joinUninterruptibly(writer); // it reads what is freed after this
+    }
+  }
+
+  private static double progressOf(FutureTask<Void> writing) throws InterruptedException {
+    try {
+      writing.get(TOUCH_MILLIS, TimeUnit.MILLISECONDS);
+      return WRITTEN;
+    } catch (TimeoutException e) {
+      return WRITING;
+    } catch (ExecutionException e) {
+      return NOT_WRITTEN;
+    }
+  }
+
+  private static void requireWritten(FutureTask<Void> writing, double told)
+      throws InterruptedException {
+    try {
+      writing.get();
+    } catch (ExecutionException e) {
+      if (e.getCause() instanceof Error error) {
+        throw error;
+      }
+      throw (RuntimeException) e.getCause();
+    }
+    if (told == NOT_WRITTEN) {
+      throw new CollectiveException(
+          "rank 0 could not write the checkpoint, so no rank goes on: its error says why");
+    }
+  }
+
+  private static void joinUninterruptibly(Thread thread) {
+    boolean isInterrupted = false;
+    while (thread.isAlive()) {
+      try {
+        thread.join();
+      } catch (InterruptedException e) {
+        isInterrupted = true;
+      }
+    }
+    if (isInterrupted) {
+      Thread.currentThread().interrupt();
     }
   }
 
@@ -232,13 +308,30 @@ final class NetworkCheckpoints implements AutoCloseable {
         .reshape(variable.shape().toArray());
   }
 
-  /** A run that goes on from nothing does not mix with an earlier one. */
+  /**
+   * Begins a run that goes on from nothing: it does not mix with an earlier one. Without this it is
+   * so from the first save on. All ranks call it together.
+   */
+  void begin() throws IOException, InterruptedException {
+    if (ranks.rank() == 0 && settings.isPresent()) {
+      LocalCheckpointStore store = new LocalCheckpointStore(settings.get().folder());
+      store.cleanUp();
+      prepareFolder(store);
+    }
+    ranks.barrier().await();
+  }
+
   private void prepareFolder(LocalCheckpointStore store) throws IOException {
     if (isFolderReady) {
       return;
     }
     Optional<Path> aside = store.setAside();
-    aside.ifPresent(path -> LOGGER.warn("Checkpoints of an earlier run are now in {}", path));
+    aside.ifPresent(
+        path ->
+            LOGGER.warn(
+                "This is a new run: the checkpoints of an earlier one are now in {}. To go on from"
+                    + " them instead, resume from there",
+                path));
     isFolderReady = true;
   }
 

@@ -24,6 +24,9 @@ record NetworkData(
     Optional<Samples> heldOut,
     Optional<JobConfig.Data.Normalization> normalization,
     long seed) {
+  /** Of the order that says what is held out, which is no epoch's. */
+  private static final int BEFORE_EPOCHS = -1;
+
   /** How many samples a normalization is fitted to at once. */
   private static final int FITTED_AT_ONCE = 1024;
 
@@ -38,47 +41,58 @@ record NetworkData(
    * @throws DataException where one is damaged, does not fit, or leaves no samples to train on
    */
   static NetworkData open(JobConfig job, Path baseDirectory) throws IOException {
+    return job.data() instanceof JobConfig.Data.Idx idx
+        ? open(job, idx, baseDirectory)
+        : open(job, (JobConfig.Data.Table) job.data(), baseDirectory);
+  }
+
+  /** Reads what a key of the plan names. */
+  private interface Source<S> {
+    S read() throws IOException;
+  }
+
+  private static <S> S read(String keyPath, Source<S> source) throws IOException {
     try {
-      return job.data() instanceof JobConfig.Data.Idx idx
-          ? open(job, idx, baseDirectory)
-          : open(job, (JobConfig.Data.Table) job.data(), baseDirectory);
-    } catch (FileSystemException e) {
-      throw e; // which names the file and tells what is wrong
-    } catch (NoSuchColumnException e) {
-      boolean isLabel = ((JobConfig.Data.Table) job.data()).labels().contains(e.column());
-      throw DataException.plan(
-          isLabel ? "data.label" : "data.features", String.valueOf(e.getMessage()));
+      return source.read();
+    } catch (FileSystemException | NoSuchColumnException e) {
+      throw e; // which tells more than where it was found
     } catch (IOException e) {
-      throw DataException.inputOutput("data.path", String.valueOf(e.getMessage()));
+      throw DataException.inputOutput(keyPath, String.valueOf(e.getMessage()));
     }
   }
 
   private static NetworkData open(JobConfig job, JobConfig.Data.Table plan, Path baseDirectory)
       throws IOException {
-    Table training = table(plan, baseDirectory);
-    Optional<Samples> test = Optional.empty();
-    if (plan.test().isPresent()) {
-      test = Optional.of(training.openLike(baseDirectory.resolve(plan.test().get())));
+    try {
+      Table training = read("data.path", () -> table(plan, baseDirectory));
+      Optional<Samples> test = Optional.empty();
+      if (plan.test().isPresent()) {
+        Path file = baseDirectory.resolve(plan.test().get());
+        test = Optional.of(read("data.test", () -> training.openLike(file)));
+      }
+      return of(job, training, test, Optional.of(plan.normalization()));
+    } catch (NoSuchColumnException e) {
+      throw DataException.plan(
+          plan.labels().contains(e.column()) ? "data.label" : "data.features",
+          String.valueOf(e.getMessage()));
     }
-    return of(job, training, test, Optional.of(plan.normalization()));
   }
 
   private static NetworkData open(JobConfig job, JobConfig.Data.Idx idx, Path baseDirectory)
       throws IOException {
+    Optional<Path> folder = idx.folder().map(baseDirectory::resolve);
     IdxImages training =
-        idx.folder().isPresent()
-            ? IdxImages.openFolder(baseDirectory.resolve(idx.folder().get()), IdxImages.Part.TRAIN)
-            : images(idx.training().orElseThrow(), baseDirectory);
+        folder.isPresent()
+            ? read("data.path", () -> IdxImages.openFolder(folder.get(), IdxImages.Part.TRAIN))
+            : read("data.images", () -> images(idx.training().orElseThrow(), baseDirectory));
     Optional<Samples> test = Optional.empty();
     if (idx.test().isPresent()) {
-      test = Optional.of(like(training, images(idx.test().get(), baseDirectory)));
-    } else if (idx.folder().isPresent()) {
-      test =
-          Optional.of(
-              like(
-                  training,
-                  IdxImages.openFolder(
-                      baseDirectory.resolve(idx.folder().get()), IdxImages.Part.TEST)));
+      IdxImages found = read("data.test_images", () -> images(idx.test().get(), baseDirectory));
+      test = Optional.of(like(training, found));
+    } else if (folder.isPresent()) {
+      IdxImages found =
+          read("data.path", () -> IdxImages.openFolder(folder.get(), IdxImages.Part.TEST));
+      test = Optional.of(like(training, found));
     }
     return of(job, training, test, Optional.empty());
   }
@@ -141,9 +155,14 @@ record NetworkData(
               + heldOut
               + " are held out, which leaves none to train on; write a smaller fraction");
     }
+    // Not the end of a table, whose rows may be sorted by their labels.
+    int[] mixed = all.order(seed, BEFORE_EPOCHS);
     int trained = all.count() - heldOut;
     return new NetworkData(
-        all.range(0, trained), Optional.of(all.range(trained, heldOut)), wanted, seed);
+        new SampleChoice(all, IntStream.of(mixed).limit(trained).sorted()),
+        Optional.of(new SampleChoice(all, IntStream.of(mixed).skip(trained).sorted())),
+        wanted,
+        seed);
   }
 
   /** Fits the normalization to the training samples, with ND4J. */

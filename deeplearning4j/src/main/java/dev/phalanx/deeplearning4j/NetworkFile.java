@@ -67,10 +67,14 @@ record NetworkFile(Path file) {
       if (kind == Kind.LAYERS) {
         MultiLayerNetwork network = new MultiLayerNetwork(MultiLayerConfiguration.fromJson(json));
         network.init();
+        network.setIterationCount(0); // of the network whose configuration this was
+        network.setEpochCount(0);
         return network;
       }
       ComputationGraph graph = new ComputationGraph(ComputationGraphConfiguration.fromJson(json));
       graph.init();
+      graph.getConfiguration().setIterationCount(0);
+      graph.getConfiguration().setEpochCount(0);
       return graph;
     } catch (IOException | RuntimeException e) {
       throw bad("Deeplearning4j cannot make a network of it (" + e.getMessage() + ")", e);

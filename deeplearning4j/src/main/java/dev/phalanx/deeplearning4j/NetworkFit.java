@@ -3,6 +3,7 @@ package dev.phalanx.deeplearning4j;
 import dev.phalanx.trainer.data.DataException;
 import java.util.Arrays;
 import org.deeplearning4j.nn.conf.BackpropType;
+import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.dataset.DataSet;
 
@@ -16,6 +17,11 @@ final class NetworkFit {
    * @throws DataException where its layers take other features, or give something else than labels
    */
   static void require(TrainedNetwork network, Samples samples) {
+    if (!network.hasLoss()) {
+      throw DataException.plan(
+          "model.path",
+          "the network's last layer is no output layer, so it has no loss to train by");
+    }
     if (network.backpropagation() == BackpropType.TruncatedBPTT) {
       throw DataException.plan(
           "model.path",
@@ -43,6 +49,29 @@ final class NetworkFit {
               + ", and its labels have "
               + Arrays.toString(labels)
               + "; change the output layer, or the number of classes or label columns");
+    }
+  }
+
+  /**
+   * Whether a plan's codec or optimizer can do its work on the network's own terms.
+   *
+   * @throws DataException where it cannot
+   */
+  static void require(TrainedNetwork network, TrainingOptions options) {
+    boolean isFloat = network.model().params().dataType() == DataType.FLOAT;
+    if (!isFloat && (options.compression().isPresent() || options.optimizer().isPresent())) {
+      throw DataException.plan(
+          options.optimizer().isPresent() ? "optimizer.kind" : "communication.compression.kind",
+          "compression and our optimizers are for networks of FLOAT, and this one is of "
+              + network.model().params().dataType()
+              + "; leave them out, or convert the network");
+    }
+    if (options.optimizer().isPresent()) {
+      try {
+        network.requirePlainGradients();
+      } catch (IllegalArgumentException e) {
+        throw DataException.plan("optimizer.kind", String.valueOf(e.getMessage()));
+      }
     }
   }
 

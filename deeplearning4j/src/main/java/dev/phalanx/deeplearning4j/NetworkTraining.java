@@ -1,6 +1,5 @@
 package dev.phalanx.deeplearning4j;
 
-import dev.phalanx.checkpoint.BadCheckpointException;
 import dev.phalanx.checkpoint.LocalCheckpointStore;
 import dev.phalanx.collectives.Traffic;
 import dev.phalanx.parallelism.mesh.Axis;
@@ -19,6 +18,7 @@ import dev.phalanx.trainer.TrainedModel;
 import dev.phalanx.trainer.Unit;
 import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.config.LearningRateSchedule;
+import dev.phalanx.trainer.data.DataException;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -28,7 +28,7 @@ import java.util.OptionalDouble;
 import java.util.function.BooleanSupplier;
 import org.deeplearning4j.nn.api.Model;
 import org.jspecify.annotations.Nullable;
-import org.nd4j.linalg.dataset.DataSet;
+import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.factory.Nd4j;
 
 /**
@@ -50,19 +50,26 @@ final class NetworkTraining implements TrainedModel, AutoCloseable {
   private final JobListener listener;
   private final TrainedNetwork network;
   private final NetworkData.Normalized data;
-  private final long seed; // of the order of samples
+  private final PlannedOrder planned;
   private final DataParallelNetwork<Model> rank;
   private final int batch; // samples of all ranks
   private final long batchesOfEpoch;
   private final OptionalDouble clipNorm;
   private final int iterationsBefore; // of the job's first step
-  private final int epochsBefore;
   private int[] order = {}; // of the epoch that is under way
   private boolean isInEpoch;
+  private int samplesOfStep; // of all ranks
+  private double loss; // of the last batch
   private double gradientNorm;
   private Optional<Path> newest = Optional.empty();
 
-  private NetworkTraining(
+  /**
+   * All ranks make theirs together.
+   *
+   * @param engines of what compresses and updates
+   * @throws DataException where the network and the data do not fit
+   */
+  NetworkTraining(
       JobConfig job,
       RankContext context,
       JobListener listener,
@@ -75,38 +82,32 @@ final class NetworkTraining implements TrainedModel, AutoCloseable {
     this.listener = listener;
     this.network = TrainedNetwork.of(model);
     this.data = data.normalized();
-    this.seed = data.seed();
     this.batch = Math.toIntExact(job.batch().global());
     this.batchesOfEpoch = (data.training().count() + (long) batch - 1) / batch;
     this.clipNorm = job.optimizer().clipGradNorm();
     this.iterationsBefore = network.iterations();
-    this.epochsBefore = network.epochs();
+    this.planned = PlannedOrder.of(this.data.training(), batch, data.seed(), iterationsBefore);
+    TrainingOptions options = options();
     NetworkFit.require(network, this.data.training());
-    this.rank =
-        DataParallelNetwork.of(
-            model,
-            context.world(),
-            options(),
-            engines,
-            new PlannedOrder(data.training().count(), batch, seed));
+    NetworkFit.require(network, options);
+    requireSameOnAllRanks();
+    this.rank = DataParallelNetwork.of(model, context.world(), options, engines, planned);
     rank.reducer().watch(this::gradientsAreSeen);
   }
 
-  /**
-   * All ranks open theirs together.
-   *
-   * @param engines of what compresses and updates
-   * @throws dev.phalanx.trainer.data.DataException where the network and the data do not fit
-   */
-  static NetworkTraining open(
-      JobConfig job,
-      RankContext context,
-      JobListener listener,
-      Model model,
-      NetworkData data,
-      DataParallelNetwork.EngineSource engines)
-      throws InterruptedException {
-    return new NetworkTraining(job, context, listener, model, data, engines);
+  /** A rank of another host may have other files. */
+  private void requireSameOnAllRanks() throws InterruptedException {
+    double[] found = Numbers.ofAllRanks(context.world(), (double) planned.data());
+    for (int other = 1; other < found.length; other++) {
+      if (found[other] != found[0]) {
+        throw DataException.plan(
+            "data",
+            String.format(
+                "the training samples of rank 0 and rank %d are not the same: their checksums are"
+                    + " %08x and %08x; give every host the same files",
+                other, (long) found[0], (long) found[other]));
+      }
+    }
   }
 
   private TrainingOptions options() {
@@ -161,32 +162,16 @@ final class NetworkTraining implements TrainedModel, AutoCloseable {
    * @return the steps that are done
    */
   long restore(Optional<Path> from) throws IOException, InterruptedException {
-    if (from.isEmpty()) {
-      return 0;
-    }
-    Optional<Path> found = ResumePoint.find(job, context, from.get());
-    Path checkpoint = found.orElse(from.get()); // where there is none, all ranks say so together
-    if (!rank.resume(checkpoint)) {
+    Optional<Path> found =
+        from.isPresent() ? ResumePoint.find(job, context, from.get()) : Optional.empty();
+    // Where one rank finds none, all say so together.
+    if (from.isEmpty() || !rank.resume(found.orElse(from.get()))) {
+      rank.beginCheckpoints();
       return 0;
     }
     long done = (long) network.iterations() - iterationsBefore;
-    long epochs = (long) network.epochs() - epochsBefore;
-    if (done < 0 || epochs * batchesOfEpoch + rank.batchesOfEpoch() != done) {
-      throw new BadCheckpointException(
-          "The checkpoint "
-              + checkpoint
-              + " does not fit the plan: it is "
-              + done
-              + " updates and "
-              + epochs
-              + " epochs beyond the network of model.path, in an epoch of which "
-              + rank.batchesOfEpoch()
-              + " batches are done, and an epoch of this plan has "
-              + batchesOfEpoch
-              + " batches. Give it the same model.path as before, or start anew without --resume.");
-    }
     newest = found;
-    listener.resumed(done, checkpoint);
+    listener.resumed(done, found.orElse(from.get()));
     return done;
   }
 
@@ -209,7 +194,7 @@ final class NetworkTraining implements TrainedModel, AutoCloseable {
   public StepOutcome step(long step, BooleanSupplier stopRequested) throws InterruptedException {
     int place = (int) (step % batchesOfEpoch);
     if (!isInEpoch) {
-      order = data.training().order(seed, Math.toIntExact(step / batchesOfEpoch));
+      order = data.training().order(planned.seed(), Math.toIntExact(step / batchesOfEpoch));
       rank.beginEpoch();
       isInEpoch = true;
     }
@@ -223,16 +208,21 @@ final class NetworkTraining implements TrainedModel, AutoCloseable {
             ? new int[] {order[first]}
             : Arrays.copyOfRange(order, first + from, first + from + own);
     double learningRate = learningRate(step);
+    samplesOfStep = samples;
     rank.reducer().vote(stopRequested.getAsBoolean());
-    rank.fitShare(data.training().read(share).toMultiDataSet(), own, samples);
+    // What is in memory is read in less time than another thread would take to wake up for it.
+    try (Batch read = new Batch(data.training().read(share))) {
+      rank.fitShare(read.samples().toMultiDataSet(), own, samples);
+    }
     if (place == batchesOfEpoch - 1) {
       rank.endEpoch();
       isInEpoch = false;
     }
     return new StepOutcome(
-        network.model().score(),
+        loss,
         gradientNorm,
         learningRate,
+        samples,
         OptionalDouble.empty(),
         false,
         rank.reducer().votes() > 0);
@@ -246,7 +236,7 @@ final class NetworkTraining implements TrainedModel, AutoCloseable {
 
   /** Before anything is updated. */
   private double gradientsAreSeen(double norm) {
-    double loss = network.model().score();
+    loss = network.loss(network.model().score(), samplesOfStep);
     if (!Double.isFinite(loss) || !Double.isFinite(norm)) {
       throw new NotFiniteException(
           "Step "
@@ -270,19 +260,22 @@ final class NetworkTraining implements TrainedModel, AutoCloseable {
     long most = job.evaluation().batches() * batch;
     int count = most == 0 ? samples.count() : (int) Math.min(most, samples.count());
     int end = (int) Shares.first(count, context.rank() + 1, context.worldSize());
-    double loss = 0;
+    double losses = 0;
     double right = 0;
+    int atOnce = (batch + context.worldSize() - 1) / context.worldSize(); // as a step
     int first = (int) Shares.first(count, context.rank(), context.worldSize());
     while (first < end) {
-      int size = Math.min(batch, end - first);
-      DataSet part = samples.read(NetworkData.numbers(first, size));
-      loss += network.lossSum(part);
-      if (!samples.classes().isEmpty()) {
-        right += NetworkFit.right(network.output(part.getFeatures()), part.getLabels());
+      int size = Math.min(atOnce, end - first);
+      try (Batch part = new Batch(samples.read(NetworkData.numbers(first, size)))) {
+        losses += size * network.loss(network.score(part.samples()), size);
+        if (!samples.classes().isEmpty()) {
+          INDArray output = network.output(part.samples().getFeatures());
+          right += NetworkFit.right(output, part.samples().getLabels());
+        }
       }
       first += size;
     }
-    double lossOfAll = Arrays.stream(Numbers.ofAllRanks(context.world(), loss)).sum();
+    double lossOfAll = Arrays.stream(Numbers.ofAllRanks(context.world(), losses)).sum();
     double rightOfAll = Arrays.stream(Numbers.ofAllRanks(context.world(), right)).sum();
     return Optional.of(
         new Evaluation(

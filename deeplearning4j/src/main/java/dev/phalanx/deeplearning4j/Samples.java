@@ -2,6 +2,7 @@ package dev.phalanx.deeplearning4j;
 
 import dev.phalanx.tensor.CounterRandom;
 import java.util.List;
+import java.util.Objects;
 import java.util.function.IntSupplier;
 import java.util.stream.IntStream;
 import org.nd4j.linalg.dataset.DataSet;
@@ -59,7 +60,8 @@ public interface Samples {
    * @throws IndexOutOfBoundsException where there are not as many
    */
   default Samples range(int first, int count) {
-    return new SampleRange(this, first, count);
+    Objects.checkFromIndexSize(first, count, count());
+    return new SampleChoice(this, IntStream.range(first, first + count));
   }
 
   /**

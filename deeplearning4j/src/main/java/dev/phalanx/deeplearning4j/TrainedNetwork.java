@@ -10,6 +10,7 @@ import org.deeplearning4j.nn.api.Layer;
 import org.deeplearning4j.nn.api.Model;
 import org.deeplearning4j.nn.api.Trainable;
 import org.deeplearning4j.nn.api.TrainingConfig;
+import org.deeplearning4j.nn.api.layers.IOutputLayer;
 import org.deeplearning4j.nn.conf.BackpropType;
 import org.deeplearning4j.nn.conf.ComputationGraphConfiguration;
 import org.deeplearning4j.nn.conf.GradientNormalization;
@@ -112,6 +113,9 @@ abstract sealed class TrainedNetwork {
 
   abstract double regularizationScore();
 
+  /** Whether its last layer has a loss. */
+  abstract boolean hasLoss();
+
   /** How gradients go back through time series. */
   abstract BackpropType backpropagation();
 
@@ -126,10 +130,12 @@ abstract sealed class TrainedNetwork {
   /** The score of samples as the network is used, with regularisation. */
   abstract double score(DataSet samples);
 
-  /** The sum of samples' losses, without regularisation. */
-  final double lossSum(DataSet samples) {
-    double score = score(samples) - regularizationScore();
-    return isAveraged() ? score * samples.numExamples() : score;
+  /**
+   * What is a loss in a score of so many samples: the mean of theirs, without what l1 and l2 add.
+   */
+  final double loss(double score, int samples) {
+    double loss = score - regularizationScore();
+    return isAveraged() ? loss : loss / samples;
   }
 
   /** Of the first parameters whose rule has one; 0 where none has. */
@@ -350,6 +356,11 @@ abstract sealed class TrainedNetwork {
     }
 
     @Override
+    boolean hasLoss() {
+      return network.getOutputLayer() instanceof IOutputLayer;
+    }
+
+    @Override
     BackpropType backpropagation() {
       return network.getLayerWiseConfigurations().getBackpropType();
     }
@@ -506,6 +517,11 @@ abstract sealed class TrainedNetwork {
     @Override
     double regularizationScore() {
       return network.calcRegularizationScore(true);
+    }
+
+    @Override
+    boolean hasLoss() {
+      return network.getNumOutputArrays() > 0 && network.getOutputLayer(0) instanceof IOutputLayer;
     }
 
     @Override

@@ -1,10 +1,13 @@
 package dev.phalanx.integration;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import dev.phalanx.checkpoint.BadCheckpointException;
+import dev.phalanx.trainer.Evaluation;
 import dev.phalanx.trainer.StepRecord;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -14,6 +17,8 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Stream;
+import java.util.zip.ZipEntry;
+import java.util.zip.ZipFile;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -90,7 +95,8 @@ final class NetworkJobTest {
     JsonNode report = train(2);
     assertThat(report.path("engine").asText()).isEqualTo("nd4j");
     for (JsonNode step : report.path("steps")) {
-      assertThat(step.path("samples").intValue()).isEqualTo(64);
+      boolean isRest = step.path("step").intValue() % 8 == 0;
+      assertThat(step.path("samples").intValue()).isEqualTo(isRest ? 32 : 64);
       assertThat(step.path("lr").doubleValue()).isEqualTo(0.01);
       assertThat(step.has("tokens")).isFalse();
     }
@@ -109,39 +115,128 @@ final class NetworkJobTest {
   }
 
   @ParameterizedTest
-  @CsvSource({"'', 2", "'communication.compression={kind: threshold}', 2", "sharding.zero=1, 3"})
-  void aJobGoesOnExactlyWhereItsCheckpointIs(String override, int ranks) throws Exception {
-    String[] more =
-        override.contains("zero")
-            ? new String[] {"--set", override, "--set", "optimizer={kind: lamb, lr: 1e-2}"}
-            : override.isEmpty() ? new String[0] : new String[] {"--set", override};
-    JsonNode whole = train(ranks, more);
-    JsonNode rest = train(ranks, resumed("saved/step-000012", more));
-    assertThat(rest.path("steps")).hasSize(8);
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "''                                                                  | 2",
+        "'communication: {compression: {kind: threshold}}'                   | 2",
+        "'optimizer: {kind: lamb, lr: 1.0e-2}\nsharding: {zero: 1}'          | 3",
+      })
+  void aJobGoesOnExactlyWhereItsCheckpointIs(String more, int ranks) throws Exception {
+    List<StepRecord> whole = steps(more, ranks);
+    List<StepRecord> rest = rest("saved/step-000012", more, ranks);
+    assertThat(rest).hasSize(8);
     for (int step = 0; step < 8; step++) {
-      assertThat(rest.path("steps").path(step).path("loss"))
+      assertThat(rest.get(step).loss())
           .as("step %s", step + 13)
-          .isEqualTo(whole.path("steps").path(step + 12).path("loss"));
+          .isEqualTo(whole.get(step + 12).loss());
     }
   }
 
-  private static String[] resumed(String from, String... more) {
-    String[] all = new String[more.length + 2];
-    all[0] = "--resume";
-    all[1] = from;
-    System.arraycopy(more, 0, all, 2, more.length);
-    return all;
+  private List<StepRecord> rest(String from, String more, int ranks) throws Exception {
+    Path saved = folder.resolve(from);
+    return InProcessJob.run(PLAN + more + "\n", ranks, folder, Optional.of(saved)).steps();
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "global: 64    | global: 60",
+        "classes: 3    | classes: 3, seed: 5",
+        "classes: 3    | classes: 3, normalize: standard",
+        "classes: 3    | classes: 3, features: [y, x]",
+        "fraction: 0.2 | fraction: 0.21",
+      })
+  void aCheckpointOfOtherDataIsRefusedBeforeAnythingChanges(String before, String after)
+      throws Exception {
+    steps("", 1);
+    Path saved = folder.resolve("saved");
+    assertThatThrownBy(
+            () -> InProcessJob.run(PLAN.replace(before, after), 2, folder, Optional.of(saved)))
+        .rootCause()
+        .isInstanceOf(BadCheckpointException.class)
+        .hasMessageContaining("does not fit the plan")
+        .hasMessageContaining("480 training samples")
+        .hasMessageContaining("64 a step, in the order of seed 1234, from iteration 0");
+    assertThat(saved.resolve("step-000020")).exists();
+  }
+
+  /** At the end of an epoch, by other numbers of ranks, and with a rank that has no sample. */
+  @ParameterizedTest
+  @CsvSource({"64, 8, 1, 2", "64, 8, 3, 1", "2, 10, 2, 3"})
+  void otherNumbersOfRanksGoOn(int batch, int every, int before, int after) throws Exception {
+    String plan =
+        PLAN.replace("global: 64", "global: " + batch).replace("every: 6", "every: " + every);
+    List<StepRecord> whole = InProcessJob.run(plan, before, folder, Optional.empty()).steps();
+    Path saved = folder.resolve("saved/step-%06d".formatted(every));
+    List<StepRecord> rest = InProcessJob.run(plan, after, folder, Optional.of(saved)).steps();
+    assertAlike(rest, whole.subList(every, whole.size()));
+  }
+
+  /** Whose iterations and updater go on, and whose checkpoints can be gone on from. */
+  @Test
+  void aTrainedNetworkIsWhereAnotherJobBegins() throws Exception {
+    List<StepRecord> first = steps("", 1);
+    Files.copy(folder.resolve("saved/step-000020/network.zip"), folder.resolve("trained.zip"));
+    String plan = PLAN.replace("spirals.json", "trained.zip");
+    List<StepRecord> second = InProcessJob.run(plan, 2, folder, Optional.empty()).steps();
+    assertThat(second.get(0).loss()).isCloseTo(first.get(19).loss(), within(0.15));
+    List<StepRecord> rest =
+        InProcessJob.run(plan, 2, folder, Optional.of(folder.resolve("saved/step-000032"))).steps();
+    assertThat(rest.get(0).step()).isEqualTo(13);
+    assertThat(rest.get(0).loss()).isEqualTo(second.get(12).loss());
+  }
+
+  private Path report() {
+    return folder.resolve("report.json");
+  }
+
+  /** The vote of one rank stops all after the same step. */
+  @Test
+  void aJobThatIsAskedToStopSavesAndGoesOn() throws Exception {
+    try (Command.Started job =
+        Command.in(folder)
+            .start("train", "plan.yaml", "--workers", "2", "--set", "steps=1000000")) {
+      job.awaitErrorLine(line -> line.contains("step 6  checkpoint saved"));
+      assertThat(job.handle().children().sorted().toList().get(1).destroy()).isTrue();
+      Command.Outcome outcome = job.await();
+      assertThat(outcome.status()).as(outcome.error()).isEqualTo(80);
+    }
+    int done = new ObjectMapper().readTree(report().toFile()).path("steps").size();
+    JsonNode rest = train(2, "--resume", "saved", "--set", "steps=" + (done + 2));
+    assertThat(rest.path("steps").path(0).path("step").intValue()).isEqualTo(done + 1);
+  }
+
+  /** A run that is killed before its first save must not be taken for the one before it. */
+  @Test
+  void aNewRunSetsEarlierCheckpointsAsideAtOnce() throws Exception {
+    train(1);
+    Command.Outcome outcome =
+        Command.in(folder)
+            .run("train", "plan.yaml", "--quiet", "--set", "optimizer={kind: sgd, lr: 1.0e+39}");
+    assertThat(outcome.status()).as(outcome.error()).isEqualTo(78);
+    assertThat(outcome.error()).contains("This is a new run");
+    assertThat(folder.resolve("saved.old-1/step-000020")).exists();
+    assertThat(folder.resolve("saved/step-000020")).doesNotExist();
   }
 
   @Test
-  void aCheckpointOfOtherDataIsRefused() throws Exception {
-    train(1);
-    for (String override : List.of("batch.global=60", "data.seed=5", "evaluation.fraction=0.21")) {
-      Command.Outcome outcome =
-          Command.in(folder).run("train", "plan.yaml", "--quiet", "--resume", "--set", override);
-      assertThat(outcome.status()).as(outcome.error()).isEqualTo(76);
-      assertThat(outcome.error())
-          .contains("does not fit the plan", "samples=480, batch=64, seed=1234");
+  void numbersArePredictedAndNormalizersKept() throws Exception {
+    StringBuilder rows = new StringBuilder();
+    for (int row = 0; row < 100; row++) {
+      rows.append(row).append(";").append(1000 - row).append(";0.1;0.2;0.7\n");
+    }
+    Files.writeString(folder.resolve("numbers.csv"), rows);
+    String data =
+        "{kind: csv, path: numbers.csv, delimiter: ';', label: [2, 3, 4], normalize: standard}";
+    String plan = PLAN.replaceFirst("data: .*", "data: " + data);
+    Evaluation evaluation =
+        InProcessJob.run(plan, 2, folder, Optional.empty()).result().lastEvaluation().orElseThrow();
+    assertThat(evaluation.items()).isEqualTo(20);
+    assertThat(evaluation.accuracy()).isEmpty();
+    try (ZipFile zip = new ZipFile(folder.resolve("saved/step-000020/network.zip").toFile())) {
+      assertThat(zip.stream().map(ZipEntry::getName)).contains("normalizer.bin");
     }
   }
 
@@ -163,7 +258,7 @@ final class NetworkJobTest {
       }
     }
     int done = Integer.parseInt(checkpoint.getFileName().toString().replace("step-", ""));
-    JsonNode report = train(2, resumed("saved", "--set", "steps=" + (done + 3)));
+    JsonNode report = train(2, "--resume", "saved", "--set", "steps=" + (done + 3));
     assertThat(report.path("steps")).hasSize(3);
     assertThat(report.path("steps").path(0).path("step").intValue()).isEqualTo(done + 1);
   }
@@ -179,11 +274,13 @@ final class NetworkJobTest {
         network, Files.readString(network).replaceFirst("\"nin\" : 2", "\"nin\" : 4"));
     writeImages("train", 90, 3);
     writeImages("t10k", 30, 2); // of fewer classes
-    JsonNode report = train(2, "--set", "data={kind: idx, path: .}", "--set", "evaluation=null");
-    JsonNode evaluation = report.path("evaluations").path(0);
-    assertThat(evaluation.path("step").intValue()).as("at the end").isEqualTo(20);
-    assertThat(evaluation.path("samples").intValue()).isEqualTo(30);
-    assertThat(evaluation.path("accuracy").doubleValue()).isGreaterThan(0.9);
+    String plan =
+        PLAN.replaceFirst("data: .*", "data: {kind: idx, path: .}")
+            .replaceFirst("evaluation: .*", "");
+    Evaluation evaluation =
+        InProcessJob.run(plan, 2, folder, Optional.empty()).result().lastEvaluation().orElseThrow();
+    assertThat(evaluation.items()).as("though no evaluation is asked for").isEqualTo(30);
+    assertThat(evaluation.accuracy().orElseThrow()).isGreaterThan(0.9);
   }
 
   /** Images of 2 x 2 pixels, one of which is bright and says the class. */
@@ -215,6 +312,7 @@ final class NetworkJobTest {
         "model.path=spirals.csv    | 76 | spirals.csv is no network of Deeplearning4j | no JSON",
         "data.features=x           | 64 | does not take samples of 1 features | ",
         "data.label=[x, y]         | 64 | data.classes: | write one label and its classes",
+        "data.delimiter='\"'         | 64 | data.delimiter | expected one character, no quotation",
         "communication.compression={kind: onebit} | 64 | sums momenta | write another kind",
       })
   void badInputIsNamedWithTheRightStatus(String override, int status, String expected, String other)
@@ -226,6 +324,23 @@ final class NetworkJobTest {
     if (other != null) {
       assertThat(outcome.error()).contains(other);
     }
+  }
+
+  /** Our optimizers have a weight decay of their own. */
+  @Test
+  void aRegularisedNetworkIsRefusedByOurOptimizersAndTrainedByItsOwn() throws Exception {
+    Path network = folder.resolve("spirals.json");
+    String l2 =
+        "\"regularization\" : [ { \"@class\" :"
+            + " \"org.nd4j.linalg.learning.regularization.L2Regularization\", \"l2\" : { \"@class\""
+            + " : \"org.nd4j.linalg.schedule.FixedSchedule\", \"value\" : 0.01 } } ]";
+    Files.writeString(network, Files.readString(network).replace("\"regularization\" : [ ]", l2));
+    Command.Outcome outcome =
+        Command.in(folder)
+            .run("train", "plan.yaml", "--quiet", "--set", "optimizer={kind: adamw, lr: 1e-2}");
+    assertThat(outcome.status()).as(outcome.error()).isEqualTo(64);
+    assertThat(outcome.error()).contains("is regularised by");
+    assertAlike(steps("", 2), steps("", 1));
   }
 
   /** As training does in its place where gradients become none. */

@@ -158,7 +158,8 @@ public final class Failures {
     if (message.contains("Physical memory") || message.contains("memory within limits")) {
       return "out of native memory ("
           + message
-          + "). Lower batch.micro, model.sequence or the model's size, or use more ranks.";
+          + "). Lower batch.micro, or batch.global of a network that has none, model.sequence or"
+          + " the model's size, or use more ranks.";
     }
     String lower = message.toLowerCase(Locale.ROOT);
     if (lower.contains("direct buffer") || lower.contains("direct memory")) {

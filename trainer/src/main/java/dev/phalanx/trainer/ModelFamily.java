@@ -21,8 +21,10 @@ public interface ModelFamily {
 
   /**
    * Flags of a worker's JVM that say who frees native memory; of our own models arenas alone do.
+   *
+   * @param workers JVMs on this host
    */
-  List<String> memoryFlags();
+  List<String> memoryFlags(int workers);
 
   /**
    * What can be found out before processes start: whether the plan's files are there and fit.

@@ -7,6 +7,7 @@ import java.util.OptionalDouble;
  *
  * @param loss the mean over the global batch
  * @param gradientNorm before clipping, over all parameters of the model
+ * @param items tokens or samples that were trained on, as the job's {@link Unit} says
  * @param lossScale of this step; fp16 only
  * @param isSkipped whether the parameters are unchanged
  * @param stopIsRequested by any rank: all stop after the same step
@@ -15,6 +16,7 @@ public record StepOutcome(
     double loss,
     double gradientNorm,
     double learningRate,
+    long items,
     OptionalDouble lossScale,
     boolean isSkipped,
     boolean stopIsRequested) {}

@@ -113,7 +113,8 @@ final class StepRunner {
       scaler.succeeded();
     }
     boolean stopIsRequested = sums.get(STOP_VOTES) > 0;
-    return new StepOutcome(loss, norm, learningRate, lossScale, isSkipped, stopIsRequested);
+    return new StepOutcome(
+        loss, norm, learningRate, tokens(), lossScale, isSkipped, stopIsRequested);
   }
 
   /** And the loss, and the votes for a stop. */
@@ -175,7 +176,12 @@ final class StepRunner {
 
   /** What one token's loss counts in the mean. */
   private double tokenWeight() {
-    return 1.0 / ((double) partition.globalBatch() * samples.sequence());
+    return 1.0 / (double) tokens();
+  }
+
+  /** Of the global batch. */
+  private long tokens() {
+    return Math.multiplyExact(partition.globalBatch(), samples.sequence());
   }
 
   /** Over all parameters of the model, each element counted once, whoever holds it. */

@@ -25,6 +25,7 @@ public final class TrainingLoop {
   private final Report report;
   private final long startNanos = System.nanoTime();
   private double stepMillis;
+  private long items; // of all steps
   private double lastLoss = Double.NaN;
   private Optional<Evaluation> lastEvaluation = Optional.empty();
 
@@ -73,9 +74,8 @@ public final class TrainingLoop {
   }
 
   private JobResult run(TensorBoard tensorBoard) throws InterruptedException, IOException {
-    long firstStep = summary.firstStep() - 1;
     try {
-      long done = firstStep;
+      long done = summary.firstStep() - 1;
       boolean stopped = false;
       while (done < config.steps() && !stopped) {
         boolean stopIsRequested = runStep(done, tensorBoard);
@@ -87,8 +87,7 @@ public final class TrainingLoop {
         model.afterStep(done, done == config.steps() || stopped);
       }
       model.finish();
-      return result(
-          stopped ? JobResult.Outcome.STOPPED : JobResult.Outcome.COMPLETED, done, firstStep);
+      return result(stopped ? JobResult.Outcome.STOPPED : JobResult.Outcome.COMPLETED, done);
     } catch (RuntimeException | Error | InterruptedException | IOException e) {
       RankStatistics own = statistics();
       listener.failed(e, own);
@@ -111,13 +110,14 @@ public final class TrainingLoop {
       stepMillis += millis;
     }
     lastLoss = outcome.loss();
+    items += outcome.items();
     StepRecord record =
         new StepRecord(
             step + 1,
             outcome.loss(),
             outcome.gradientNorm(),
             outcome.learningRate(),
-            summary.itemsPerStep(),
+            outcome.items(),
             millis,
             outcome.lossScale(),
             outcome.isSkipped());
@@ -138,7 +138,7 @@ public final class TrainingLoop {
     }
   }
 
-  private JobResult result(JobResult.Outcome outcome, long done, long firstStep)
+  private JobResult result(JobResult.Outcome outcome, long done)
       throws InterruptedException, IOException {
     double seconds = (System.nanoTime() - startNanos) / 1e9;
     Optional<Path> reportFile = reportFile();
@@ -149,7 +149,6 @@ public final class TrainingLoop {
           outcome == JobResult.Outcome.COMPLETED ? "completed" : "stopped",
           ranks);
     }
-    double items = (double) (done - firstStep) * summary.itemsPerStep();
     return new JobResult(
         outcome,
         done,
@@ -157,7 +156,7 @@ public final class TrainingLoop {
         lastEvaluation,
         seconds,
         Unit.of(config),
-        stepMillis > 0 ? items / (stepMillis / 1000) : 0,
+        stepMillis > 0 ? (double) items / (stepMillis / 1000) : 0,
         ranks.stream().mapToLong(RankStatistics::peakResidentBytes).max().orElse(0),
         model.newestCheckpoint(),
         reportFile);

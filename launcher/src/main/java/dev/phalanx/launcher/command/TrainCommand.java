@@ -188,7 +188,9 @@ final class TrainCommand implements Callable<Integer> {
           .lastEvaluation()
           .ifPresent(
               last -> {
-                json.put("evaluation_loss", last.loss());
+                if (Double.isFinite(last.loss())) {
+                  json.put("evaluation_loss", last.loss());
+                }
                 last.accuracy().ifPresent(found -> json.put("evaluation_accuracy", found));
               });
       json.put("seconds", result.seconds());

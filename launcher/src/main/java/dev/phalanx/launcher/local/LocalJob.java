@@ -62,7 +62,7 @@ public final class LocalJob {
         job.placement(),
         job.isVerbose(),
         family.engine(),
-        family.memoryFlags(),
+        family.memoryFlags(job.placement().workers().size()),
         job.threadsPerRank());
   }
 

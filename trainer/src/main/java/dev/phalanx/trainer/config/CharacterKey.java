@@ -5,7 +5,7 @@ import java.util.Optional;
 
 /** One character, which may be a space or a tab. */
 final class CharacterKey extends Key<String> {
-  private static final String LINE_ENDS = "\r\n";
+  private static final String RESERVED = "\"\r\n"; // around cells and between lines
 
   CharacterKey(Section section, String name) {
     super(section, name, ",");
@@ -15,14 +15,14 @@ final class CharacterKey extends Key<String> {
   Optional<String> accept(PlanNode node) {
     return node instanceof Scalar scalar
             && scalar.value().length() == 1
-            && !LINE_ENDS.contains(scalar.value())
+            && !RESERVED.contains(scalar.value())
         ? Optional.of(scalar.value())
         : Optional.empty();
   }
 
   @Override
   String expected() {
-    return "one character";
+    return "one character, no quotation mark";
   }
 
   @Override
