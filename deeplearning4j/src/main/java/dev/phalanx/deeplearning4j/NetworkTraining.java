@@ -26,6 +26,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.function.BooleanSupplier;
+import java.util.function.IntToDoubleFunction;
 import org.deeplearning4j.nn.api.Model;
 import org.jspecify.annotations.Nullable;
 import org.nd4j.linalg.api.ndarray.INDArray;
@@ -54,6 +55,7 @@ final class NetworkTraining implements TrainedModel, AutoCloseable {
   private final DataParallelNetwork<Model> rank;
   private final int batch; // samples of all ranks
   private final long batchesOfEpoch;
+  private final LearningRateSchedule schedule; // of our optimizers
   private final OptionalDouble clipNorm;
   private final int iterationsBefore; // of the job's first step
   private int[] order = {}; // of the epoch that is under way
@@ -84,6 +86,7 @@ final class NetworkTraining implements TrainedModel, AutoCloseable {
     this.data = data.normalized();
     this.batch = Math.toIntExact(job.batch().global());
     this.batchesOfEpoch = (data.training().count() + (long) batch - 1) / batch;
+    this.schedule = LearningRateSchedule.of(job.optimizer());
     this.clipNorm = job.optimizer().clipGradNorm();
     this.iterationsBefore = network.iterations();
     this.planned = PlannedOrder.of(this.data.training(), batch, data.seed(), iterationsBefore);
@@ -122,38 +125,25 @@ final class NetworkTraining implements TrainedModel, AutoCloseable {
         data.normalizer());
   }
 
+  /** Empty where the network's own updater updates. */
   private Optional<NetworkOptimizer> optimizer() {
-    JobConfig.Optimizer plan = job.optimizer();
-    LearningRateSchedule schedule = LearningRateSchedule.of(plan);
-    NetworkOptimizer.Factory factory = factory(plan.algorithm(), plan.weightDecay());
-    return factory == null
-        ? Optional.empty()
-        : Optional.of(
-            new NetworkOptimizer(
-                plan.algorithm().kind(),
-                factory,
-                iteration -> schedule.at(iteration - iterationsBefore),
-                job.sharding().zero() == 1));
-  }
-
-  /** Null where the network's own updater updates. */
-  private static NetworkOptimizer.@Nullable Factory factory(
-      JobConfig.Optimizer.Rule rule, double weightDecay) {
+    IntToDoubleFunction rate = iteration -> schedule.at(iteration - iterationsBefore);
+    double weightDecay = job.optimizer().weightDecay();
+    JobConfig.Optimizer.Rule rule = job.optimizer().algorithm();
+    Optional<NetworkOptimizer> ours = Optional.empty();
     if (rule instanceof JobConfig.Optimizer.AdamW adamW) {
-      return NetworkOptimizer.adamW(
-              iteration -> 0, adamW.beta1(), adamW.beta2(), adamW.epsilon(), weightDecay)
-          .factory();
+      ours =
+          Optional.of(
+              NetworkOptimizer.adamW(
+                  rate, adamW.beta1(), adamW.beta2(), adamW.epsilon(), weightDecay));
+    } else if (rule instanceof JobConfig.Optimizer.Lamb lamb) {
+      ours =
+          Optional.of(
+              NetworkOptimizer.lamb(rate, lamb.beta1(), lamb.beta2(), lamb.epsilon(), weightDecay));
+    } else if (rule instanceof JobConfig.Optimizer.Sgd sgd) {
+      ours = Optional.of(NetworkOptimizer.sgd(rate, sgd.momentum(), sgd.nesterov(), weightDecay));
     }
-    if (rule instanceof JobConfig.Optimizer.Lamb lamb) {
-      return NetworkOptimizer.lamb(
-              iteration -> 0, lamb.beta1(), lamb.beta2(), lamb.epsilon(), weightDecay)
-          .factory();
-    }
-    if (rule instanceof JobConfig.Optimizer.Sgd sgd) {
-      return NetworkOptimizer.sgd(iteration -> 0, sgd.momentum(), sgd.nesterov(), weightDecay)
-          .factory();
-    }
-    return null;
+    return job.sharding().zero() == 1 ? ours.map(NetworkOptimizer::sharded) : ours;
   }
 
   /**
@@ -229,9 +219,9 @@ final class NetworkTraining implements TrainedModel, AutoCloseable {
   }
 
   private double learningRate(long step) {
-    return optimizer().isPresent()
-        ? LearningRateSchedule.of(job.optimizer()).at(step)
-        : network.learningRate();
+    return job.optimizer().algorithm() instanceof JobConfig.Optimizer.OfNetwork
+        ? network.learningRate()
+        : schedule.at(step);
   }
 
   /** Before anything is updated. */

@@ -16,6 +16,7 @@ import java.util.Optional;
 import java.util.concurrent.ExecutionException;
 import java.util.stream.Stream;
 import org.assertj.core.data.Offset;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
@@ -71,6 +72,7 @@ final class CompressionTest {
   /**
    * @param tolerance as a part of what is learned without compression
    */
+  @Tag("long")
   @ParameterizedTest(name = "{0}, {1} on {2} ranks")
   @MethodSource("codecs")
   void trainingGoesOnNearlyAsWithoutIt(String codec, String sharding, int ranks, double tolerance)
@@ -147,6 +149,7 @@ final class CompressionTest {
   }
 
   /** With the residuals: bit for bit what goes on without a break. */
+  @Tag("long")
   @ParameterizedTest(name = "{0}, {2} on {3} ranks")
   @MethodSource("resumed")
   void aCheckpointGoesOnBitForBit(String codec, String optimizer, String sharding, int ranks)
@@ -263,6 +266,7 @@ final class CompressionTest {
   }
 
   /** Between processes a codec's messages travel through the ranks' own transport. */
+  @Tag("long")
   @Test
   void processesGiveWhatThreadsGive() throws Exception {
     String plan = plan(ADAMW, 6, "{kind: int8, block: 64}", "zero: 1", "threads");

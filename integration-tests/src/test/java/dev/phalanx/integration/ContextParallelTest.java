@@ -9,6 +9,7 @@ import java.nio.file.Path;
 import java.util.Optional;
 import org.assertj.core.data.Offset;
 import org.assertj.core.data.Percentage;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
@@ -62,6 +63,7 @@ final class ContextParallelTest {
       threads: 1
       """;
 
+  @Tag("long")
   @ParameterizedTest(name = "{0}, {1} key heads, dropout {2}, recompute {3}, {4} ranks, {5}, {6}")
   @CsvSource(
       delimiter = '|',
@@ -109,6 +111,7 @@ final class ContextParallelTest {
    * and norms are several percent off, with them they are as near as roundings leave them before
    * steps add up.
    */
+  @Tag("long")
   @ParameterizedTest
   @CsvSource({"bf16, 1.0", "fp16, 0.2"})
   void narrowNumbersStayNearWholeSequences(String precision, double percent) throws Exception {
@@ -156,6 +159,7 @@ final class ContextParallelTest {
     assertThat(rest.steps()).hasSize(5);
   }
 
+  @Tag("long")
   @ParameterizedTest(name = "from {0} on {1} ranks to {2} on {3}")
   @CsvSource(
       delimiter = '|',

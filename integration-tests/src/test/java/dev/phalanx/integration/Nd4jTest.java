@@ -10,6 +10,7 @@ import java.nio.file.Path;
 import java.util.Optional;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
@@ -67,6 +68,7 @@ final class Nd4jTest {
    * Ten times the steps, and no more memory: what one operation in a hundred left behind would show
    * as tens of megabytes.
    */
+  @Tag("long")
   @Test
   void memoryDoesNotGrowWithTheSteps() throws Exception {
     String plan = Reference.plan(Reference.Curve.PLAIN, 150, 8, "");

@@ -13,6 +13,7 @@ import java.util.List;
 import java.util.Optional;
 import org.assertj.core.data.Offset;
 import org.assertj.core.data.Percentage;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
@@ -83,6 +84,7 @@ final class PipelineParallelTest {
       threads: 1
       """;
 
+  @Tag("long")
   @ParameterizedTest(
       name = "{0} of {1} layers, dropout {3}, tied {4}, recompute {5}, {6}: {7}, {8}")
   @CsvSource({
@@ -124,6 +126,7 @@ final class PipelineParallelTest {
   }
 
   /** Narrow types round in another order, codecs leave something out: near, not equal. */
+  @Tag("long")
   @ParameterizedTest(name = "{0}")
   @ValueSource(
       strings = {
@@ -160,6 +163,7 @@ final class PipelineParallelTest {
   }
 
   /** Whole tensors are saved, and each rank reads what it holds of them. */
+  @Tag("long")
   @ParameterizedTest(name = "from [{0}] on {1} ranks to [{2}] on {3}")
   @CsvSource(
       delimiter = '|',

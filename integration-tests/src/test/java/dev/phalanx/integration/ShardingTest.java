@@ -12,6 +12,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.stream.Stream;
 import org.assertj.core.data.Offset;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -65,6 +66,7 @@ final class ShardingTest {
         Arguments.of(1, 2, 4), Arguments.of(2, 2, 4), Arguments.of(3, 2, 4), Arguments.of(3, 1, 2));
   }
 
+  @Tag("long")
   @ParameterizedTest(name = "stage {0} within {1} of {2} ranks")
   @MethodSource("hybrids")
   void shardsMayBeSmallerThanAllRanks(int stage, int shardSize, int ranks) throws Exception {
@@ -78,6 +80,7 @@ final class ShardingTest {
   }
 
   /** Between processes values and gradients lie in memory that ranks of a host share. */
+  @Tag("long")
   @ParameterizedTest(name = "stage {0} within {1} ranks")
   @CsvSource({"1, -1", "3, 2"})
   void processesGiveTheReferenceCurve(int stage, int shardSize) throws Exception {

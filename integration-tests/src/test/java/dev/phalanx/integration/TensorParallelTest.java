@@ -2,6 +2,7 @@ package dev.phalanx.integration;
 
 import java.nio.file.Path;
 import java.util.Optional;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
@@ -58,6 +59,7 @@ final class TensorParallelTest {
       threads: 1
       """;
 
+  @Tag("long")
   @ParameterizedTest(
       name =
           "{0}, {1} key heads, {2} words, dropout {3}, tied {4}, recompute {5}, {6}, tensor {7}, "
