@@ -84,15 +84,28 @@ public final class CheckpointSaver implements AutoCloseable {
       List<SafetensorsWriter.Entry> model,
       List<SafetensorsWriter.Entry> optimizer)
       throws InterruptedException {
+    start(manifest, model, optimizer, List.of());
+  }
+
+  /**
+   * {@link #start(CheckpointManifest, List, List)} with other files, which are made when it is
+   * their turn to be written.
+   */
+  public void start(
+      CheckpointManifest manifest,
+      List<SafetensorsWriter.Entry> model,
+      List<SafetensorsWriter.Entry> optimizer,
+      List<LocalCheckpointStore.OtherFile> others)
+      throws InterruptedException {
     finish();
     if (snapshots == null) {
-      underWay = writer.submit(() -> write(manifest, model, optimizer));
+      underWay = writer.submit(() -> write(manifest, model, optimizer, others));
       return;
     }
     List<SafetensorsWriter.Entry> modelCopy = copy(snapshots, model, 0);
     List<SafetensorsWriter.Entry> optimizerCopy = copy(snapshots, optimizer, model.size());
     awaitCopies(snapshots.engine(), model, optimizer);
-    underWay = writer.submit(() -> write(manifest, modelCopy, optimizerCopy));
+    underWay = writer.submit(() -> write(manifest, modelCopy, optimizerCopy, others));
   }
 
   /** Copies run on the device that they read from. */
@@ -123,8 +136,9 @@ public final class CheckpointSaver implements AutoCloseable {
   private Path write(
       CheckpointManifest manifest,
       List<SafetensorsWriter.Entry> model,
-      List<SafetensorsWriter.Entry> optimizer) {
-    Path directory = store.save(manifest, model, optimizer);
+      List<SafetensorsWriter.Entry> optimizer,
+      List<LocalCheckpointStore.OtherFile> others) {
+    Path directory = store.save(manifest, model, optimizer, others);
     published.accept(directory);
     try {
       store.keepNewest(keep);

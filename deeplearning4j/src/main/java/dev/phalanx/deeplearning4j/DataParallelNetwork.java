@@ -94,8 +94,8 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
     this.network = TrainedNetwork.of(model);
     this.ranks = ranks;
     this.silenced = ranks.rank() == 0 ? List.of() : network.listeners();
+    requireFit(network, options);
     if (options.compression().isPresent() || options.optimizer().isPresent()) {
-      requireFit(options);
       this.engine = engines.open();
       this.arena = new Arena(engine, Device.CPU);
     } else {
@@ -133,8 +133,14 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
     }
   }
 
-  private void requireFit(TrainingOptions options) {
-    DataType type = model.params().dataType();
+  /**
+   * @throws IllegalArgumentException where a codec or an optimizer of ours is not for this network
+   */
+  static void requireFit(TrainedNetwork network, TrainingOptions options) {
+    if (options.compression().isEmpty() && options.optimizer().isEmpty()) {
+      return;
+    }
+    DataType type = network.model().params().dataType();
     if (type != DataType.FLOAT) {
       throw new IllegalArgumentException(
           "Compression and our optimizers are for networks of FLOAT, and this one is of "
@@ -501,6 +507,11 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
   /** Begins a run that goes on from no checkpoint; see {@link NetworkCheckpoints#begin}. */
   void beginCheckpoints() throws IOException, InterruptedException {
     checkpoints.begin();
+  }
+
+  /** See {@link NetworkCheckpoints#newest}. */
+  Optional<Path> newestCheckpoint() {
+    return checkpoints.newest();
   }
 
   @Override

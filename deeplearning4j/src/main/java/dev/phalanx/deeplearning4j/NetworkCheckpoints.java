@@ -2,6 +2,7 @@ package dev.phalanx.deeplearning4j;
 
 import dev.phalanx.checkpoint.BadCheckpointException;
 import dev.phalanx.checkpoint.CheckpointManifest;
+import dev.phalanx.checkpoint.CheckpointSaver;
 import dev.phalanx.checkpoint.CheckpointWriteException;
 import dev.phalanx.checkpoint.LocalCheckpointStore;
 import dev.phalanx.checkpoint.SavedCheckpoint;
@@ -18,15 +19,12 @@ import java.io.IOException;
 import java.nio.DoubleBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.concurrent.ExecutionException;
-import java.util.concurrent.FutureTask;
-import java.util.concurrent.TimeUnit;
-import java.util.concurrent.TimeoutException;
 import java.util.stream.LongStream;
 import org.deeplearning4j.util.ModelSerializer;
 import org.jspecify.annotations.Nullable;
@@ -48,7 +46,7 @@ final class NetworkCheckpoints implements AutoCloseable {
   private static final int PROGRESS_FIELDS = 3;
   private static final String STEPS = "steps"; // of our optimizer's state
   private static final String CODEC_FILE = "compression.txt";
-  private static final long TOUCH_MILLIS = 1000;
+  private static final Duration BETWEEN_SIGNS = Duration.ofSeconds(1);
   private static final double WRITING = 0;
   private static final double WRITTEN = 1;
   private static final double NOT_WRITTEN = 2;
@@ -72,6 +70,8 @@ final class NetworkCheckpoints implements AutoCloseable {
   private final Flat parameters;
   private final @Nullable FlatUpdate update; // one of our optimizers
   private final @Nullable Flat updater; // the network's own, else
+  private final @Nullable LocalCheckpointStore store; // on rank 0, as the next
+  private final @Nullable CheckpointSaver saver;
   private final Tensor progress = NativeMemory.numbers(PROGRESS_FIELDS);
   private final Tensor steps = NativeMemory.numbers(1);
   private boolean isFolderReady;
@@ -104,6 +104,12 @@ final class NetworkCheckpoints implements AutoCloseable {
     this.update = update;
     INDArray state = update == null ? network.updater().getStateViewArray() : null;
     this.updater = state == null ? null : Flat.of(state);
+    TrainingOptions.Checkpoints where = ranks.rank() == 0 ? settings.orElse(null) : null;
+    this.store = where == null ? null : new LocalCheckpointStore(where.folder());
+    this.saver =
+        where == null || store == null
+            ? null
+            : new CheckpointSaver(store, where.keep(), null, directory -> {});
   }
 
   /** Whether one is due when the network has gone from one count of iterations to another. */
@@ -118,9 +124,9 @@ final class NetworkCheckpoints implements AutoCloseable {
    * @param batchesOfEpoch that are done
    */
   void save(long batchesOfEpoch) throws InterruptedException {
-    TrainingOptions.Checkpoints where =
-        settings.orElseThrow(
-            () -> new IllegalStateException("TrainingOptions name no folder for checkpoints"));
+    if (settings.isEmpty()) {
+      throw new IllegalStateException("TrainingOptions name no folder for checkpoints");
+    }
     List<Tensor> gathered = new ArrayList<>();
     try {
       List<SafetensorsWriter.Entry> optimizer = new ArrayList<>();
@@ -137,79 +143,47 @@ final class NetworkCheckpoints implements AutoCloseable {
       if (residuals != null) {
         optimizer.addAll(residuals.gather(gathered));
       }
-      writeInTouch(where, optimizer);
+      List<SafetensorsWriter.Entry> model = model();
+      model.forEach(entry -> gathered.add(entry.tensor()));
+      if (saver != null) {
+        prepareFolder();
+        saver.start(manifest(), model, optimizer, otherFiles());
+      }
+      awaitSaved();
     } finally {
       gathered.forEach(Tensor::close);
     }
   }
 
   /**
-   * Rank 0 writes. A large network may take longer than ranks wait for each other, so meanwhile
-   * they hear from it.
+   * Waits until rank 0 has written. A large network may take longer than ranks wait for each other,
+   * so meanwhile they hear from it.
    */
-  private void writeInTouch(
-      TrainingOptions.Checkpoints where, List<SafetensorsWriter.Entry> optimizer)
-      throws InterruptedException {
-    FutureTask<Void> writing =
-        new FutureTask<>(
-            () -> {
-              if (ranks.rank() == 0) {
-                write(where, optimizer);
-              }
-            },
-            null);
-    Thread writer = new Thread(writing, "checkpoint of " + Thread.currentThread().getName());
-    writer.start();
-    try {
-      double told;
-      do {
-        told = Numbers.ofAllRanks(ranks, progressOf(writing))[0];
-      } while (told == WRITING);
-      requireWritten(writing, told);
-    } finally {
-      joinUninterruptibly(writer); // it reads what is freed after this
-    }
-  }
-
-  private static double progressOf(FutureTask<Void> writing) throws InterruptedException {
-    try {
-      writing.get(TOUCH_MILLIS, TimeUnit.MILLISECONDS);
-      return WRITTEN;
-    } catch (TimeoutException e) {
-      return WRITING;
-    } catch (ExecutionException e) {
-      return NOT_WRITTEN;
-    }
-  }
-
-  private static void requireWritten(FutureTask<Void> writing, double told)
-      throws InterruptedException {
-    try {
-      writing.get();
-    } catch (ExecutionException e) {
-      if (e.getCause() instanceof Error error) {
-        throw error;
+  private void awaitSaved() throws InterruptedException {
+    double told;
+    do {
+      double own = WRITTEN;
+      CheckpointWriteException failure = null;
+      try {
+        own = saver == null || saver.awaitDone(BETWEEN_SIGNS) ? WRITTEN : WRITING;
+      } catch (CheckpointWriteException e) {
+        own = NOT_WRITTEN;
+        failure = e;
       }
-      throw (RuntimeException) e.getCause();
-    }
+      told = Numbers.ofAllRanks(ranks, own)[0];
+      if (failure != null) {
+        throw failure;
+      }
+    } while (told == WRITING);
     if (told == NOT_WRITTEN) {
       throw new CollectiveException(
           "rank 0 could not write the checkpoint, so no rank goes on: its error says why");
     }
   }
 
-  private static void joinUninterruptibly(Thread thread) {
-    boolean isInterrupted = false;
-    while (thread.isAlive()) {
-      try {
-        thread.join();
-      } catch (InterruptedException e) {
-        isInterrupted = true;
-      }
-    }
-    if (isInterrupted) {
-      Thread.currentThread().interrupt();
-    }
+  /** The newest checkpoint that this run has saved; on rank 0. */
+  Optional<Path> newest() {
+    return saver == null ? Optional.empty() : saver.newest();
   }
 
   /** Parts of ranks one after the other are whole tensors, in the order of flat memory. */
@@ -249,33 +223,23 @@ final class NetworkCheckpoints implements AutoCloseable {
     return Numbers.elements(progress);
   }
 
-  private void write(TrainingOptions.Checkpoints where, List<SafetensorsWriter.Entry> optimizer) {
-    LocalCheckpointStore store = new LocalCheckpointStore(where.folder());
-    CheckpointManifest manifest =
-        new CheckpointManifest(
-            network.iterations(),
-            0,
-            Long.MAX_VALUE,
-            network.model().conf().getSeed(),
-            ranks.size(),
-            optimizerKind(),
-            Optional.empty(),
-            network.configuration(),
-            List.of());
-    List<SafetensorsWriter.Entry> model = new ArrayList<>();
-    for (TrainedNetwork.Variable variable : network.variables()) {
-      model.add(new SafetensorsWriter.Entry(variable.name(), view(variable)));
-    }
-    try {
-      prepareFolder(store);
-      store.save(manifest, model, optimizer, otherFiles());
-      store.keepNewest(where.keep());
-    } catch (IOException e) {
-      throw new CheckpointWriteException(
-          "The folder " + where.folder() + " could not be tidied: " + e.getMessage(), e);
-    } finally {
-      model.forEach(entry -> entry.tensor().close());
-    }
+  private CheckpointManifest manifest() {
+    return new CheckpointManifest(
+        network.iterations(),
+        0,
+        Long.MAX_VALUE,
+        network.model().conf().getSeed(),
+        ranks.size(),
+        optimizerKind(),
+        Optional.empty(),
+        network.configuration(),
+        List.of());
+  }
+
+  private List<SafetensorsWriter.Entry> model() {
+    return network.variables().stream()
+        .map(variable -> new SafetensorsWriter.Entry(variable.name(), view(variable)))
+        .toList();
   }
 
   private List<LocalCheckpointStore.OtherFile> otherFiles() {
@@ -313,25 +277,29 @@ final class NetworkCheckpoints implements AutoCloseable {
    * so from the first save on. All ranks call it together.
    */
   void begin() throws IOException, InterruptedException {
-    if (ranks.rank() == 0 && settings.isPresent()) {
-      LocalCheckpointStore store = new LocalCheckpointStore(settings.get().folder());
+    if (store != null) {
       store.cleanUp();
-      prepareFolder(store);
+      prepareFolder();
     }
     ranks.barrier().await();
   }
 
-  private void prepareFolder(LocalCheckpointStore store) throws IOException {
-    if (isFolderReady) {
+  private void prepareFolder() {
+    if (isFolderReady || store == null) {
       return;
     }
-    Optional<Path> aside = store.setAside();
-    aside.ifPresent(
-        path ->
-            LOGGER.warn(
-                "This is a new run: the checkpoints of an earlier one are now in {}. To go on from"
-                    + " them instead, resume from there",
-                path));
+    try {
+      Optional<Path> aside = store.setAside();
+      aside.ifPresent(
+          path ->
+              LOGGER.warn(
+                  "This is a new run: the checkpoints of an earlier one are now in {}. To go on"
+                      + " from them instead, resume from there",
+                  path));
+    } catch (IOException e) {
+      throw new CheckpointWriteException(
+          "The folder " + store.root() + " could not be tidied: " + e.getMessage(), e);
+    }
     isFolderReady = true;
   }
 
@@ -570,10 +538,9 @@ final class NetworkCheckpoints implements AutoCloseable {
   }
 
   private void prepareFolder(Path from) throws IOException {
-    if (settings.isEmpty()) {
+    if (store == null) {
       return;
     }
-    LocalCheckpointStore store = new LocalCheckpointStore(settings.get().folder());
     Path folder = from.toAbsolutePath().normalize().getParent();
     if (store.root().toAbsolutePath().normalize().equals(folder)) {
       store.cleanUp();
@@ -581,12 +548,16 @@ final class NetworkCheckpoints implements AutoCloseable {
       aside.ifPresent(path -> LOGGER.warn("Checkpoints of later steps are now in {}", path));
       isFolderReady = true;
     } else {
-      prepareFolder(store);
+      prepareFolder();
     }
   }
 
+  /** Returns when nothing is being written. */
   @Override
   public void close() {
+    if (saver != null) {
+      saver.close();
+    }
     parameters.tensor().close();
     progress.close();
     steps.close();

@@ -3,7 +3,6 @@ package dev.phalanx.deeplearning4j;
 import dev.phalanx.trainer.data.DataException;
 import java.util.Arrays;
 import org.deeplearning4j.nn.conf.BackpropType;
-import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.dataset.DataSet;
 
@@ -58,20 +57,12 @@ final class NetworkFit {
    * @throws DataException where it cannot
    */
   static void require(TrainedNetwork network, TrainingOptions options) {
-    boolean isFloat = network.model().params().dataType() == DataType.FLOAT;
-    if (!isFloat && (options.compression().isPresent() || options.optimizer().isPresent())) {
+    try {
+      DataParallelNetwork.requireFit(network, options);
+    } catch (IllegalArgumentException e) {
       throw DataException.plan(
           options.optimizer().isPresent() ? "optimizer.kind" : "communication.compression.kind",
-          "compression and our optimizers are for networks of FLOAT, and this one is of "
-              + network.model().params().dataType()
-              + "; leave them out, or convert the network");
-    }
-    if (options.optimizer().isPresent()) {
-      try {
-        network.requirePlainGradients();
-      } catch (IllegalArgumentException e) {
-        throw DataException.plan("optimizer.kind", String.valueOf(e.getMessage()));
-      }
+          String.valueOf(e.getMessage()));
     }
   }
 

@@ -1,6 +1,5 @@
 package dev.phalanx.deeplearning4j;
 
-import dev.phalanx.checkpoint.LocalCheckpointStore;
 import dev.phalanx.collectives.Traffic;
 import dev.phalanx.parallelism.mesh.Axis;
 import dev.phalanx.sharding.BucketSums;
@@ -63,7 +62,7 @@ final class NetworkTraining implements TrainedModel, AutoCloseable {
   private int samplesOfStep; // of all ranks
   private double loss; // of the last batch
   private double gradientNorm;
-  private Optional<Path> newest = Optional.empty();
+  private Optional<Path> restored = Optional.empty();
 
   /**
    * All ranks make theirs together.
@@ -160,7 +159,7 @@ final class NetworkTraining implements TrainedModel, AutoCloseable {
       return 0;
     }
     long done = (long) network.iterations() - iterationsBefore;
-    newest = found;
+    restored = found;
     listener.resumed(done, found.orElse(from.get()));
     return done;
   }
@@ -277,20 +276,9 @@ final class NetworkTraining implements TrainedModel, AutoCloseable {
   }
 
   @Override
-  public void afterStep(long done, boolean isLast) throws InterruptedException, IOException {
-    if (job.checkpoint().isEmpty()) {
-      return;
-    }
-    JobConfig.Checkpoint settings = job.checkpoint().get();
-    boolean isDue = settings.every() > 0 && done % settings.every() == 0;
-    if (!isDue && !isLast) {
-      return;
-    }
+  public void save(long done) throws InterruptedException {
     rank.saveCheckpoint();
-    if (context.rank() == 0) {
-      newest = new LocalCheckpointStore(context.baseDirectory().resolve(settings.dir())).newest();
-      newest.ifPresent(directory -> listener.checkpointSaved(done, directory));
-    }
+    rank.newestCheckpoint().ifPresent(directory -> listener.checkpointSaved(done, directory));
   }
 
   @Override
@@ -300,7 +288,7 @@ final class NetworkTraining implements TrainedModel, AutoCloseable {
 
   @Override
   public Optional<Path> newestCheckpoint() {
-    return newest;
+    return rank.newestCheckpoint().or(() -> restored);
   }
 
   @Override

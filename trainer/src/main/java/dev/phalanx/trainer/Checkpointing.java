@@ -358,16 +358,9 @@ final class Checkpointing implements AutoCloseable {
     return config.optimizer().algorithm().kind();
   }
 
-  /** Saves where the plan says so, and always after the last step. */
-  void afterStep(long done, boolean isLast) throws InterruptedException {
-    JobConfig.Checkpoint settings = config.checkpoint().orElse(null);
-    if (settings == null) {
-      return;
-    }
-    boolean isDue = settings.every() > 0 && done % settings.every() == 0;
-    if (!isDue && !isLast) {
-      return;
-    }
+  /** Begins to save, in a plan that has a folder for checkpoints. */
+  void save(long done) throws InterruptedException {
+    JobConfig.Checkpoint settings = config.checkpoint().orElseThrow();
     awaitSaved(); // the one before
     List<SafetensorsWriter.Entry> model = gather("", state.memory().wholeMaster(host));
     List<SafetensorsWriter.Entry> optimizer = new ArrayList<>();

@@ -33,12 +33,11 @@ public interface TrainedModel {
   Optional<Evaluation> evaluate() throws InterruptedException, IOException;
 
   /**
-   * Saves a checkpoint where the plan says so.
+   * Saves a checkpoint, in a plan that has a folder for them.
    *
    * @param done steps
-   * @param isLast whether this run ends here
    */
-  void afterStep(long done, boolean isLast) throws InterruptedException, IOException;
+  void save(long done) throws InterruptedException, IOException;
 
   /** Returns when everything that is to be saved is on disk. */
   void finish() throws InterruptedException, IOException;

@@ -84,7 +84,9 @@ public final class TrainingLoop {
           evaluate(done, tensorBoard);
         }
         stopped = done < config.steps() && stopIsRequested;
-        model.afterStep(done, done == config.steps() || stopped);
+        if (isSaved(done, done == config.steps() || stopped)) {
+          model.save(done);
+        }
       }
       model.finish();
       return result(stopped ? JobResult.Outcome.STOPPED : JobResult.Outcome.COMPLETED, done);
@@ -197,6 +199,14 @@ public final class TrainingLoop {
     return context.rank() == 0
         ? config.log().report().map(context.baseDirectory()::resolve)
         : Optional.empty();
+  }
+
+  /** Where the plan says so, and always after the last step. */
+  private boolean isSaved(long done, boolean isLast) {
+    return config
+        .checkpoint()
+        .filter(settings -> isLast || isDue(settings.every(), done))
+        .isPresent();
   }
 
   private static boolean isDue(long every, long done) {

@@ -45,8 +45,8 @@ final class TransformerTraining implements TrainedModel {
   }
 
   @Override
-  public void afterStep(long done, boolean isLast) throws InterruptedException {
-    checkpoints.afterStep(done, isLast);
+  public void save(long done) throws InterruptedException {
+    checkpoints.save(done);
   }
 
   @Override

@@ -195,15 +195,12 @@ final class SharedFolder {
   }
 
   private static void deleteAll(Path folder) {
-    if (!Files.exists(folder)) {
-      return;
-    }
     try (Stream<Path> all = Files.walk(folder)) {
       for (Path path : all.sorted(Comparator.reverseOrder()).toList()) {
         Files.deleteIfExists(path);
       }
     } catch (IOException | UncheckedIOException e) {
-      // Something came or went meanwhile.
+      // There is none, or something came or went meanwhile.
     }
   }
 }
