@@ -1,16 +1,12 @@
 package dev.phalanx.engine.nd4j;
 
+import dev.phalanx.engine.host.CpuFeatures;
 import dev.phalanx.engine.host.NativeLibraries;
 import java.io.IOException;
 import java.io.InputStream;
-import java.nio.file.Files;
-import java.nio.file.Path;
-import java.util.Arrays;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Properties;
 import java.util.Set;
-import java.util.stream.Stream;
 import org.nd4j.linalg.cpu.nativecpu.bindings.Nd4jCpu;
 
 /**
@@ -22,8 +18,6 @@ import org.nd4j.linalg.cpu.nativecpu.bindings.Nd4jCpu;
  * way, with both builds on the class path, calls {@link #usesAvx512} before anything of ND4J's.
  */
 public final class Nd4jLibrary {
-  private static final Path CPU_INFO = Path.of("/proc/cpuinfo");
-
   /** What the build for AVX-512 was compiled for, as Linux names it. */
   private static final Set<String> AVX512 =
       Set.of("avx512f", "avx512vl", "avx512bw", "avx512dq", "avx512cd");
@@ -77,7 +71,7 @@ public final class Nd4jLibrary {
   }
 
   private static boolean locate() {
-    boolean hasAvx512 = canRunAvx512(CPU_INFO) && isOnClassPath("-avx512/");
+    boolean hasAvx512 = canRunAvx512(CpuFeatures.ofThisMachine()) && isOnClassPath("-avx512/");
     String folder = FOLDER + (hasAvx512 ? "-avx512/" : "/");
     if (!NativeLibraries.locate(PRESETS, List.of(NativeLibraries.OPENBLAS_FOLDER, folder))) {
       throw new IllegalStateException(
@@ -93,21 +87,8 @@ public final class Nd4jLibrary {
         != null;
   }
 
-  /**
-   * Whether the processor and the system can do all that the build for AVX-512 needs.
-   *
-   * @param cpuInfo as Linux tells it; without such a file the answer is no
-   */
-  static boolean canRunAvx512(Path cpuInfo) {
-    try (Stream<String> lines = Files.lines(cpuInfo)) {
-      return lines
-          .filter(line -> line.startsWith("flags"))
-          .findFirst()
-          .map(line -> new HashSet<>(Arrays.asList(line.split("\\s+"))))
-          .map(flags -> flags.containsAll(AVX512))
-          .orElse(false);
-    } catch (IOException e) {
-      return false;
-    }
+  /** Whether the processor and the system can do all that the build for AVX-512 needs. */
+  static boolean canRunAvx512(CpuFeatures cpu) {
+    return cpu.hasAll(AVX512);
   }
 }

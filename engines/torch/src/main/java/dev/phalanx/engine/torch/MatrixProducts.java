@@ -14,11 +14,20 @@ final class MatrixProducts {
   private final TorchContext context;
   private final Scratch narrow;
   private final WidenedProducts widened;
+  private final boolean multipliesBfloat16;
 
-  MatrixProducts(TorchContext context) {
+  /**
+   * @param multipliesBfloat16 whether the processor does, and BFLOAT16 is LibTorch's matter
+   */
+  MatrixProducts(TorchContext context, boolean multipliesBfloat16) {
     this.context = context;
     this.narrow = context.scratch();
     this.widened = new WidenedProducts(context);
+    this.multipliesBfloat16 = multipliesBfloat16;
+  }
+
+  private boolean isWidened(DType factors) {
+    return factors == DType.FLOAT16 || (factors == DType.BFLOAT16 && !multipliesBfloat16);
   }
 
   void matmul(
@@ -35,8 +44,9 @@ final class MatrixProducts {
     }
     var left = transposeA ? context.transposed(a) : context.of(a);
     var right = transposeB ? context.transposed(b) : context.of(b);
-    if (a.dtype() == DType.FLOAT16) {
-      widened.multiply(left, right, context.of(out), alpha, accumulate);
+    if (isWidened(a.dtype())) {
+      var sum = context.of(out);
+      widened.multiply(left, right, alpha, null, accumulate ? sum : null, sum);
     } else if (out.dtype() != a.dtype()) {
       widenedMatmul(left, right, out, alpha, accumulate);
     } else if (accumulate || alpha != 1) {
@@ -95,12 +105,13 @@ final class MatrixProducts {
     var left = transposeA ? context.transposed(a) : context.of(a);
     var right = transposeB ? context.transposed(b) : context.of(b);
     var product = context.of(out);
-    if (a.dtype() == DType.FLOAT16) {
+    if (isWidened(a.dtype())) {
       for (long entry = 0; entry < out.size(0); entry++) {
         try (var leftEntry = left.select(0, entry);
             var rightEntry = right.select(0, entry);
             var outEntry = product.select(0, entry)) {
-          widened.multiply(leftEntry, rightEntry, outEntry, alpha, accumulate);
+          widened.multiply(
+              leftEntry, rightEntry, alpha, null, accumulate ? outEntry : null, outEntry);
         }
       }
     } else if (accumulate || alpha != 1) {
@@ -121,10 +132,11 @@ final class MatrixProducts {
     }
     var product = context.of(out);
     var factor = context.transposed(weight);
-    if (x.dtype() == DType.FLOAT16) {
-      widened.linear(
+    if (isWidened(x.dtype())) {
+      widened.multiply(
           context.of(x),
           factor,
+          1,
           bias == null ? null : context.of(bias),
           residual == null ? null : context.of(residual),
           product);

@@ -1,6 +1,7 @@
 package dev.phalanx.engine.torch;
 
 import dev.phalanx.engine.host.BlockAttention;
+import dev.phalanx.engine.host.CpuFeatures;
 import dev.phalanx.engine.host.LossRows;
 import dev.phalanx.engine.host.TeamEngine;
 import dev.phalanx.engine.host.WrappedBlock;
@@ -43,6 +44,13 @@ final class TorchEngine implements Engine {
   private final Optimizers optimizers;
 
   TorchEngine(EngineOptions options) {
+    this(options, CpuFeatures.ofThisMachine().multipliesBfloat16());
+  }
+
+  /**
+   * @param multipliesBfloat16 whether the processor does
+   */
+  TorchEngine(EngineOptions options, boolean multipliesBfloat16) {
     // Kernels are divided among threads by TeamEngine, not inside of the libraries.
     torch.set_num_threads(1);
     openblas.blas_set_num_threads(1);
@@ -50,7 +58,7 @@ final class TorchEngine implements Engine {
     this.context = new TorchContext();
     this.elementwise = new Elementwise(context);
     this.reductions = new Reductions(context);
-    this.matrixProducts = new MatrixProducts(context);
+    this.matrixProducts = new MatrixProducts(context, multipliesBfloat16);
     this.activations = new Activations(context);
     this.dropout = new Dropout(context, elementwise);
     this.layerNormalization = new LayerNormalization(context);

@@ -1,15 +1,16 @@
 package dev.phalanx.engine.torch;
 
+import dev.phalanx.engine.host.BlasProducts;
 import dev.phalanx.tensor.DType;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Products of FLOAT16 matrices by those of FLOAT32. LibTorch's own ones are plain loops on a CPU
- * without instructions for them, some hundred times as slow, and keep some sums in FLOAT16. Both
- * factors are widened by blocks, so that the memory for it does not grow with the matrices, and
- * only the result is rounded.
+ * Products of FLOAT16 or BFLOAT16 matrices by those of FLOAT32. LibTorch's own ones are plain loops
+ * on a CPU without instructions for them, some tens of times as slow, and keep some sums in half
+ * the width. Both factors are widened by blocks, each as it lies, so that the memory for it does
+ * not grow with the matrices; only the result is rounded.
  */
 final class WidenedProducts {
   /** Elements of the right factor that are widened at once. */
@@ -21,12 +22,16 @@ final class WidenedProducts {
   /** Fewer rows make slow products. */
   private static final long FEWEST = 16;
 
-  /** What becomes of a block of the product. */
-  private interface Destination {
-    void store(Tensor product, Tensor outBlock, long firstRow, long firstColumn);
-  }
+  /**
+   * A block of a factor in FLOAT32.
+   *
+   * @param distance elements between rows as they lie
+   * @param isTransposed whether what lies there is the block's transpose
+   */
+  private record Wide(long address, long distance, boolean isTransposed) {}
 
   private final TorchContext context;
+  private final BlasProducts blas = new BlasProducts();
   private final Scratch wideLeft;
   private final Scratch wideRight;
   private final Scratch products;
@@ -39,75 +44,66 @@ final class WidenedProducts {
   }
 
   /**
-   * {@code out = alpha * left * right + (accumulate ? out : 0)}.
+   * {@code out = alpha * left * right + bias + start}.
    *
-   * @param left [m, k] FLOAT16
-   * @param right [k, n] FLOAT16
-   * @param out [m, n] FLOAT16 or FLOAT32
+   * @param left [m, k], half the width of FLOAT32
+   * @param right [k, n], likewise
+   * @param bias [n]; null: none
+   * @param start [m, n], of {@code out}'s type; may be {@code out}; null: nothing
+   * @param out [m, n], of the factors' type or FLOAT32, its rows in one piece each
    */
-  void multiply(Tensor left, Tensor right, Tensor out, double alpha, boolean accumulate) {
-    byBlocks(
-        left,
-        right,
-        out,
-        (product, outBlock, firstRow, firstColumn) -> {
-          if (alpha != 1) {
-            product.mul_(context.scalar(alpha));
-          }
-          if (accumulate) {
-            outBlock.add_(product);
-          } else {
-            outBlock.copy_(product);
-          }
-        });
-  }
-
-  /** {@code out = left * right + bias + residual}; {@code residual} may be {@code out}. */
-  void linear(
-      Tensor left, Tensor right, @Nullable Tensor bias, @Nullable Tensor residual, Tensor out) {
-    byBlocks(
-        left,
-        right,
-        out,
-        (product, outBlock, firstRow, firstColumn) -> {
-          if (bias != null) {
-            try (var some = bias.narrow(0, firstColumn, product.size(1))) {
-              product.add_(some);
-            }
-          }
-          if (residual != null) {
-            try (var rows = residual.narrow(0, firstRow, product.size(0));
-                var some = rows.narrow(1, firstColumn, product.size(1))) {
-              product.add_(some);
-            }
-          }
-          outBlock.copy_(product);
-        });
-  }
-
-  private void byBlocks(Tensor left, Tensor right, Tensor out, Destination destination) {
+  void multiply(
+      Tensor left,
+      Tensor right,
+      double alpha,
+      @Nullable Tensor bias,
+      @Nullable Tensor start,
+      Tensor out) {
     long rows = out.size(0);
     long columns = out.size(1);
     long inner = left.size(1);
-    long columnsAtOnce = Math.min(columns, atLeast(RIGHT_ELEMENTS / Math.max(1, inner)));
-    long rowsAtOnce =
-        Math.min(rows, atLeast(LEFT_ELEMENTS / Math.max(1, Math.max(inner, columnsAtOnce))));
+    if (inner == 0) { // LibTorch has no memory for such factors
+      if (!begin(out, bias, start, 0, 0)) {
+        out.zero_();
+      }
+      return;
+    }
+    long columnsAtOnce = Math.min(columns, atLeast(RIGHT_ELEMENTS / inner));
+    long rowsAtOnce = Math.min(rows, atLeast(LEFT_ELEMENTS / Math.max(inner, columnsAtOnce)));
     for (long column = 0; column < columns; column += columnsAtOnce) {
       long width = Math.min(columnsAtOnce, columns - column);
-      var rightBlock = wideRight.get(DType.FLOAT32, inner, width);
+      Wide rightBlock;
       try (var some = right.narrow(1, column, width)) {
-        rightBlock.copy_(some);
+        rightBlock = widen(some, wideRight);
       }
       for (long row = 0; row < rows; row += rowsAtOnce) {
         long height = Math.min(rowsAtOnce, rows - row);
-        var leftBlock = wideLeft.get(DType.FLOAT32, height, inner);
-        var product = products.get(DType.FLOAT32, height, width);
-        try (var some = left.narrow(0, row, height);
-            var outRows = out.narrow(0, row, height);
+        Wide leftBlock;
+        try (var some = left.narrow(0, row, height)) {
+          leftBlock = widen(some, wideLeft);
+        }
+        try (var outRows = out.narrow(0, row, height);
             var outBlock = outRows.narrow(1, column, width)) {
-          leftBlock.copy_(some);
-          torch.mm_out(product, leftBlock, rightBlock);
-          destination.store(product, outBlock, row, column);
+          boolean isWide = out.scalar_type() == ScalarType.Float;
+          Tensor sum = isWide ? outBlock : products.get(DType.FLOAT32, height, width);
+          boolean isBegun = begin(sum, bias, start, row, column);
+          blas.multiply(
+              leftBlock.isTransposed(),
+              rightBlock.isTransposed(),
+              height,
+              width,
+              inner,
+              alpha,
+              leftBlock.address(),
+              leftBlock.distance(),
+              rightBlock.address(),
+              rightBlock.distance(),
+              isBegun ? 1 : 0,
+              sum.data_ptr().address(),
+              sum.stride(0));
+          if (!isWide) {
+            outBlock.copy_(sum);
+          }
         }
       }
     }
@@ -115,5 +111,44 @@ final class WidenedProducts {
 
   private static long atLeast(long count) {
     return Math.max(FEWEST, count);
+  }
+
+  /** A block of a factor whose rows or columns lie in one piece each. */
+  private static Wide widen(Tensor block, Scratch memory) {
+    boolean isTransposed = block.stride(1) != 1;
+    long lyingRows = block.size(isTransposed ? 1 : 0);
+    long distance = block.size(isTransposed ? 0 : 1);
+    var wide = memory.get(DType.FLOAT32, lyingRows, distance);
+    if (isTransposed) {
+      try (var lying = block.t()) {
+        wide.copy_(lying);
+      }
+    } else {
+      wide.copy_(block);
+    }
+    return new Wide(wide.data_ptr().address(), distance, isTransposed);
+  }
+
+  /** Puts there what the product is added to; whether that is anything. */
+  private static boolean begin(
+      Tensor sum, @Nullable Tensor bias, @Nullable Tensor start, long firstRow, long firstColumn) {
+    if (start != null) {
+      try (var rows = start.narrow(0, firstRow, sum.size(0));
+          var some = rows.narrow(1, firstColumn, sum.size(1))) {
+        if (some.data_ptr().address() != sum.data_ptr().address()) {
+          sum.copy_(some);
+        }
+      }
+    }
+    if (bias != null) {
+      try (var some = bias.narrow(0, firstColumn, sum.size(1))) {
+        if (start == null) {
+          sum.copy_(some);
+        } else {
+          sum.add_(some);
+        }
+      }
+    }
+    return start != null || bias != null;
   }
 }

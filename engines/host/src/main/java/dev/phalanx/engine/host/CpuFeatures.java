@@ -1,0 +1,57 @@
+package dev.phalanx.engine.host;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.Collection;
+import java.util.Set;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+
+/**
+ * What the processor and the system can do together.
+ *
+ * @param flags as Linux names them
+ */
+public record CpuFeatures(Set<String> flags) {
+  private static final Path CPU_INFO = Path.of("/proc/cpuinfo");
+
+  /** Any of them multiplies matrices of BFLOAT16. */
+  private static final Set<String> BFLOAT16_PRODUCTS = Set.of("avx512_bf16", "amx_bf16");
+
+  public CpuFeatures {
+    flags = Set.copyOf(flags);
+  }
+
+  /** Of this machine. */
+  public static CpuFeatures ofThisMachine() {
+    return read(CPU_INFO);
+  }
+
+  /**
+   * @param cpuInfo as Linux tells it; without such a file there are none
+   */
+  public static CpuFeatures read(Path cpuInfo) {
+    try (Stream<String> lines = Files.lines(cpuInfo)) {
+      return new CpuFeatures(
+          lines
+              .filter(line -> line.startsWith("flags"))
+              .limit(1)
+              .flatMap(line -> Arrays.stream(line.substring(line.indexOf(':') + 1).split("\\s+")))
+              .collect(Collectors.toSet()));
+    } catch (IOException e) {
+      return new CpuFeatures(Set.of());
+    }
+  }
+
+  /** Whether all of these are there. */
+  public boolean hasAll(Collection<String> wanted) {
+    return flags.containsAll(wanted);
+  }
+
+  /** Whether there are instructions for products of BFLOAT16 numbers. */
+  public boolean multipliesBfloat16() {
+    return BFLOAT16_PRODUCTS.stream().anyMatch(flags::contains);
+  }
+}

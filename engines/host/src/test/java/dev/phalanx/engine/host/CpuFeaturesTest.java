@@ -1,0 +1,47 @@
+package dev.phalanx.engine.host;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Set;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** What is read of a processor. */
+class CpuFeaturesTest {
+  @TempDir private Path folder = Path.of("");
+
+  @Test
+  void flagsAreThoseOfTheFirstProcessor() throws IOException {
+    Path file =
+        Files.writeString(
+            folder.resolve("cpuinfo"),
+            "processor\t: 0\nmodel name\t: flags of some\nflags\t\t: fpu sse2 avx2\nbugs\t\t: \n"
+                + "\nprocessor\t: 1\nflags\t\t: fpu amx_bf16\n");
+    CpuFeatures found = CpuFeatures.read(file);
+    assertThat(found.hasAll(List.of("fpu", "avx2"))).isTrue();
+    assertThat(found.hasAll(List.of("fpu", "amx_bf16"))).isFalse();
+    assertThat(found.hasAll(List.of("avx"))).isFalse();
+  }
+
+  @Test
+  void aSystemThatTellsNothingHasNone() {
+    assertThat(CpuFeatures.read(folder.resolve("missing")).flags()).isEmpty();
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "fpu avx2 fma, false",
+    "fpu avx512f avx512vl avx512bw avx512_vnni, false",
+    "fpu avx512f avx512_bf16, true",
+    "fpu amx_bf16 amx_tile, true"
+  })
+  void productsOfBfloat16NeedInstructionsForThem(String flags, boolean expected) {
+    assertThat(new CpuFeatures(Set.of(flags.split(" "))).multipliesBfloat16()).isEqualTo(expected);
+  }
+}
