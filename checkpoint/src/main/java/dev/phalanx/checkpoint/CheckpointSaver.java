@@ -89,7 +89,8 @@ public final class CheckpointSaver implements AutoCloseable {
 
   /**
    * {@link #start(CheckpointManifest, List, List)} with other files, which are made when it is
-   * their turn to be written.
+   * their turn to be written: what they are made of must stay as it is until then, also with
+   * snapshots.
    */
   public void start(
       CheckpointManifest manifest,
@@ -193,23 +194,34 @@ public final class CheckpointSaver implements AutoCloseable {
   }
 
   /**
-   * Waits for a save under way, whose failure is lost; call {@link #finish} before. An interrupt
-   * does not end the wait, for the caller frees next what is being written.
+   * Waits until nothing is being written, whatever comes of it: {@link #awaitDone} and {@link
+   * #finish} still tell. An interrupt does not end the wait, for the caller frees next what is
+   * being written.
    */
-  @Override
-  public void close() {
-    writer.shutdown();
+  public void awaitQuiet() {
+    Future<Path> waiting = underWay;
     boolean isInterrupted = false;
-    boolean isDone = false;
-    while (!isDone) {
+    while (waiting != null && !waiting.isDone()) {
       try {
-        isDone = writer.awaitTermination(1, TimeUnit.MINUTES);
+        waiting.get();
       } catch (InterruptedException e) {
         isInterrupted = true;
+      } catch (ExecutionException e) {
+        // it is done
       }
     }
     if (isInterrupted) {
       Thread.currentThread().interrupt();
     }
+  }
+
+  /**
+   * {@link #awaitQuiet}, and nothing is saved any more. The failure of a save under way is lost;
+   * call {@link #finish} before.
+   */
+  @Override
+  public void close() {
+    writer.shutdown();
+    awaitQuiet();
   }
 }

@@ -12,6 +12,7 @@ import dev.phalanx.tensor.Device;
 import java.io.IOException;
 import java.io.InterruptedIOException;
 import java.io.UncheckedIOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -315,6 +316,42 @@ final class CheckpointSaverTest {
     }
 
     assertThat(Checkpoints.names(root)).isEmpty();
+  }
+
+  /** Whoever frees what is written must not do so before. */
+  @Test
+  void anInterruptDoesNotEndTheWaitForQuiet() throws Exception {
+    Gate gate = new Gate();
+    try (CheckpointSaver saver = atOnce(gate, 1)) {
+      saver.awaitQuiet(); // nothing is written
+      saver.start(Checkpoints.manifest(100), model, optimizer);
+      Thread.currentThread().interrupt();
+      CompletableFuture<Void> opener = CompletableFuture.runAsync(gate::open);
+      saver.awaitQuiet();
+      assertThat(Thread.interrupted()).isTrue();
+      assertThat(published).containsExactly(step(100));
+      opener.get(30, TimeUnit.SECONDS);
+    }
+  }
+
+  @Test
+  void otherFilesArePartOfTheCheckpoint() throws Exception {
+    List<LocalCheckpointStore.OtherFile> others =
+        List.of(
+            new LocalCheckpointStore.OtherFile(
+                "word.txt", file -> Files.writeString(file, "a word")));
+    try (CheckpointSaver saver = inBackground(SafetensorsWriter::write, 1)) {
+      saver.start(Checkpoints.manifest(100), model, optimizer, others);
+      saver.finish();
+    }
+
+    try (SavedCheckpoint checkpoint = SavedCheckpoint.open(step(100))) {
+      checkpoint.verify();
+      assertThat(checkpoint.manifest().files())
+          .extracting(CheckpointManifest.StoredFile::name)
+          .contains("word.txt");
+    }
+    assertThat(step(100).resolve("word.txt")).hasContent("a word");
   }
 
   @Test

@@ -505,7 +505,7 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
   }
 
   /** Begins a run that goes on from no checkpoint; see {@link NetworkCheckpoints#begin}. */
-  void beginCheckpoints() throws IOException, InterruptedException {
+  void beginCheckpoints() throws InterruptedException {
     checkpoints.begin();
   }
 

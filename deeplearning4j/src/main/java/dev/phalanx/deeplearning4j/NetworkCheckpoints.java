@@ -143,32 +143,47 @@ final class NetworkCheckpoints implements AutoCloseable {
       if (residuals != null) {
         optimizer.addAll(residuals.gather(gathered));
       }
-      List<SafetensorsWriter.Entry> model = model();
-      model.forEach(entry -> gathered.add(entry.tensor()));
-      if (saver != null) {
-        prepareFolder();
-        saver.start(manifest(), model, optimizer, otherFiles());
+      CheckpointWriteException failure = null;
+      try {
+        startSaving(optimizer, gathered);
+      } catch (CheckpointWriteException e) {
+        failure = e;
       }
-      awaitSaved();
+      awaitSaved(failure);
     } finally {
+      if (saver != null) {
+        saver.awaitQuiet(); // it reads what is closed and changed after this
+      }
       gathered.forEach(Tensor::close);
+    }
+  }
+
+  private void startSaving(List<SafetensorsWriter.Entry> optimizer, List<Tensor> gathered)
+      throws InterruptedException {
+    if (saver != null) {
+      prepareFolder();
+      saver.start(manifest(), model(gathered), optimizer, otherFiles());
     }
   }
 
   /**
    * Waits until rank 0 has written. A large network may take longer than ranks wait for each other,
    * so meanwhile they hear from it.
+   *
+   * @param notStarted why nothing is written; on rank 0
    */
-  private void awaitSaved() throws InterruptedException {
+  private void awaitSaved(@Nullable CheckpointWriteException notStarted)
+      throws InterruptedException {
+    CheckpointWriteException failure = notStarted;
     double told;
     do {
-      double own = WRITTEN;
-      CheckpointWriteException failure = null;
-      try {
-        own = saver == null || saver.awaitDone(BETWEEN_SIGNS) ? WRITTEN : WRITING;
-      } catch (CheckpointWriteException e) {
-        own = NOT_WRITTEN;
-        failure = e;
+      double own = NOT_WRITTEN;
+      if (failure == null) {
+        try {
+          own = saver == null || saver.awaitDone(BETWEEN_SIGNS) ? WRITTEN : WRITING;
+        } catch (CheckpointWriteException e) {
+          failure = e;
+        }
       }
       told = Numbers.ofAllRanks(ranks, own)[0];
       if (failure != null) {
@@ -236,10 +251,17 @@ final class NetworkCheckpoints implements AutoCloseable {
         List.of());
   }
 
-  private List<SafetensorsWriter.Entry> model() {
-    return network.variables().stream()
-        .map(variable -> new SafetensorsWriter.Entry(variable.name(), view(variable)))
-        .toList();
+  /** Views of the parameters, which are closed with what is gathered. */
+  private List<SafetensorsWriter.Entry> model(List<Tensor> gathered) {
+    List<SafetensorsWriter.Entry> model = new ArrayList<>();
+    for (TrainedNetwork.Variable variable : network.variables()) {
+      Tensor part = part(variable);
+      Tensor shaped = part.reshape(variable.shape().toArray());
+      gathered.add(part);
+      gathered.add(shaped);
+      model.add(new SafetensorsWriter.Entry(variable.name(), shaped));
+    }
+    return model;
   }
 
   private List<LocalCheckpointStore.OtherFile> otherFiles() {
@@ -265,22 +287,16 @@ final class NetworkCheckpoints implements AutoCloseable {
     return update == null ? "deeplearning4j" : update.kind();
   }
 
-  private Tensor view(TrainedNetwork.Variable variable) {
-    return parameters
-        .tensor()
-        .slice(0, variable.offset(), variable.count())
-        .reshape(variable.shape().toArray());
+  private Tensor part(TrainedNetwork.Variable variable) {
+    return parameters.tensor().slice(0, variable.offset(), variable.count());
   }
 
   /**
    * Begins a run that goes on from nothing: it does not mix with an earlier one. Without this it is
    * so from the first save on. All ranks call it together.
    */
-  void begin() throws IOException, InterruptedException {
-    if (store != null) {
-      store.cleanUp();
-      prepareFolder();
-    }
+  void begin() throws InterruptedException {
+    prepareFolder();
     ranks.barrier().await();
   }
 
@@ -317,8 +333,9 @@ final class NetworkCheckpoints implements AutoCloseable {
       }
       directory = checkpoint.directory();
       for (TrainedNetwork.Variable variable : network.variables()) {
-        try (Tensor view = view(variable)) {
-          checkpoint.model().read(variable.name(), view);
+        try (Tensor part = part(variable);
+            Tensor shaped = part.reshape(variable.shape().toArray())) {
+          checkpoint.model().read(variable.name(), shaped);
         }
       }
       if (updater != null) {

@@ -5,11 +5,15 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.phalanx.checkpoint.BadCheckpointException;
 import dev.phalanx.checkpoint.CheckpointManifest;
+import dev.phalanx.checkpoint.CheckpointWriteException;
 import dev.phalanx.checkpoint.SavedCheckpoint;
+import dev.phalanx.collectives.CollectiveException;
 import dev.phalanx.sharding.compression.Compression;
+import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.concurrent.Future;
 import java.util.stream.Stream;
 import org.deeplearning4j.datasets.iterator.ExistingDataSetIterator;
 import org.deeplearning4j.nn.conf.dropout.Dropout;
@@ -21,6 +25,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 import org.nd4j.linalg.activations.Activation;
 import org.nd4j.linalg.dataset.api.iterator.DataSetIterator;
 import org.nd4j.linalg.learning.config.Nadam;
@@ -114,6 +119,34 @@ final class NetworkCheckpointsTest {
     ParityTest.assertClose(restored, network, 0);
     assertThat(restored.updaterState()).isEqualTo(network.updaterState());
     assertThat(restored.getIterationCount()).isEqualTo(5);
+  }
+
+  /** The other rank does not wait until it takes rank 0 for lost. */
+  @ParameterizedTest(name = "checkpoints in {0}")
+  @ValueSource(strings = {"file", "file/in"})
+  void whatCannotBeWrittenIsSaidOnEveryRank(String where) throws Exception {
+    Files.writeString(folder.resolve("file"), "no folder");
+    TrainingOptions saving = TrainingOptions.DEFAULT.withCheckpoints(folder.resolve(where), 0, 1);
+    List<Future<Boolean>> ranks =
+        Ranks.run(
+            2,
+            world -> {
+              try (var rank =
+                  DataParallelNetwork.of(Networks.dense(builder -> builder), world, saving)) {
+                rank.saveCheckpoint();
+              }
+              return true;
+            });
+
+    assertThatThrownBy(ranks.get(0)::get)
+        .hasRootCauseInstanceOf(IOException.class)
+        .cause()
+        .isInstanceOf(CheckpointWriteException.class)
+        .hasMessageContaining(where);
+    assertThatThrownBy(ranks.get(1)::get)
+        .cause()
+        .isInstanceOf(CollectiveException.class)
+        .hasMessageContaining("rank 0 could not write the checkpoint");
   }
 
   @Test

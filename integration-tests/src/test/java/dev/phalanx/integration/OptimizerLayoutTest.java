@@ -38,7 +38,10 @@ final class OptimizerLayoutTest {
 
   @TempDir private Path folder = Path.of("");
 
-  /** Ranks of one number add up gradients in one order, so only the norms' last bits differ. */
+  /**
+   * Ranks of one number add up gradients in one order, but at the ends of parts, so only last bits
+   * differ; where they do, bf16 may round a value to its neighbour, which is 2^-8 away.
+   */
   @ParameterizedTest(name = "{0}, {1}: stage {2} of {3} ranks")
   @CsvSource({
     "fp32, lamb, 1, 2, -1",
@@ -66,15 +69,15 @@ final class OptimizerLayoutTest {
             ranks,
             "sharding: {zero: %d, shard_size: %d}\n".formatted(stage, shardSize));
 
-    assertClose(sharded, whole, 1e-6);
+    assertClose(sharded, whole, precision.equals("bf16") ? 1e-4 : 1e-6);
   }
 
   /** Each matrix is made orthogonal whole; a sum of two knows no order; no norm is asked for. */
-  @ParameterizedTest(name = "stage {0}")
-  @CsvSource({"1", "2", "3"})
-  void muonGivesTheSameBitsInEveryStage(int stage) throws Exception {
+  @ParameterizedTest(name = "{0}, stage {1}")
+  @CsvSource({"fp32, 1", "fp32, 2", "fp32, 3", "bf16, 1", "bf16, 3"})
+  void muonGivesTheSameBitsInEveryStage(String precision, int stage) throws Exception {
     String unclipped =
-        plan("fp32", "muon", "")
+        plan(precision, "muon", "")
             .replace(", clip_grad_norm: 1.0", "")
             .replace("micro: 1", "micro: 6");
     InProcessJob.Run whole = InProcessJob.run(unclipped, 2, folder, Optional.empty());

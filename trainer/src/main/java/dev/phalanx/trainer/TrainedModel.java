@@ -37,7 +37,7 @@ public interface TrainedModel {
    *
    * @param done steps
    */
-  void save(long done) throws InterruptedException, IOException;
+  void save(long done) throws InterruptedException;
 
   /** Returns when everything that is to be saved is on disk. */
   void finish() throws InterruptedException, IOException;

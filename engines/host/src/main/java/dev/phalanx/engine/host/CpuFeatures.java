@@ -1,6 +1,8 @@
 package dev.phalanx.engine.host;
 
 import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -17,7 +19,7 @@ import java.util.stream.Stream;
 public record CpuFeatures(Set<String> flags) {
   private static final Path CPU_INFO = Path.of("/proc/cpuinfo");
 
-  /** Any of them multiplies matrices of BFLOAT16. */
+  /** Either multiplies BFLOAT16 numbers. */
   private static final Set<String> BFLOAT16_PRODUCTS = Set.of("avx512_bf16", "amx_bf16");
 
   public CpuFeatures {
@@ -33,14 +35,14 @@ public record CpuFeatures(Set<String> flags) {
    * @param cpuInfo as Linux tells it; without such a file there are none
    */
   public static CpuFeatures read(Path cpuInfo) {
-    try (Stream<String> lines = Files.lines(cpuInfo)) {
+    try (Stream<String> lines = Files.lines(cpuInfo, StandardCharsets.ISO_8859_1)) {
       return new CpuFeatures(
           lines
               .filter(line -> line.startsWith("flags"))
               .limit(1)
               .flatMap(line -> Arrays.stream(line.substring(line.indexOf(':') + 1).split("\\s+")))
               .collect(Collectors.toSet()));
-    } catch (IOException e) {
+    } catch (IOException | UncheckedIOException e) {
       return new CpuFeatures(Set.of());
     }
   }

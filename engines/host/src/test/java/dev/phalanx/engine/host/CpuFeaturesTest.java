@@ -3,6 +3,7 @@ package dev.phalanx.engine.host;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -21,8 +22,9 @@ class CpuFeaturesTest {
     Path file =
         Files.writeString(
             folder.resolve("cpuinfo"),
-            "processor\t: 0\nmodel name\t: flags of some\nflags\t\t: fpu sse2 avx2\nbugs\t\t: \n"
-                + "\nprocessor\t: 1\nflags\t\t: fpu amx_bf16\n");
+            "processor\t: 0\nmodel name\t: flags \u00ae\nflags\t\t: fpu sse2 avx2\nbugs\t\t: \n"
+                + "\nprocessor\t: 1\nflags\t\t: fpu amx_bf16\n",
+            StandardCharsets.ISO_8859_1); // no UTF-8, and no reason to fail
     CpuFeatures found = CpuFeatures.read(file);
     assertThat(found.hasAll(List.of("fpu", "avx2"))).isTrue();
     assertThat(found.hasAll(List.of("fpu", "amx_bf16"))).isFalse();

@@ -3,7 +3,6 @@ package dev.phalanx.engine.torch;
 import dev.phalanx.engine.host.BlasProducts;
 import dev.phalanx.tensor.DType;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -30,14 +29,12 @@ final class WidenedProducts {
    */
   private record Wide(long address, long distance, boolean isTransposed) {}
 
-  private final TorchContext context;
   private final BlasProducts blas = new BlasProducts();
   private final Scratch wideLeft;
   private final Scratch wideRight;
   private final Scratch products;
 
   WidenedProducts(TorchContext context) {
-    this.context = context;
     this.wideLeft = context.scratch();
     this.wideRight = context.scratch();
     this.products = context.scratch();
@@ -68,6 +65,7 @@ final class WidenedProducts {
       }
       return;
     }
+    boolean isWide = out.element_size() == Float.BYTES;
     long columnsAtOnce = Math.min(columns, atLeast(RIGHT_ELEMENTS / inner));
     long rowsAtOnce = Math.min(rows, atLeast(LEFT_ELEMENTS / Math.max(inner, columnsAtOnce)));
     for (long column = 0; column < columns; column += columnsAtOnce) {
@@ -84,7 +82,6 @@ final class WidenedProducts {
         }
         try (var outRows = out.narrow(0, row, height);
             var outBlock = outRows.narrow(1, column, width)) {
-          boolean isWide = out.scalar_type() == ScalarType.Float;
           Tensor sum = isWide ? outBlock : products.get(DType.FLOAT32, height, width);
           boolean isBegun = begin(sum, bias, start, row, column);
           blas.multiply(
@@ -100,7 +97,7 @@ final class WidenedProducts {
               rightBlock.distance(),
               isBegun ? 1 : 0,
               sum.data_ptr().address(),
-              sum.stride(0));
+              Math.max(width, sum.stride(0))); // of a single row it may be anything
           if (!isWide) {
             outBlock.copy_(sum);
           }
