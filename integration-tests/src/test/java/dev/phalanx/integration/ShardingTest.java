@@ -135,12 +135,25 @@ final class ShardingTest {
   }
 
   /** Two numbers have one sum in either order, and with one micro-batch each rank brings one. */
-  @ParameterizedTest(name = "{0}, stage {1}")
-  @CsvSource({"fp32, 1", "fp32, 2", "fp32, 3", "bf16, 1", "bf16, 2", "bf16, 3"})
-  void betweenTwoRanksEveryStageGivesTheSameBits(String precision, int stage) throws Exception {
+  @ParameterizedTest(name = "{0} {1}, stage {2}")
+  @CsvSource({
+    "fp32, adamw, 1",
+    "fp32, adamw, 2",
+    "fp32, adamw, 3",
+    "fp32, sgd, 1",
+    "bf16, adamw, 1",
+    "bf16, adamw, 2",
+    "bf16, adamw, 3"
+  })
+  void betweenTwoRanksEveryStageGivesTheSameBits(String precision, String optimizer, int stage)
+      throws Exception {
     List<double[]> losses = new ArrayList<>();
     for (int each : new int[] {0, stage}) {
-      String plan = UNEVEN.formatted(precision, "adamw", "", each).replace("micro: 2", "micro: 6");
+      String plan =
+          UNEVEN
+              .formatted(
+                  precision, optimizer, optimizer.equals("sgd") ? ", momentum: 0.9" : "", each)
+              .replace("micro: 2", "micro: 6");
       losses.add(losses(InProcessJob.run(plan, 2, folder, Optional.empty())));
     }
 

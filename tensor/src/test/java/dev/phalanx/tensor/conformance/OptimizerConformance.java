@@ -114,6 +114,53 @@ public abstract class OptimizerConformance extends KernelConformance {
     }
   }
 
+  /** An update of memory that is divided among ranks. */
+  private interface Update {
+    void run(Tensor parameters, Tensor gradients, Tensor first, Tensor second);
+  }
+
+  /** Ranks cut an update anywhere, and the bits are those of the whole. */
+  @ParameterizedTest
+  @CsvSource({"1.0", "0.3"})
+  void whereAnUpdateIsCutDoesNotShow(double gradientScale) {
+    for (int step = 1; step <= 3; step++) {
+      AdamW adamW = new AdamW(1e-2, 0.9, 0.95, 1e-8, 0.1, gradientScale, step);
+      assertCutAnywhere((p, g, m, v) -> engine.adamW(adamW, p, g, m, v));
+      AdamW frozen = new AdamW(1e-2, 0.9, 0.95, 1e-8, 0.1, gradientScale, step + 1, 1);
+      assertCutAnywhere((p, g, m, v) -> engine.adamW(frozen, p, g, m, v));
+    }
+    Sgd sgd = new Sgd(0.1, 0.9, true, 0.1, gradientScale);
+    assertCutAnywhere((p, g, m, v) -> engine.sgd(sgd, p, g, m));
+  }
+
+  private void assertCutAnywhere(Update update) {
+    int[] ends = {5, 22, 38, 39, 120, 203};
+    int size = ends[ends.length - 1];
+    Tensor[] whole = new Tensor[4];
+    Tensor[] cut = new Tensor[4];
+    for (int i = 0; i < whole.length; i++) {
+      double[] values = normal(DType.FLOAT32, size);
+      if (i == 3) {
+        values = ReferenceKernels.absolute(values); // second moments
+      }
+      whole[i] = tensor(DType.FLOAT32, values, size);
+      cut[i] = tensor(DType.FLOAT32, values, size);
+    }
+    update.run(whole[0], whole[1], whole[2], whole[3]);
+    int start = 0;
+    for (int end : ends) {
+      Tensor[] part = new Tensor[4];
+      for (int i = 0; i < part.length; i++) {
+        part[i] = cut[i].slice(0, start, end - start);
+      }
+      update.run(part[0], part[1], part[2], part[3]);
+      start = end;
+    }
+    for (int i = 0; i < whole.length; i++) {
+      assertThat(values(cut[i])).isEqualTo(values(whole[i]));
+    }
+  }
+
   @Test
   void wrongShapesAndTypesAreRefused() {
     Tensor two = arena.zeros(DType.FLOAT32, 2);

@@ -21,6 +21,9 @@ final class Optimizers {
 
   private static final long SGD_PIECE = 64 * 1024;
 
+  /** Elements in a multiple of which no processor's vector loop leaves a rest. */
+  private static final long VECTOR = 16;
+
   private final TorchContext context;
   private final BoxedOperator fusedAdamW;
   private final IValue none;
@@ -29,6 +32,7 @@ final class Optimizers {
   private final IValue[] boxedLists = new IValue[6];
   private final Scratch scaled;
   private final Scratch step;
+  private final Scratch rest;
 
   Optimizers(TorchContext context) {
     this.context = context;
@@ -37,6 +41,7 @@ final class Optimizers {
     this.no = context.own(new IValue(false));
     this.scaled = context.scratch();
     this.step = context.scratch();
+    this.rest = context.scratch();
     try (var tensors = new TensorList()) {
       for (int i = 0; i < lists.length; i++) {
         lists[i] = context.own(new GenericList(tensors.elementType()));
@@ -60,54 +65,111 @@ final class Optimizers {
       frozenAdamW(update, parameters, gradients, firstMoments, secondMoments);
       return;
     }
-    try (var learningRate = new IValue(update.learningRate());
-        var beta1 = new IValue(update.beta1());
-        var beta2 = new IValue(update.beta2());
-        var weightDecay = new IValue(update.weightDecay());
-        var epsilon = new IValue(update.epsilon())) {
-      var stepCount = step.get(DType.FLOAT32, 1);
-      stepCount.fill_(context.scalar(update.step()));
-      boolean isScaled = update.gradientScale() != 1;
-      long pieceSize = isScaled ? ADAM_PIECE : count;
-      for (long start = 0; start < count; start += pieceSize) {
-        long length = Math.min(pieceSize, count - start);
-        try (var p = context.of(parameters).narrow(0, start, length);
-            var g = context.of(gradients).narrow(0, start, length);
-            var m = context.of(firstMoments).narrow(0, start, length);
-            var v = context.of(secondMoments).narrow(0, start, length)) {
-          var gradient = g;
-          if (isScaled) {
-            gradient = scaled.get(DType.FLOAT32, length);
-            torch.mul_out(gradient, g, context.scalar(update.gradientScale()));
-          }
-          setList(0, p);
-          setList(1, gradient);
-          setList(2, m);
-          setList(3, v);
-          setList(5, stepCount);
-          fusedAdamW.call(
-              boxedLists[0],
-              boxedLists[1],
-              boxedLists[2],
-              boxedLists[3],
-              boxedLists[4],
-              boxedLists[5],
-              learningRate,
-              beta1,
-              beta2,
-              weightDecay,
-              epsilon,
-              no,
-              no,
-              none,
-              none);
-          fusedAdamW.forget();
+    try {
+      var p = context.of(parameters);
+      var g = context.of(gradients);
+      var m = context.of(firstMoments);
+      var v = context.of(secondMoments);
+      long even = count - count % VECTOR;
+      long pieceSize = update.gradientScale() != 1 ? ADAM_PIECE : Math.max(1, even);
+      for (long start = 0; start < even; start += pieceSize) {
+        long length = Math.min(pieceSize, even - start);
+        try (var somePs = p.narrow(0, start, length);
+            var someGs = g.narrow(0, start, length);
+            var someMs = m.narrow(0, start, length);
+            var someVs = v.narrow(0, start, length)) {
+          fused(update, somePs, someGs, someMs, someVs, length);
+        }
+      }
+      if (even < count) {
+        try (var lastPs = p.narrow(0, even, count - even);
+            var lastGs = g.narrow(0, even, count - even);
+            var lastMs = m.narrow(0, even, count - even);
+            var lastVs = v.narrow(0, even, count - even)) {
+          filledUp(update, lastPs, lastGs, lastMs, lastVs, count - even);
         }
       }
     } finally {
       for (GenericList list : lists) {
         list.clear();
       }
+    }
+  }
+
+  /**
+   * Updates fewer elements than a vector has in one that is filled up with noughts: the kernel
+   * rounds what it does one by one in another way, and an element's bits must not depend on where
+   * its rank's part ends.
+   */
+  private void filledUp(
+      AdamW update,
+      org.bytedeco.pytorch.Tensor p,
+      org.bytedeco.pytorch.Tensor g,
+      org.bytedeco.pytorch.Tensor m,
+      org.bytedeco.pytorch.Tensor v,
+      long length) {
+    var vectors = rest.get(DType.FLOAT32, 4, VECTOR);
+    vectors.zero_();
+    try (var fullP = vectors.select(0, 0);
+        var fullG = vectors.select(0, 1);
+        var fullM = vectors.select(0, 2);
+        var fullV = vectors.select(0, 3);
+        var somePs = fullP.narrow(0, 0, length);
+        var someGs = fullG.narrow(0, 0, length);
+        var someMs = fullM.narrow(0, 0, length);
+        var someVs = fullV.narrow(0, 0, length)) {
+      somePs.copy_(p);
+      someGs.copy_(g);
+      someMs.copy_(m);
+      someVs.copy_(v);
+      fused(update, fullP, fullG, fullM, fullV, VECTOR);
+      p.copy_(somePs);
+      m.copy_(someMs);
+      v.copy_(someVs);
+    }
+  }
+
+  private void fused(
+      AdamW update,
+      org.bytedeco.pytorch.Tensor p,
+      org.bytedeco.pytorch.Tensor g,
+      org.bytedeco.pytorch.Tensor m,
+      org.bytedeco.pytorch.Tensor v,
+      long length) {
+    var gradient = g;
+    if (update.gradientScale() != 1) {
+      gradient = scaled.get(DType.FLOAT32, length);
+      torch.mul_out(gradient, g, context.scalar(update.gradientScale()));
+    }
+    var stepCount = step.get(DType.FLOAT32, 1);
+    stepCount.fill_(context.scalar(update.step()));
+    setList(0, p);
+    setList(1, gradient);
+    setList(2, m);
+    setList(3, v);
+    setList(5, stepCount);
+    try (var learningRate = new IValue(update.learningRate());
+        var beta1 = new IValue(update.beta1());
+        var beta2 = new IValue(update.beta2());
+        var weightDecay = new IValue(update.weightDecay());
+        var epsilon = new IValue(update.epsilon())) {
+      fusedAdamW.call(
+          boxedLists[0],
+          boxedLists[1],
+          boxedLists[2],
+          boxedLists[3],
+          boxedLists[4],
+          boxedLists[5],
+          learningRate,
+          beta1,
+          beta2,
+          weightDecay,
+          epsilon,
+          no,
+          no,
+          none,
+          none);
+      fusedAdamW.forget();
     }
   }
 
