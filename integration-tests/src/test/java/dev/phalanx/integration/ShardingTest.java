@@ -149,11 +149,7 @@ final class ShardingTest {
       throws Exception {
     List<double[]> losses = new ArrayList<>();
     for (int each : new int[] {0, stage}) {
-      String plan =
-          UNEVEN
-              .formatted(
-                  precision, optimizer, optimizer.equals("sgd") ? ", momentum: 0.9" : "", each)
-              .replace("micro: 2", "micro: 6");
+      String plan = unevenPlan(precision, optimizer, each).replace("micro: 2", "micro: 6");
       losses.add(losses(InProcessJob.run(plan, 2, folder, Optional.empty())));
     }
 
@@ -163,11 +159,12 @@ final class ShardingTest {
   private InProcessJob.Run uneven(String precision, String optimizer, int stage, int ranks)
       throws Exception {
     return InProcessJob.run(
-        UNEVEN.formatted(
-            precision, optimizer, optimizer.equals("sgd") ? ", momentum: 0.9" : "", stage),
-        ranks,
-        folder,
-        Optional.empty());
+        unevenPlan(precision, optimizer, stage), ranks, folder, Optional.empty());
+  }
+
+  private static String unevenPlan(String precision, String optimizer, int stage) {
+    return UNEVEN.formatted(
+        precision, optimizer, optimizer.equals("sgd") ? ", momentum: 0.9" : "", stage);
   }
 
   /** The second micro-batch finds what the first one has learned of the pass. */
@@ -178,8 +175,7 @@ final class ShardingTest {
     List<double[]> losses = new ArrayList<>();
     for (boolean reshards : new boolean[] {true, false}) {
       String plan =
-          UNEVEN
-              .formatted("fp32", "adamw", "", 3)
+          unevenPlan("fp32", "adamw", 3)
               .replace("zero: 3", "zero: 3, reshard_after_forward: " + reshards)
               .replace("vocab: 101", "vocab: 101, " + more);
       losses.add(losses(InProcessJob.run(plan, 2, folder, Optional.empty())));

@@ -65,28 +65,18 @@ final class Optimizers {
       frozenAdamW(update, parameters, gradients, firstMoments, secondMoments);
       return;
     }
+    Flat all = flat(parameters, gradients, firstMoments, secondMoments);
     try {
-      var p = context.of(parameters);
-      var g = context.of(gradients);
-      var m = context.of(firstMoments);
-      var v = context.of(secondMoments);
       long even = count - count % VECTOR;
       long pieceSize = update.gradientScale() != 1 ? ADAM_PIECE : Math.max(1, even);
       for (long start = 0; start < even; start += pieceSize) {
-        long length = Math.min(pieceSize, even - start);
-        try (var somePs = p.narrow(0, start, length);
-            var someGs = g.narrow(0, start, length);
-            var someMs = m.narrow(0, start, length);
-            var someVs = v.narrow(0, start, length)) {
-          fused(update, somePs, someGs, someMs, someVs, length);
+        try (Flat piece = all.part(start, Math.min(pieceSize, even - start))) {
+          fused(update, piece);
         }
       }
       if (even < count) {
-        try (var lastPs = p.narrow(0, even, count - even);
-            var lastGs = g.narrow(0, even, count - even);
-            var lastMs = m.narrow(0, even, count - even);
-            var lastVs = v.narrow(0, even, count - even)) {
-          filledUp(update, lastPs, lastGs, lastMs, lastVs, count - even);
+        try (Flat last = all.part(even, count - even)) {
+          filledUp(update, last);
         }
       }
     } finally {
@@ -96,57 +86,79 @@ final class Optimizers {
     }
   }
 
+  /** What an update of AdamW reads and writes: [n] each. */
+  private record Flat(
+      org.bytedeco.pytorch.Tensor parameters,
+      org.bytedeco.pytorch.Tensor gradients,
+      org.bytedeco.pytorch.Tensor firstMoments,
+      org.bytedeco.pytorch.Tensor secondMoments)
+      implements AutoCloseable {
+    /** Views, which the caller closes. */
+    Flat part(long start, long length) {
+      return new Flat(
+          parameters.narrow(0, start, length),
+          gradients.narrow(0, start, length),
+          firstMoments.narrow(0, start, length),
+          secondMoments.narrow(0, start, length));
+    }
+
+    @Override
+    public void close() {
+      parameters.close();
+      gradients.close();
+      firstMoments.close();
+      secondMoments.close();
+    }
+  }
+
+  /** Of our tensors, with which it is closed. */
+  private Flat flat(
+      Tensor parameters, Tensor gradients, Tensor firstMoments, Tensor secondMoments) {
+    return new Flat(
+        context.of(parameters),
+        context.of(gradients),
+        context.of(firstMoments),
+        context.of(secondMoments));
+  }
+
   /**
    * Updates fewer elements than a vector has in one that is filled up with noughts: the kernel
    * rounds what it does one by one in another way, and an element's bits must not depend on where
    * its rank's part ends.
    */
-  private void filledUp(
-      AdamW update,
-      org.bytedeco.pytorch.Tensor p,
-      org.bytedeco.pytorch.Tensor g,
-      org.bytedeco.pytorch.Tensor m,
-      org.bytedeco.pytorch.Tensor v,
-      long length) {
+  private void filledUp(AdamW update, Flat last) {
     var vectors = rest.get(DType.FLOAT32, 4, VECTOR);
     vectors.zero_();
-    try (var fullP = vectors.select(0, 0);
-        var fullG = vectors.select(0, 1);
-        var fullM = vectors.select(0, 2);
-        var fullV = vectors.select(0, 3);
-        var somePs = fullP.narrow(0, 0, length);
-        var someGs = fullG.narrow(0, 0, length);
-        var someMs = fullM.narrow(0, 0, length);
-        var someVs = fullV.narrow(0, 0, length)) {
-      somePs.copy_(p);
-      someGs.copy_(g);
-      someMs.copy_(m);
-      someVs.copy_(v);
-      fused(update, fullP, fullG, fullM, fullV, VECTOR);
-      p.copy_(somePs);
-      m.copy_(someMs);
-      v.copy_(someVs);
+    try (Flat full =
+            new Flat(
+                vectors.select(0, 0),
+                vectors.select(0, 1),
+                vectors.select(0, 2),
+                vectors.select(0, 3));
+        Flat some = full.part(0, last.parameters().numel())) {
+      some.parameters().copy_(last.parameters());
+      some.gradients().copy_(last.gradients());
+      some.firstMoments().copy_(last.firstMoments());
+      some.secondMoments().copy_(last.secondMoments());
+      fused(update, full);
+      last.parameters().copy_(some.parameters());
+      last.firstMoments().copy_(some.firstMoments());
+      last.secondMoments().copy_(some.secondMoments());
     }
   }
 
-  private void fused(
-      AdamW update,
-      org.bytedeco.pytorch.Tensor p,
-      org.bytedeco.pytorch.Tensor g,
-      org.bytedeco.pytorch.Tensor m,
-      org.bytedeco.pytorch.Tensor v,
-      long length) {
-    var gradient = g;
+  private void fused(AdamW update, Flat piece) {
+    var gradients = piece.gradients();
     if (update.gradientScale() != 1) {
-      gradient = scaled.get(DType.FLOAT32, length);
-      torch.mul_out(gradient, g, context.scalar(update.gradientScale()));
+      gradients = scaled.get(DType.FLOAT32, gradients.numel());
+      torch.mul_out(gradients, piece.gradients(), context.scalar(update.gradientScale()));
     }
     var stepCount = step.get(DType.FLOAT32, 1);
     stepCount.fill_(context.scalar(update.step()));
-    setList(0, p);
-    setList(1, gradient);
-    setList(2, m);
-    setList(3, v);
+    setList(0, piece.parameters());
+    setList(1, gradients);
+    setList(2, piece.firstMoments());
+    setList(3, piece.secondMoments());
     setList(5, stepCount);
     try (var learningRate = new IValue(update.learningRate());
         var beta1 = new IValue(update.beta1());
@@ -181,16 +193,16 @@ final class Optimizers {
       Tensor secondMoments) {
     double firstCorrection = 1 - Math.pow(update.beta1(), update.step());
     double secondCorrection = 1 - Math.pow(update.beta2(), update.varianceSteps());
+    Flat all = flat(parameters, gradients, firstMoments, secondMoments);
     long count = parameters.elementCount();
     for (long start = 0; start < count; start += SGD_PIECE) {
       long length = Math.min(SGD_PIECE, count - start);
       var denominator = scaled.get(DType.FLOAT32, length);
-      try (var p = context.of(parameters).narrow(0, start, length);
-          var g = context.of(gradients).narrow(0, start, length);
-          var m = context.of(firstMoments).narrow(0, start, length);
-          var v = context.of(secondMoments).narrow(0, start, length)) {
-        torch.mul_out(m, g, context.scalar(update.gradientScale()));
-        torch.sqrt_out(denominator, v);
+      try (Flat piece = all.part(start, length)) {
+        var p = piece.parameters();
+        var m = piece.firstMoments();
+        torch.mul_out(m, piece.gradients(), context.scalar(update.gradientScale()));
+        torch.sqrt_out(denominator, piece.secondMoments());
         denominator.div_(context.scalar(Math.sqrt(secondCorrection)));
         denominator.add_(context.scalar(update.epsilon()));
         p.mul_(context.scalar(1 - update.learningRate() * update.weightDecay()));

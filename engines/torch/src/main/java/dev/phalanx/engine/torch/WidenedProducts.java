@@ -7,9 +7,9 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Products of FLOAT16 or BFLOAT16 matrices by those of FLOAT32. LibTorch's own ones are plain loops
- * on a CPU without instructions for them, some tens of times as slow, and keep some sums in half
- * the width. Both factors are widened by blocks, each as it lies, so that the memory for it does
- * not grow with the matrices; only the result is rounded.
+ * on a CPU with neither instructions for them nor AVX-512, some tens of times as slow, and keep
+ * some sums in half the width. Both factors are widened by blocks, each as it lies, so that the
+ * memory for it does not grow with the matrices; only the result is rounded.
  */
 final class WidenedProducts {
   /** Elements of the right factor that are widened at once. */
