@@ -68,6 +68,15 @@ final class PlanTest {
         "gpt2  | 2 | 4 | };parallel: {context: 2}",
         "llama | 6 | 2 | , kv_heads: 2};parallel: {context: 3, data: 2};sharding: {zero: 3}",
         "llama | 4 | 2 | , recompute: full};parallel: {context: 2, tensor: 2};precision: bf16",
+        "llama | 1 | 3 | , experts: {count: 4}}",
+        "gpt2  | 4 | 2 | , experts: {count: 4, top_k: 1}};parallel: {tensor: 2};sharding: {zero:"
+            + " 1}",
+        // each token goes to all experts, so that what is sent does not depend on the tokens
+        "llama | 2 | 2 | , experts: {count: 2, top_k: 2}};parallel: {expert: 2}",
+        "gpt2  | 8 | 1 | , experts: {count: 2}};parallel: {expert: 2, tensor: 2};sharding: {zero:"
+            + " 3}",
+        "llama | 4 | 2 | , recompute: full, experts: {count: 2}};parallel: {expert: 2, context: 2}",
+        "gpt2  | 4 | 2 | , experts: {count: 2}};parallel: {expert: 2, pipeline: 2}",
       })
   void aRunHoldsAndSendsWhatWasPredicted(String family, int ranks, int micro, String more)
       throws Exception {
@@ -105,7 +114,7 @@ final class PlanTest {
           .isCloseTo(
               expected.peakActivationBytes(),
               Percentage.withPercentage(shortPlan.contains("pipeline") ? 5 : 0));
-      for (Axis axis : List.of(Axis.DATA, Axis.TENSOR, Axis.PIPELINE, Axis.CONTEXT)) {
+      for (Axis axis : List.of(Axis.values())) {
         requireSent("bytes_sent", 3 * expected.sent(axis).bytes(), shorter, longer, rank, axis);
         requireSent(
             "messages_sent", 3 * expected.sent(axis).messages(), shorter, longer, rank, axis);

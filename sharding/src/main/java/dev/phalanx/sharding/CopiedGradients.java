@@ -16,14 +16,23 @@ import java.util.TreeMap;
 /**
  * Gradients of which ranks that divide a model have a part each though all hold the parameter:
  * norms under sequence parallelism, shared key and value heads, a table that is the first stage's
- * embedding and the last one's projection. They are added up when data-parallel ranks have summed
- * theirs, all of a group's in one all-reduce.
+ * embedding and the last one's projection, all that ranks with other experts share. They are added
+ * up when data-parallel ranks have summed theirs: long runs where they lie, a group's short ones
+ * together in one all-reduce.
  *
  * <p>The ranks of a group lay such parameters out alike, so what one has of them the others have.
  */
 final class CopiedGradients {
-  /** What is added up in one group. */
-  private record Sum(DeviceCollectives ranks, List<Tensor> runs, Tensor together) {}
+  /** Elements from which on a copy costs more than an all-reduce of its own. */
+  private static final long LONG_RUN = 1 << 16;
+
+  /**
+   * What is added up in one group.
+   *
+   * @param together memory for the short runs, of as many elements
+   */
+  private record Sum(
+      DeviceCollectives ranks, List<Tensor> longRuns, List<Tensor> shortRuns, Tensor together) {}
 
   private final Engine engine;
   private final Waiting waiting;
@@ -49,20 +58,27 @@ final class CopiedGradients {
     new TreeMap<>(groups) // in the same order on all ranks
         .forEach(
             (name, ranks) -> {
-              List<Tensor> gradients =
-                  runs.stream()
-                      .filter(run -> run.isPartOf(name))
-                      .map(run -> run.of(parts))
-                      .toList();
-              long count = gradients.stream().mapToLong(Tensor::elementCount).sum();
-              if (count > 0) {
+              List<HeldRun> own =
+                  HeldRun.joined(runs.stream().filter(run -> run.isPartOf(name)).toList());
+              if (!own.isEmpty()) {
+                List<Tensor> gradients = own.stream().map(run -> run.of(parts)).toList();
+                List<Tensor> longRuns = ofLength(gradients, LONG_RUN, Long.MAX_VALUE);
+                List<Tensor> shortRuns = ofLength(gradients, 0, LONG_RUN - 1);
+                long count = shortRuns.stream().mapToLong(Tensor::elementCount).sum();
                 sums.add(
                     new Sum(
                         new DeviceCollectives(host, ranks),
-                        gradients,
+                        longRuns,
+                        shortRuns,
                         arena.allocate(DType.FLOAT32, count)));
               }
             });
+  }
+
+  private static List<Tensor> ofLength(List<Tensor> runs, long least, long most) {
+    return runs.stream()
+        .filter(run -> run.elementCount() >= least && run.elementCount() <= most)
+        .toList();
   }
 
   private static void requireKnown(Map<String, Communicator> groups, List<HeldRun> runs) {
@@ -77,8 +93,15 @@ final class CopiedGradients {
   /** Adds up over every group; all ranks call it. */
   void sum() throws InterruptedException {
     for (Sum sum : sums) {
-      forEach(sum, engine::copy);
-      waiting.await(sum.ranks().allReduce(sum.together())::await);
+      List<DeviceCollectives.Pending> pending = new ArrayList<>();
+      sum.longRuns().forEach(run -> pending.add(sum.ranks().allReduce(run)));
+      if (!sum.shortRuns().isEmpty()) {
+        forEach(sum, engine::copy);
+        pending.add(sum.ranks().allReduce(sum.together()));
+      }
+      for (DeviceCollectives.Pending each : pending) {
+        waiting.await(each::await);
+      }
       forEach(sum, (gradient, place) -> engine.copy(place, gradient));
     }
   }
@@ -89,7 +112,7 @@ final class CopiedGradients {
 
   private static void forEach(Sum sum, Copying copying) {
     long first = 0;
-    for (Tensor gradient : sum.runs()) {
+    for (Tensor gradient : sum.shortRuns()) {
       try (Tensor place = sum.together().slice(0, first, gradient.elementCount())) {
         copying.copy(gradient, place);
       }

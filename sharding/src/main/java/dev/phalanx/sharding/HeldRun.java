@@ -2,6 +2,7 @@ package dev.phalanx.sharding;
 
 import dev.phalanx.tensor.Tensor;
 import dev.phalanx.tensor.autograd.Partition;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 
@@ -21,6 +22,24 @@ record HeldRun(
   /** Whether its gradient is a part of a sum over ranks of this name. */
   boolean isPartOf(String group) {
     return copies.isPresent() && copies.get().isPartial() && copies.get().group().equals(group);
+  }
+
+  /** The same elements in as few runs as can be, whatever else is said of those that are joined. */
+  static List<HeldRun> joined(List<HeldRun> runs) {
+    List<HeldRun> joined = new ArrayList<>();
+    for (HeldRun run : runs) {
+      HeldRun last = joined.isEmpty() ? null : joined.get(joined.size() - 1);
+      if (last != null
+          && last.bucket() == run.bucket()
+          && last.offset() + last.count() == run.offset()) {
+        joined.set(
+            joined.size() - 1,
+            new HeldRun(last.bucket(), last.offset(), last.count() + run.count(), last.copies()));
+      } else {
+        joined.add(run);
+      }
+    }
+    return joined;
   }
 
   /** Its slice of a part. */

@@ -632,23 +632,8 @@ public final class ModelMemory implements UpdatedValues {
    * FLOAT32, as views: without padding, and without copies of what another rank counts.
    */
   public List<Tensor> countedGradients() {
-    List<HeldRun> joined = new ArrayList<>();
-    for (HeldRun run : heldRuns()) {
-      HeldRun last = joined.isEmpty() ? null : joined.get(joined.size() - 1);
-      if (!run.isCounted()) {
-        continue;
-      }
-      if (last != null
-          && last.bucket() == run.bucket()
-          && last.offset() + last.count() == run.offset()) {
-        joined.set(
-            joined.size() - 1,
-            new HeldRun(last.bucket(), last.offset(), last.count() + run.count(), last.copies()));
-      } else {
-        joined.add(run);
-      }
-    }
-    return joined.stream().map(run -> run.of(gradientParts)).toList();
+    List<HeldRun> counted = heldRuns().stream().filter(HeldRun::isCounted).toList();
+    return HeldRun.joined(counted).stream().map(run -> run.of(gradientParts)).toList();
   }
 
   /** What this rank holds of all buckets' parts, in the order of memory, without padding. */

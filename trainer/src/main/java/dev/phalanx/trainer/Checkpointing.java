@@ -8,6 +8,7 @@ import dev.phalanx.checkpoint.SavedCheckpoint;
 import dev.phalanx.checkpoint.safetensors.SafetensorsFile;
 import dev.phalanx.checkpoint.safetensors.SafetensorsWriter;
 import dev.phalanx.collectives.ReduceOperation;
+import dev.phalanx.parallelism.expert.Mixture;
 import dev.phalanx.sharding.ParameterSource;
 import dev.phalanx.sharding.WholeTensors;
 import dev.phalanx.tensor.Arena;
@@ -294,10 +295,20 @@ final class Checkpointing implements AutoCloseable {
     requireSame(checkpoint, "model.norm_eps", there.normEpsilon(), here.normEpsilon());
     requireSame(checkpoint, "model.rope_theta", there.rotaryBase(), here.rotaryBase());
     requireSame(checkpoint, "model.rope_scaling", there.rotaryScaling(), here.rotaryScaling());
+    requireSame(checkpoint, "model.experts.count", experts(there), experts(here));
+    requireSame(checkpoint, "model.experts.top_k", perToken(there), perToken(here));
     requireSame(checkpoint, "optimizer.kind", manifest.optimizer(), optimizerKind());
     requireSame(checkpoint, "seed", manifest.seed(), config.seed());
     requireSame(checkpoint, "batch.global", saved.batch().global(), config.batch().global());
     requireSameData(checkpoint, saved);
+  }
+
+  private static int experts(TransformerConfig model) {
+    return model.mixture().map(Mixture::experts).orElse(0);
+  }
+
+  private static int perToken(TransformerConfig model) {
+    return model.mixture().map(Mixture::perToken).orElse(0);
   }
 
   /** A place in the order of samples means something only in the same data. Its path may change. */

@@ -1,7 +1,6 @@
 package dev.phalanx.trainer;
 
 import dev.phalanx.collectives.ReduceOperation;
-import dev.phalanx.parallelism.mesh.Axis;
 import dev.phalanx.parallelism.pipeline.Action;
 import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.DType;
@@ -58,14 +57,14 @@ final class Evaluator {
   Evaluation run() throws InterruptedException {
     loss = 0;
     double tokens = 0;
-    long stride = (long) groups.mesh().size(Axis.DATA) * microBatch;
+    long stride = (long) groups.batchShares() * microBatch;
     for (long round = 0; round < sampleLimit; round += stride) {
-      long first = round + (long) groups.coordinate(Axis.DATA) * microBatch;
+      long first = round + (long) groups.batchShare() * microBatch;
       int count = (int) Math.min(microBatch, sampleLimit - first);
       if (count > 0) {
         addLossOf(first, count);
         tokens += (double) count * state.contextGroup().length(samples.sequence());
-      } else if (state.memory().isForwardCollective()) {
+      } else if (state.isForwardCollective()) {
         double before = loss;
         addLossOf(0, 1); // the others need this rank's parts
         loss = before;

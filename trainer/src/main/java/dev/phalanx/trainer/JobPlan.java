@@ -157,7 +157,7 @@ public record JobPlan(
     int shards = config.sharding().shardSize();
     return new Published(
         PublishedMemory.modelStateBytes(
-            (double) model.parameterCount() / mesh.size(Axis.TENSOR) / mesh.size(Axis.PIPELINE),
+            parametersOfRank(),
             config.sharding().zero(),
             shards < 0 ? config.parallel().copies(mesh.worldSize()) : shards),
         isOfTheFormula()
@@ -165,8 +165,17 @@ public record JobPlan(
             : OptionalDouble.empty());
   }
 
+  /** Where stages are equal. */
+  private double parametersOfRank() {
+    double ofExperts = model.expertParameterCount();
+    return (model.parameterCount() - ofExperts + ofExperts / mesh.size(Axis.EXPERT))
+        / mesh.size(Axis.TENSOR)
+        / mesh.size(Axis.PIPELINE);
+  }
+
   private boolean isOfTheFormula() {
     return model.family() == Family.GPT2
+        && model.mixture().isEmpty()
         && mesh.size(Axis.CONTEXT) == 1
         && model.feedForward() == 4 * model.hidden()
         && model.keyValueHeads() == model.heads();

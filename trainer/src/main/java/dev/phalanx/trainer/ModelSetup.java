@@ -1,11 +1,12 @@
 package dev.phalanx.trainer;
 
 import dev.phalanx.checkpoint.BadCheckpointException;
-import dev.phalanx.parallelism.tensor.TensorGroup;
+import dev.phalanx.parallelism.expert.Mixture;
 import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.model.Family;
 import dev.phalanx.trainer.model.HuggingFaceDirectory;
 import dev.phalanx.trainer.model.Initialization;
+import dev.phalanx.trainer.model.ModelRanks;
 import dev.phalanx.trainer.model.RotaryScaling;
 import dev.phalanx.trainer.model.StageLayers;
 import dev.phalanx.trainer.model.Transformer;
@@ -49,9 +50,9 @@ record ModelSetup(
     return new ModelSetup(config, initialization, Optional.empty());
   }
 
-  /** One stage of it, as far as a rank of a tensor-parallel group holds it. */
-  Transformer model(TensorGroup tensorGroup, StageLayers stage) {
-    return new Transformer(config, initialization, tensorGroup, stage);
+  /** One stage of it, as far as one of the ranks that divide it holds it. */
+  Transformer model(ModelRanks ranks, StageLayers stage) {
+    return new Transformer(config, initialization, ranks, stage);
   }
 
   /** The plan's own sizes, which must be complete but for the vocabulary. */
@@ -70,7 +71,13 @@ record ModelSetup(
         model.normEpsilon().orElse(DEFAULT_EPSILON),
         model.ropeTheta().orElse(DEFAULT_ROTARY_BASE),
         model.ropeScaling().map(ModelSetup::scaling).orElseGet(RotaryScaling.None::new),
-        isRecomputed(model));
+        isRecomputed(model),
+        model
+            .experts()
+            .map(
+                experts ->
+                    new Mixture(
+                        experts.count(), experts.topK(), experts.balance(), experts.zLoss())));
   }
 
   /** The plan's model section with every size filled in. */
@@ -92,6 +99,12 @@ record ModelSetup(
             ? Optional.of(scaling(config.rotaryScaling()))
             : Optional.empty(),
         plan.recompute(),
+        config
+            .mixture()
+            .map(
+                mixture ->
+                    new JobConfig.Experts(
+                        mixture.experts(), mixture.perToken(), mixture.balance(), mixture.zLoss())),
         plan.init());
   }
 
@@ -168,7 +181,27 @@ record ModelSetup(
         found.normEpsilon(),
         found.rotaryBase(),
         found.rotaryScaling(),
-        isRecomputed(plan));
+        isRecomputed(plan),
+        mixture(plan, found, path));
+  }
+
+  /** The directory's experts, with the plan's losses of their routers. */
+  private static Optional<Mixture> mixture(
+      JobConfig.Transformer plan, TransformerConfig found, String path) {
+    if (plan.experts().isEmpty()) {
+      return found.mixture();
+    }
+    JobConfig.Experts experts = plan.experts().get();
+    Mixture there = found.mixture().orElse(new Mixture(1, 1, 0, 0));
+    requireEqual(path, "experts.count", experts.count(), there.experts());
+    requireEqual(path, "experts.top_k", experts.topK(), there.perToken());
+    if (found.mixture().isEmpty()) {
+      throw new BadCheckpointException(
+          "model.experts is in the plan, but the model in %s has none. Leave model.experts out of the plan."
+              .formatted(path));
+    }
+    return Optional.of(
+        new Mixture(there.experts(), there.perToken(), experts.balance(), experts.zLoss()));
   }
 
   private static void requireEqual(String path, String key, long planned, long found) {

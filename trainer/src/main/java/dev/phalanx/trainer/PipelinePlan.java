@@ -1,5 +1,6 @@
 package dev.phalanx.trainer;
 
+import dev.phalanx.parallelism.expert.Mixture;
 import dev.phalanx.parallelism.pipeline.OneForwardOneBackward;
 import dev.phalanx.parallelism.pipeline.PipelineSchedules;
 import dev.phalanx.parallelism.pipeline.ScheduleException;
@@ -10,7 +11,6 @@ import dev.phalanx.trainer.config.ConfigurationException;
 import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.config.JobConfigValidator;
 import dev.phalanx.trainer.config.ParsedPlan;
-import dev.phalanx.trainer.model.Family;
 import dev.phalanx.trainer.model.StageLayers;
 import dev.phalanx.trainer.model.TransformerConfig;
 import java.io.IOException;
@@ -147,7 +147,10 @@ public record PipelinePlan(ScheduleTable table, List<StageLayers> stages) {
   private static double layerWork(TransformerConfig model) {
     double projections =
         (double) (2 * model.heads() + 2 * model.keyValueHeads()) * model.headSize();
-    double feedForward = (model.family() == Family.LLAMA ? 3.0 : 2.0) * model.feedForward();
+    double feedForward =
+        (model.isGated() ? 3.0 : 2.0)
+            * model.feedForward()
+            * model.mixture().map(Mixture::perToken).orElse(1);
     return model.hidden() * (projections + feedForward + model.sequence());
   }
 

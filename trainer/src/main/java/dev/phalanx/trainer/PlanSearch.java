@@ -135,31 +135,62 @@ public final class PlanSearch {
   private void addLayouts(String yaml, int tensor, int pipeline, List<Candidate> candidates) {
     int context = base.parallel().context();
     int data = worldSize / context / tensor / pipeline;
-    String contextWords = context > 1 ? ", context: " + context : "";
     for (int micro : MICRO_BATCHES) {
       if (base.batch().global() % ((long) micro * data) != 0) {
         continue;
       }
-      for (int zero : zeroStages(data * context, pipeline)) {
-        for (String recompute : List.of("none", "full")) {
-          for (String schedule : schedules(pipeline, recompute)) {
-            List<String> overrides =
-                List.of(
-                    "parallel={tensor: %d%s, pipeline: %d, data: %d, sequence_parallel: %b%s}"
-                        .formatted(tensor, contextWords, pipeline, data, tensor > 1, schedule),
-                    "batch.micro=" + micro,
-                    "sharding={zero: " + zero + "}",
-                    "model.recompute=" + recompute);
-            ParsedPlan plan = JobConfigParser.parse("plan", yaml, overrides);
-            if (JobConfigValidator.problemsOf(plan, worldSize).isEmpty()
-                && leastBytes(plan.config(), data * context) <= cluster.usableMemoryBytes()) {
-              candidates.add(
-                  new Candidate(overrides, plan.config(), roughSeconds(plan.config(), data)));
-            }
+      for (int expert : expertSizes(data)) {
+        addLayouts(yaml, new Sizes(tensor, pipeline, data, micro, expert), candidates);
+      }
+    }
+  }
+
+  /** What is said of a layout before its ZeRO stage, recomputation and schedule. */
+  private record Sizes(int tensor, int pipeline, int data, int micro, int expert) {}
+
+  private void addLayouts(String yaml, Sizes sizes, List<Candidate> candidates) {
+    int context = base.parallel().context();
+    String words =
+        (context > 1 ? ", context: " + context : "")
+            + (sizes.expert() > 1 ? ", expert: " + sizes.expert() : "");
+    int copies = sizes.data() / sizes.expert() * context;
+    for (int zero : zeroStages(copies, sizes.pipeline())) {
+      for (String recompute : List.of("none", "full")) {
+        for (String schedule : schedules(sizes.pipeline(), recompute)) {
+          List<String> overrides =
+              List.of(
+                  "parallel={tensor: %d%s, pipeline: %d, data: %d, sequence_parallel: %b%s}"
+                      .formatted(
+                          sizes.tensor(),
+                          words,
+                          sizes.pipeline(),
+                          sizes.data(),
+                          sizes.tensor() > 1,
+                          schedule),
+                  "batch.micro=" + sizes.micro(),
+                  "sharding={zero: " + zero + "}",
+                  "model.recompute=" + recompute);
+          ParsedPlan plan = JobConfigParser.parse("plan", yaml, overrides);
+          if (JobConfigValidator.problemsOf(plan, worldSize).isEmpty()
+              && leastBytes(plan.config(), copies) <= cluster.usableMemoryBytes()) {
+            candidates.add(
+                new Candidate(overrides, plan.config(), roughSeconds(plan.config(), sizes.data())));
           }
         }
       }
     }
+  }
+
+  /** How many of the data-parallel ranks may divide the experts. */
+  private List<Integer> expertSizes(int data) {
+    return setup
+        .config()
+        .mixture()
+        .map(mixture -> divisors(mixture.experts()))
+        .orElse(List.of(1))
+        .stream()
+        .filter(expert -> data % expert == 0)
+        .toList();
   }
 
   /**
@@ -200,8 +231,9 @@ public final class PlanSearch {
   private double leastBytes(JobConfig config, int copies) {
     int width = TrainingState.computeType(config.precision()).byteSize();
     int zero = config.sharding().zero();
+    double ofExperts = setup.config().expertParameterCount();
     double elements =
-        (double) setup.config().parameterCount()
+        (setup.config().parameterCount() - ofExperts + ofExperts / config.parallel().expert())
             / config.parallel().tensor()
             / config.parallel().pipeline();
     boolean hasMoments = config.optimizer().algorithm() instanceof JobConfig.Optimizer.AdamW;
@@ -219,7 +251,7 @@ public final class PlanSearch {
     int pipeline = config.parallel().pipeline();
     double tokens = (double) config.batch().global() * model.sequence();
     double operations =
-        model.flopsPerToken(model.parameterCount())
+        model.flopsPerToken()
             * tokens
             * (config.transformer().recompute() == JobConfig.Recompute.FULL ? 4 / 3.0 : 1);
     double compute = operations / worldSize / cluster.operationsPerSecond();
@@ -262,7 +294,7 @@ public final class PlanSearch {
                 .withRecompute(config.transformer().recompute() == JobConfig.Recompute.FULL),
             setup.initialization(),
             setup.weights());
-    long perMicroBatch = config.batch().micro() * mesh.size(Axis.DATA);
+    long perMicroBatch = config.batch().micro() * config.parallel().dataSize(worldSize);
     long microBatches = config.batch().global() / perMicroBatch;
     long shown = Math.min(microBatches, filling(config.parallel(), microBatches));
     JobConfig shorter =

@@ -30,6 +30,7 @@ final class PredictedTime {
         new StepTime.Links(
             cluster.between(mesh.group(0, Axis.TENSOR)),
             cluster.between(mesh.group(0, Axis.CONTEXT)),
+            cluster.between(mesh.group(0, Axis.EXPERT)),
             cluster.between(mesh.group(0, Axis.PIPELINE)),
             cluster.between(mesh.group(0, RankGroups.ALIKE)));
     return StepTime.of(
@@ -45,6 +46,9 @@ final class PredictedTime {
     double dataRepetition = isDataPerMicroBatch ? repetition : 1;
     SentOperations tensor = place.sent(Axis.TENSOR);
     SentOperations context = place.sent(Axis.CONTEXT);
+    SentOperations expert = place.sent(Axis.EXPERT);
+    SentOperations.Sent sums =
+        expert.byName().getOrDefault("all_reduce", new SentOperations.Sent(0, 0, 0));
     int tensorRanks = mesh.size(Axis.TENSOR);
     return new StepTime.Work(
         place.operations() * repetition,
@@ -53,6 +57,10 @@ final class PredictedTime {
         new StepTime.Sent(
             tensor.bytes() * repetition, tensor.count() * repetition * 2 * (tensorRanks - 1)),
         new StepTime.Sent(context.bytes() * repetition, context.count() * repetition),
+        new StepTime.Sent(
+            (expert.bytes() - sums.bytes()) * repetition,
+            (expert.count() - sums.count()) * repetition),
+        new StepTime.Sent(sums.bytes(), sums.count() * 2.0 * (mesh.size(Axis.EXPERT) - 1)),
         hopBytes(),
         tailBytes(place.sent(Axis.PIPELINE)),
         new StepTime.Sent(

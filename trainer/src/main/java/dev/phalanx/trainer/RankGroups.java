@@ -7,6 +7,7 @@ import dev.phalanx.parallelism.mesh.Axis;
 import dev.phalanx.parallelism.mesh.DeviceMesh;
 import dev.phalanx.parallelism.pipeline.PipelineExecutor;
 import dev.phalanx.parallelism.pipeline.StageChannel;
+import dev.phalanx.parallelism.tensor.Replicas;
 import dev.phalanx.parallelism.tensor.TensorGroup;
 import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.model.HeadShare;
@@ -33,6 +34,8 @@ import org.jspecify.annotations.Nullable;
  *               shards of it are ShardGroups
  *   context     ranks that divide each sequence
  *   tensor      ranks that divide each matrix; of them those with the same key and value heads
+ *   expert      ranks that divide the experts of each layer, and have copies of the rest, together
+ *               with those of the groups above and below that have them too
  *   pipeline    ranks with other layers; of them the first and the last, which share a tied table
  *   model       the ranks that have a copy of the model together
  * </pre>
@@ -40,7 +43,7 @@ import org.jspecify.annotations.Nullable;
 final class RankGroups implements AutoCloseable {
   /** Axes along which ranks send, as reports name them. */
   static final List<Axis> COMMUNICATING_AXES =
-      List.of(Axis.DATA, Axis.TENSOR, Axis.PIPELINE, Axis.CONTEXT);
+      List.of(Axis.DATA, Axis.TENSOR, Axis.PIPELINE, Axis.CONTEXT, Axis.EXPERT);
 
   /** Axes along which ranks hold the same part of the model. */
   static final Set<Axis> ALIKE = Set.of(Axis.DATA, Axis.CONTEXT);
@@ -81,7 +84,7 @@ final class RankGroups implements AutoCloseable {
         isWholeModel
             ? world
             : open(ranks, Axis.DATA, "data[" + mesh.groupNumber(rank, ALIKE) + "]", alike);
-    for (Axis axis : List.of(Axis.TENSOR, Axis.CONTEXT, Axis.PIPELINE)) {
+    for (Axis axis : List.of(Axis.TENSOR, Axis.CONTEXT, Axis.EXPERT, Axis.PIPELINE)) {
       if (mesh.size(axis) > 1) {
         parallel.put(axis, open(ranks, axis, name(axis), mesh.group(rank, axis)));
       }
@@ -101,16 +104,18 @@ final class RankGroups implements AutoCloseable {
       throws IOException, InterruptedException {
     List<Integer> tensor = mesh.group(ranks.rank(), Axis.TENSOR);
     int place = tensor.indexOf(ranks.rank());
-    if (job.parallel().sequenceParallel() && tensor.size() > 1) {
-      copies.put(TensorGroup.COPIES, parallel.get(Axis.TENSOR));
+    boolean hasParts = job.parallel().sequenceParallel() || config.mixture().isPresent();
+    if (hasParts && tensor.size() > 1) {
+      addCopies(TensorGroup.COPIES, Axis.TENSOR, tensor, parallel.get(Axis.TENSOR), ranks);
+    }
+    if (mesh.size(Axis.EXPERT) > 1) {
+      copies.put(Replicas.COPIES, parallel.get(Axis.EXPERT));
     }
     int sharing = HeadShare.ranksPerKeyValueHead(config.keyValueHeads(), tensor.size());
     if (sharing > 1) {
       int firstPlace = place / sharing * sharing;
       List<Integer> same = tensor.subList(firstPlace, firstPlace + sharing);
-      copies.put(
-          TensorGroup.KEY_VALUE_COPIES,
-          open(ranks, Axis.TENSOR, "key_value[" + same.get(0) + "]", same));
+      addCopies(TensorGroup.KEY_VALUE_COPIES, Axis.TENSOR, same, null, ranks);
     }
     List<Integer> stages = mesh.group(ranks.rank(), Axis.PIPELINE);
     int stage = stages.indexOf(ranks.rank());
@@ -118,10 +123,38 @@ final class RankGroups implements AutoCloseable {
     int last = pipeline.table().rankOf(pipeline.table().stages() - 1);
     if (config.isTied() && first != last && (stage == first || stage == last)) {
       List<Integer> ends = List.of(stages.get(first), stages.get(last));
-      copies.put(
-          Transformer.EMBEDDING_COPIES,
-          open(ranks, Axis.PIPELINE, "embedding[" + ends.get(0) + "]", ends));
+      addCopies(Transformer.EMBEDDING_COPIES, Axis.PIPELINE, ends, null, ranks);
     }
+  }
+
+  /**
+   * Ranks of a group with copies, and those along the expert axis that have them too.
+   *
+   * @param axis that the group is for
+   * @param present their communicator, where there is one already
+   */
+  private void addCopies(
+      String name,
+      Axis axis,
+      List<Integer> members,
+      @Nullable Communicator present,
+      ProcessGroups ranks)
+      throws IOException, InterruptedException {
+    if (mesh.size(Axis.EXPERT) == 1) {
+      copies.put(
+          name,
+          present == null
+              ? open(ranks, axis, name + "[" + members.get(0) + "]", members)
+              : present);
+      return;
+    }
+    List<Integer> joined =
+        members.stream()
+            .flatMap(member -> mesh.group(member, Axis.EXPERT).stream())
+            .sorted()
+            .toList();
+    String joinedName = Replicas.joined(name);
+    copies.put(joinedName, open(ranks, axis, joinedName + "[" + joined.get(0) + "]", joined));
   }
 
   private void openChannels(ProcessGroups ranks) throws IOException, InterruptedException {
@@ -168,6 +201,16 @@ final class RankGroups implements AutoCloseable {
   /** {@code tensor[0]} is the group of rank 0. */
   private String name(Axis axis) {
     return axis.label() + "[" + mesh.groupNumber(world.rank(), Set.of(axis)) + "]";
+  }
+
+  /** How many ranks divide each batch. */
+  int batchShares() {
+    return mesh.size(Axis.DATA) * mesh.size(Axis.EXPERT);
+  }
+
+  /** Which of them this rank is. */
+  int batchShare() {
+    return coordinate(Axis.DATA) * mesh.size(Axis.EXPERT) + coordinate(Axis.EXPERT);
   }
 
   DeviceMesh mesh() {

@@ -51,8 +51,8 @@ public record Rehearsal(
       BatchPartition partition =
           new BatchPartition(
               config.batch().global(),
-              rankGroups.mesh().size(Axis.DATA),
-              rankGroups.coordinate(Axis.DATA),
+              rankGroups.batchShares(),
+              rankGroups.batchShare(),
               Math.toIntExact(config.batch().micro()));
       StepRunner steps =
           new StepRunner(

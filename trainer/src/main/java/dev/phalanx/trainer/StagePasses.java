@@ -11,6 +11,7 @@ import dev.phalanx.tensor.autograd.GradientListener;
 import dev.phalanx.tensor.autograd.Loss;
 import dev.phalanx.tensor.autograd.Tape;
 import dev.phalanx.tensor.autograd.Variable;
+import dev.phalanx.trainer.model.PassSetup;
 import dev.phalanx.trainer.model.TokenBatch;
 import dev.phalanx.trainer.model.Transformer;
 import java.util.Arrays;
@@ -116,15 +117,12 @@ final class StagePasses implements StageWork {
     Transformer model = state.models().get(state.partOf(stage));
     Open pass = new Open(tape(), batch(microBatch), input);
     Tensor output = null;
-    Variable hidden =
-        model.forward(
-            pass.tape,
-            pass.batch,
-            pass.received,
-            setup.dropoutSeed(),
-            setup.samples().firstSequence(microBatch));
+    PassSetup told =
+        new PassSetup(
+            setup.dropoutSeed(), setup.samples().firstSequence(microBatch), setup.scale());
+    Variable hidden = model.forward(pass.tape, pass.batch, pass.received, told);
     if (model.stage().isLast()) {
-      Loss loss = model.loss(pass.tape, hidden, pass.batch, setup.scale());
+      Loss loss = model.loss(pass.tape, hidden, pass.batch, told);
       setup.losses().accept(loss.losses());
     } else {
       output = pass.tape.take(hidden);

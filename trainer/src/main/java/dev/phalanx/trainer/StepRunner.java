@@ -204,7 +204,10 @@ final class StepRunner {
   /** Groups over which what this rank counts adds up to the model, one after the other. */
   private List<Communicator> holdersOfTheRest() {
     return Stream.of(
-            state.memory().shardGroup(), groups.along(Axis.TENSOR), groups.along(Axis.PIPELINE))
+            state.memory().shardGroup(),
+            groups.along(Axis.TENSOR),
+            groups.along(Axis.EXPERT),
+            groups.along(Axis.PIPELINE))
         .flatMap(Optional::stream)
         .toList();
   }

@@ -1,7 +1,6 @@
 package dev.phalanx.trainer;
 
 import dev.phalanx.collectives.device.InterruptedWaitException;
-import dev.phalanx.parallelism.mesh.Axis;
 import dev.phalanx.tensor.Engine;
 import dev.phalanx.tensor.EngineOptions;
 import dev.phalanx.tensor.Engines;
@@ -121,8 +120,8 @@ public final class TrainingJob {
     BatchPartition partition =
         new BatchPartition(
             config.batch().global(),
-            groups.mesh().size(Axis.DATA),
-            groups.coordinate(Axis.DATA),
+            groups.batchShares(),
+            groups.batchShare(),
             Math.toIntExact(config.batch().micro()));
     StepRunner steps = new StepRunner(arenas, state, groups, samples, partition, config);
     Optional<Evaluator> evaluator =

@@ -1,6 +1,7 @@
 package dev.phalanx.trainer;
 
 import dev.phalanx.parallelism.context.ContextGroup;
+import dev.phalanx.parallelism.expert.ExpertGroup;
 import dev.phalanx.parallelism.mesh.Axis;
 import dev.phalanx.parallelism.pipeline.PipelineExecutor;
 import dev.phalanx.parallelism.tensor.TensorGroup;
@@ -17,6 +18,7 @@ import dev.phalanx.tensor.EngineNotFoundException;
 import dev.phalanx.tensor.Tensor;
 import dev.phalanx.tensor.autograd.Parameter;
 import dev.phalanx.trainer.config.JobConfig;
+import dev.phalanx.trainer.model.ModelRanks;
 import dev.phalanx.trainer.model.Transformer;
 import dev.phalanx.trainer.model.TransformerConfig;
 import java.io.IOException;
@@ -28,7 +30,7 @@ import java.util.List;
  */
 final class TrainingState {
   private final ModelSetup setup;
-  private final TensorGroup tensorGroup;
+  private final ModelRanks ranks;
   private final ContextGroup contextGroup;
   private final PipelinePlan pipelinePlan;
   private final PipelineExecutor pipeline;
@@ -45,11 +47,6 @@ final class TrainingState {
     requireSupport(arenas.engine(), job.precision());
     this.setup = setup;
     this.dtype = computeType(job.precision());
-    this.tensorGroup =
-        groups
-            .along(Axis.TENSOR)
-            .map(ranks -> TensorGroup.of(ranks, arenas.host(), job.parallel().sequenceParallel()))
-            .orElseGet(TensorGroup::single);
     this.contextGroup =
         groups
             .along(Axis.CONTEXT)
@@ -63,7 +60,19 @@ final class TrainingState {
             arenas.host(),
             groups.channels());
     this.stages = pipelinePlan.stagesOf(groups.coordinate(Axis.PIPELINE));
-    this.models = models(tensorGroup, groups.coordinate(Axis.PIPELINE));
+    this.ranks =
+        new ModelRanks(
+            groups
+                .along(Axis.TENSOR)
+                .map(
+                    tensor ->
+                        TensorGroup.of(tensor, arenas.host(), job.parallel().sequenceParallel()))
+                .orElseGet(TensorGroup::single),
+            groups
+                .along(Axis.EXPERT)
+                .map(experts -> ExpertGroup.of(experts, arenas.host()))
+                .orElseGet(ExpertGroup::single));
+    this.models = models(ranks, groups.coordinate(Axis.PIPELINE));
     Arena stateArena =
         job.sharding().offload() == JobConfig.Offload.CPU ? arenas.host() : arenas.state();
     this.memory =
@@ -165,9 +174,9 @@ final class TrainingState {
   }
 
   /** What a rank holds of the model, by its place in the pipeline. */
-  private List<Transformer> models(TensorGroup group, int pipelineRank) {
+  private List<Transformer> models(ModelRanks ofLayers, int pipelineRank) {
     return pipelinePlan.stagesOf(pipelineRank).stream()
-        .map(stage -> setup.model(group, pipelinePlan.stages().get(stage)))
+        .map(stage -> setup.model(ofLayers, pipelinePlan.stages().get(stage)))
         .toList();
   }
 
@@ -180,7 +189,9 @@ final class TrainingState {
         rank ->
             parameters(
                 models(
-                    tensorGroup.as(groups.coordinateInModel(rank, Axis.TENSOR)),
+                    ranks.as(
+                        groups.coordinateInModel(rank, Axis.TENSOR),
+                        groups.coordinateInModel(rank, Axis.EXPERT)),
                     groups.coordinateInModel(rank, Axis.PIPELINE))));
   }
 
@@ -200,7 +211,7 @@ final class TrainingState {
 
   /** The ranks that divide each matrix with this one. */
   TensorGroup tensorGroup() {
-    return tensorGroup;
+    return ranks.tensor();
   }
 
   /** The ranks that divide each sequence with this one. */
@@ -231,6 +242,11 @@ final class TrainingState {
     return memory;
   }
 
+  /** Whether a forward pass needs others to have one too, whatever their tokens. */
+  boolean isForwardCollective() {
+    return memory.isForwardCollective() || !ranks.expert().isSingle();
+  }
+
   FlatOptimizer optimizer() {
     return optimizer;
   }
@@ -242,7 +258,8 @@ final class TrainingState {
   /** Time that the training thread has waited for other ranks since the start. */
   long exposedNanos() {
     return memory.exposedNanos()
-        + tensorGroup.exposedNanos()
+        + ranks.tensor().exposedNanos()
+        + ranks.expert().exposedNanos()
         + contextGroup.exposedNanos()
         + pipeline.exposedNanos();
   }

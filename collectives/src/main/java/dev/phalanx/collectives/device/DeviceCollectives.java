@@ -74,7 +74,7 @@ public final class DeviceCollectives {
       return new Direct(communicator.allReduce(tensor, operation));
     }
     Tensor copy = copy(tensor);
-    return new Copied(communicator.allReduce(copy, operation), copy, copy, tensor);
+    return new Copied(communicator.allReduce(copy, operation), List.of(copy), copy, tensor);
   }
 
   /**
@@ -94,7 +94,8 @@ public final class DeviceCollectives {
     }
     Tensor copy = copy(whole);
     Tensor own = ownPart(copy);
-    return new Copied(communicator.reduceScatter(copy, own, ReduceOperation.SUM), copy, own, part);
+    return new Copied(
+        communicator.reduceScatter(copy, own, ReduceOperation.SUM), List.of(copy), own, part);
   }
 
   /**
@@ -116,7 +117,30 @@ public final class DeviceCollectives {
     Tensor own = ownPart(copy);
     engine.copy(part, own);
     engine.synchronize(part.device());
-    return new Copied(communicator.allGather(own, copy), copy, copy, whole);
+    return new Copied(communicator.allGather(own, copy), List.of(copy), copy, whole);
+  }
+
+  /**
+   * Every rank gets what the others have for it, rank after rank.
+   *
+   * @param input elements for rank 0, for rank 1 and so on
+   * @param inputCounts [ranks] of them
+   * @param output elements of rank 0, of rank 1 and so on
+   * @param outputCounts [ranks] of them
+   */
+  public Pending allToAll(Tensor input, long[] inputCounts, Tensor output, long[] outputCounts) {
+    if (communicator.size() == 1) {
+      engine.copy(input, output);
+      return DONE;
+    }
+    engine.synchronize(input.device());
+    if (communicator.reads(input.device())) {
+      return new Direct(communicator.allToAll(input, inputCounts, output, outputCounts));
+    }
+    Tensor sent = copy(input);
+    Tensor received = host.allocate(output.dtype(), output.shape());
+    Work work = communicator.allToAll(sent, inputCounts, received, outputCounts);
+    return new Copied(work, List.of(sent, received), received, output);
   }
 
   /** Sends and receives between some ranks, all tensors on one device. */
@@ -209,13 +233,13 @@ public final class DeviceCollectives {
   /** The result is brought back to the device by whoever awaits it. */
   private final class Copied implements Pending {
     private final Work work;
-    private final Tensor copy;
+    private final List<Tensor> copies;
     private final Tensor result;
     private final Tensor destination;
 
-    Copied(Work work, Tensor copy, Tensor result, Tensor destination) {
+    Copied(Work work, List<Tensor> copies, Tensor result, Tensor destination) {
       this.work = work;
-      this.copy = copy;
+      this.copies = copies;
       this.result = result;
       this.destination = destination;
     }
@@ -225,7 +249,7 @@ public final class DeviceCollectives {
       work.await();
       engine.copy(result, destination);
       engine.synchronize(destination.device());
-      copy.close();
+      copies.forEach(Tensor::close);
     }
 
     @Override

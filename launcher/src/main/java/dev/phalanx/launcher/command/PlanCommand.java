@@ -258,7 +258,7 @@ final class PlanCommand implements Callable<Integer> {
             + plan.mesh().worldSize()
             + " ranks = "
             + plan.mesh().order().stream()
-                .filter(axis -> axis != Axis.EXPERT)
+                .filter(axis -> axis != Axis.EXPERT || plan.mesh().size(axis) > 1)
                 .map(axis -> axis.label() + " " + plan.mesh().size(axis))
                 .collect(Collectors.joining(" x ")));
     for (Axis axis : plan.mesh().order()) {

@@ -18,8 +18,10 @@ import java.util.List;
  *   passes     = the schedule's table, simulated with these times and the hops between stages
  *   context    = what of the keys' and gradients' way round the ring takes longer than attention,
  *                a third of it in forward, two thirds in backward
+ *   exchange   = tokens to the ranks of their experts and back, which nothing hides
  *   step       = passes + what of the data-parallel communication is longer than what hides it
- *                + the sum of a tied table between the stages that have it
+ *                + the sums of a tied table between the stages that have it, and of what ranks with
+ *                  other experts have copies of
  *                + the update, which is bound by memory
  * </pre>
  *
@@ -45,6 +47,8 @@ public record StepTime(double passesSeconds, double exposedDataSeconds, double u
    * @param operations floating-point operations of all passes
    * @param attentionOperations of them those of attention, over whole sequences
    * @param isRecomputed whether the backward pass computes the forward pass again
+   * @param exchanged with the ranks of other experts in all passes
+   * @param copies of gradients, added up over these ranks after the passes
    * @param hopBytes of an activation that goes to the next stage
    * @param tailBytes sent between stages after the passes
    * @param isDataPerMicroBatch whether gradients or parameters are sent in each micro-batch, under
@@ -57,6 +61,8 @@ public record StepTime(double passesSeconds, double exposedDataSeconds, double u
       boolean isRecomputed,
       Sent tensor,
       Sent context,
+      Sent exchanged,
+      Sent copies,
       double hopBytes,
       double tailBytes,
       Sent data,
@@ -65,7 +71,11 @@ public record StepTime(double passesSeconds, double exposedDataSeconds, double u
 
   /** The links that a job's groups talk over. */
   public record Links(
-      Cluster.Link tensor, Cluster.Link context, Cluster.Link pipeline, Cluster.Link data) {}
+      Cluster.Link tensor,
+      Cluster.Link context,
+      Cluster.Link expert,
+      Cluster.Link pipeline,
+      Cluster.Link data) {}
 
   /** Seconds of one micro-batch on one rank. */
   private record PassTimes(double forward, double backwardInput, double backwardWeight) {
@@ -95,7 +105,8 @@ public record StepTime(double passesSeconds, double exposedDataSeconds, double u
       double data = seconds(links.data(), of.data());
       double hidden = times.get(rank).both() * (of.isDataPerMicroBatch() ? microBatches : 1);
       double tail = of.tailBytes() == 0 ? 0 : links.pipeline().seconds(of.tailBytes(), 2);
-      exposed = Math.max(exposed, Math.max(0, data - hidden) + tail);
+      double copies = seconds(links.expert(), of.copies());
+      exposed = Math.max(exposed, Math.max(0, data - hidden) + tail + copies);
       update = Math.max(update, of.updateBytes() / cluster.memoryBytesPerSecond());
     }
     return new StepTime(timing.makespan(), exposed, update);
@@ -109,8 +120,9 @@ public record StepTime(double passesSeconds, double exposedDataSeconds, double u
     int parts = work.isRecomputed() ? 4 : 3;
     double part = compute / parts;
     double sums = communication / (parts - 1); // of one pass forward, or backward
-    double forward = part + sums + ring / parts;
-    double backward = part + Math.max(0, sums - part) + 2 * ring / parts;
+    double exchange = seconds(links.expert(), work.exchanged()) / microBatches / (parts - 1);
+    double forward = part + sums + ring / parts + exchange;
+    double backward = part + Math.max(0, sums - part) + 2 * ring / parts + exchange;
     return work.isRecomputed()
         ? new PassTimes(forward, forward + part + backward, 0) // layer by layer, all in one
         : new PassTimes(forward, backward, part);

@@ -47,21 +47,18 @@ public final class ColumnParallelLinear implements Layer {
     Shape shape = Shape.of(outputs, inputs);
     this.weight =
         new Parameter(
-            name + ".weight",
-            group.isSingle()
-                ? Partition.whole(shape)
-                : new Partition(shape, Rows.blocks(rows, inputs), 0),
-            weightInitializer);
+            name + ".weight", partition(shape, Rows.blocks(rows, inputs)), weightInitializer);
     Shape vector = Shape.of(outputs);
     this.bias =
         biasInitializer == null
             ? null
             : new Parameter(
-                name + ".bias",
-                group.isSingle()
-                    ? Partition.whole(vector)
-                    : new Partition(vector, Rows.blocks(rows, 1), 0),
-                biasInitializer);
+                name + ".bias", partition(vector, Rows.blocks(rows, 1)), biasInitializer);
+  }
+
+  private Partition partition(Shape whole, List<Partition.Block> blocks) {
+    return group.replicated(
+        group.isSingle() ? Partition.whole(whole) : new Partition(whole, blocks, 0));
   }
 
   /** The rows [n, in] that are here to this rank's columns [all n, out / size] of all rows. */

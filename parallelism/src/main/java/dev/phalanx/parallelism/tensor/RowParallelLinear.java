@@ -50,14 +50,15 @@ public final class RowParallelLinear implements Layer {
     this.weight =
         new Parameter(
             name + ".weight",
-            group.isSingle()
-                ? Partition.whole(shape)
-                : new Partition(
-                    shape,
-                    List.of(
-                        new Partition.Block(
-                            0, outputs, columns.first(), columns.count(), Optional.empty())),
-                    0),
+            group.replicated(
+                group.isSingle()
+                    ? Partition.whole(shape)
+                    : new Partition(
+                        shape,
+                        List.of(
+                            new Partition.Block(
+                                0, outputs, columns.first(), columns.count(), Optional.empty())),
+                        0)),
             weightInitializer);
     this.bias =
         biasInitializer == null

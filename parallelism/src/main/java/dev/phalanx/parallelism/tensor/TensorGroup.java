@@ -30,19 +30,25 @@ public final class TensorGroup {
   private final int rank;
   private final int size;
   private final boolean isSequenceParallel;
+  private final Replicas replicas;
   private final Waiting waiting = new Waiting();
 
   private TensorGroup(
-      @Nullable DeviceCollectives collectives, int rank, int size, boolean isSequenceParallel) {
+      @Nullable DeviceCollectives collectives,
+      int rank,
+      int size,
+      boolean isSequenceParallel,
+      Replicas replicas) {
     this.collectives = collectives;
     this.rank = rank;
     this.size = size;
     this.isSequenceParallel = isSequenceParallel && size > 1;
+    this.replicas = replicas;
   }
 
   /** One rank, which has everything. */
   public static TensorGroup single() {
-    return new TensorGroup(null, 0, 1, false);
+    return new TensorGroup(null, 0, 1, false, Replicas.NONE);
   }
 
   /**
@@ -50,12 +56,21 @@ public final class TensorGroup {
    */
   public static TensorGroup of(Communicator ranks, Arena host, boolean isSequenceParallel) {
     return new TensorGroup(
-        new DeviceCollectives(host, ranks), ranks.rank(), ranks.size(), isSequenceParallel);
+        new DeviceCollectives(host, ranks),
+        ranks.rank(),
+        ranks.size(),
+        isSequenceParallel,
+        Replicas.NONE);
   }
 
   /** What another rank's share of everything is; it talks to nobody. */
   public TensorGroup as(int otherRank) {
-    return new TensorGroup(null, otherRank, size, isSequenceParallel);
+    return new TensorGroup(null, otherRank, size, isSequenceParallel, replicas);
+  }
+
+  /** The same ranks, whose parameters those of other groups hold too. */
+  public TensorGroup with(Replicas others) {
+    return new TensorGroup(collectives, rank, size, isSequenceParallel, others);
   }
 
   public int rank() {
@@ -82,9 +97,27 @@ public final class TensorGroup {
 
   /** A parameter of which each rank has a copy: a norm's, a bias of a whole result. */
   public Partition copied(Shape shape) {
-    return isSingle()
-        ? Partition.whole(shape)
-        : Partition.copied(shape, new Partition.Copies(COPIES, rank, isSequenceParallel, false));
+    return copied(shape, isSequenceParallel);
+  }
+
+  /** A parameter of which each rank has a copy, and a part of the gradient. */
+  public Partition copiedInParts(Shape shape) {
+    return copied(shape, true);
+  }
+
+  private Partition copied(Shape shape, boolean isPartial) {
+    return replicated(
+        isSingle()
+            ? Partition.whole(shape)
+            : Partition.copied(shape, new Partition.Copies(COPIES, rank, isPartial, false)));
+  }
+
+  /**
+   * A parameter that this rank has a part of, which {@link Replicas} hold too: any but those of
+   * experts.
+   */
+  public Partition replicated(Partition own) {
+    return replicas.of(own);
   }
 
   /** This rank's share of something that is counted, as even as can be. */

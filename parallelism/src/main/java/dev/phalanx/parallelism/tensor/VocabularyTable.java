@@ -51,7 +51,7 @@ public final class VocabularyTable {
                     new Partition.Block(rows.first(), rows.count(), 0, width, Optional.empty())),
                 most - rows.count());
     this.table =
-        new Parameter(name, copies.isPresent() ? own.alsoHeldBy(copies.get()) : own, initializer);
+        new Parameter(name, group.replicated(copies.map(own::alsoHeldBy).orElse(own)), initializer);
   }
 
   /** [rows of this rank, d]. */

@@ -13,7 +13,7 @@ final class StepTimeTest {
   private static final double EXACT = 1e-9;
   private static final Cluster.Link LINK = new Cluster.Link(1e9, 1e-5);
   private static final Cluster CLUSTER = new Cluster(2, 1e12, 16e9, 1e11, LINK, LINK);
-  private static final StepTime.Links LINKS = new StepTime.Links(LINK, LINK, LINK, LINK);
+  private static final StepTime.Links LINKS = new StepTime.Links(LINK, LINK, LINK, LINK, LINK);
 
   private static StepTime.Sent sent(double bytes) {
     return new StepTime.Sent(bytes, 0);
@@ -21,7 +21,18 @@ final class StepTimeTest {
 
   private static StepTime.Work work(double operations, double tensorBytes, double dataBytes) {
     return new StepTime.Work(
-        operations, 0, false, sent(tensorBytes), NOTHING, 1e6, 0, sent(dataBytes), false, 1e9);
+        operations,
+        0,
+        false,
+        sent(tensorBytes),
+        NOTHING,
+        NOTHING,
+        NOTHING,
+        1e6,
+        0,
+        sent(dataBytes),
+        false,
+        1e9);
   }
 
   private static StepTime time(int ranks, int microBatches, StepTime.Work work) {
@@ -64,7 +75,8 @@ final class StepTimeTest {
   void whatIsComputedAgainIsSentAgain() {
     StepTime.Work work =
         new StepTime.Work(
-            16e12, 0, true, sent(6e9), NOTHING, 0, 0, NOTHING, false, 0); // 0.5 s of sums each time
+            16e12, 0, true, sent(6e9), NOTHING, NOTHING, NOTHING, 0, 0, NOTHING, false,
+            0); // 0.5 s of sums each time
     assertThat(time(1, 4, work).passesSeconds()).isCloseTo(16 + 4 * 2 * 0.5, within(EXACT));
   }
 
@@ -72,17 +84,30 @@ final class StepTimeTest {
   @Test
   void theKeysWayRoundTheRingIsHiddenBehindAttention() {
     StepTime.Work hidden =
-        new StepTime.Work(12e12, 8e12, false, NOTHING, sent(4e9), 0, 0, NOTHING, false, 0);
+        new StepTime.Work(
+            12e12, 8e12, false, NOTHING, sent(4e9), NOTHING, NOTHING, 0, 0, NOTHING, false, 0);
     assertThat(time(1, 4, hidden).passesSeconds()).isCloseTo(12, within(EXACT));
     StepTime.Work longer =
-        new StepTime.Work(12e12, 8e12, false, NOTHING, sent(7e9), 0, 0, NOTHING, false, 0);
+        new StepTime.Work(
+            12e12, 8e12, false, NOTHING, sent(7e9), NOTHING, NOTHING, 0, 0, NOTHING, false, 0);
     assertThat(time(1, 4, longer).passesSeconds()).isCloseTo(12 + 7 - 4, within(EXACT));
+  }
+
+  /** 4 micro-batches of one second, forward and back, and 2 s of copies' gradients at the end. */
+  @Test
+  void tokensOnTheirWayToExpertsAreNotHidden() {
+    StepTime.Work work =
+        new StepTime.Work(
+            12e12, 0, false, NOTHING, NOTHING, sent(4e9), sent(2e9), 0, 0, NOTHING, false, 0);
+    assertThat(time(1, 4, work).passesSeconds()).isCloseTo(12 + 4, within(EXACT));
+    assertThat(time(1, 4, work).exposedDataSeconds()).isCloseTo(2, within(EXACT));
   }
 
   @Test
   void aTableThatTwoStagesHaveIsAddedUpAtTheEnd() {
     StepTime.Work work =
-        new StepTime.Work(24e12, 0, false, NOTHING, NOTHING, 0, 3e9, NOTHING, false, 0);
+        new StepTime.Work(
+            24e12, 0, false, NOTHING, NOTHING, NOTHING, NOTHING, 0, 3e9, NOTHING, false, 0);
     assertThat(time(2, 4, work).exposedDataSeconds()).isCloseTo(3.00002, within(EXACT));
   }
 
@@ -91,7 +116,8 @@ final class StepTimeTest {
     assertThat(time(1, 4, work(12e12, 0, 2e9)).exposedDataSeconds()).isZero();
     assertThat(time(1, 4, work(12e12, 0, 5e9)).exposedDataSeconds()).isCloseTo(2, within(EXACT));
     StepTime.Work eachTime =
-        new StepTime.Work(12e12, 0, false, NOTHING, NOTHING, 0, 0, sent(20e9), true, 0);
+        new StepTime.Work(
+            12e12, 0, false, NOTHING, NOTHING, NOTHING, NOTHING, 0, 0, sent(20e9), true, 0);
     assertThat(time(1, 4, eachTime).exposedDataSeconds()).isCloseTo(8, within(EXACT));
   }
 

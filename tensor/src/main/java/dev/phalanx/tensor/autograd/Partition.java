@@ -4,6 +4,7 @@ import dev.phalanx.tensor.Shape;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.UnaryOperator;
 
 /**
  * Which elements of a whole parameter one of several ranks holds, where they divide a model: blocks
@@ -70,13 +71,26 @@ public record Partition(Shape whole, List<Block> blocks, long paddingRows) {
 
   /** The same elements, which ranks of another group hold too. */
   public Partition alsoHeldBy(Copies copies) {
-    List<Block> shared = new ArrayList<>();
+    return withCopies(before -> Optional.of(copies));
+  }
+
+  /**
+   * The same elements, of which other ranks hold what is said of each block.
+   *
+   * @param change from what was said of it before
+   */
+  public Partition withCopies(UnaryOperator<Optional<Copies>> change) {
+    List<Block> changed = new ArrayList<>();
     for (Block block : blocks) {
-      shared.add(
+      changed.add(
           new Block(
-              block.row(), block.rows(), block.column(), block.columns(), Optional.of(copies)));
+              block.row(),
+              block.rows(),
+              block.column(),
+              block.columns(),
+              change.apply(block.copies())));
     }
-    return new Partition(whole, shared, paddingRows);
+    return new Partition(whole, changed, paddingRows);
   }
 
   /** See {@link Copies#isApart}. */

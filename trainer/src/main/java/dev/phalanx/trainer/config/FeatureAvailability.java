@@ -25,7 +25,6 @@ final class FeatureAvailability {
 
   void check(JobConfig config) {
     checkComputation(config);
-    checkParallelism(config.parallel());
     checkCommunication(config.communication());
     config.checkpoint().ifPresent(checkpoint -> checkStore(checkpoint.dir()));
   }
@@ -54,10 +53,6 @@ final class FeatureAvailability {
         "precision " + config.precision().label() + " on engine nd4j",
         "fp32");
     require(config.device() != DeviceKind.CUDA, "device", "device cuda", "auto");
-  }
-
-  private void checkParallelism(JobConfig.Parallel parallel) {
-    require(parallel.expert() == 1, "parallel.expert", "expert parallelism", "1");
   }
 
   private void checkCommunication(JobConfig.Communication communication) {

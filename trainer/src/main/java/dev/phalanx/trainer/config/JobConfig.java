@@ -7,6 +7,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.OptionalInt;
+import java.util.stream.Stream;
 
 /**
  * A training job and its parallel layout: the plan file after parsing, with defaults filled in.
@@ -165,6 +166,8 @@ public record JobConfig(
    * @param normEpsilon added to the variance in LayerNorm and to the mean square in RMSNorm
    * @param ropeTheta base of the rotary embedding (llama); empty for other families
    * @param ropeScaling of its frequencies (llama); empty for other families
+   * @param experts of each layer, {@code ffnHidden} wide each; empty: one feed-forward layer for
+   *     all tokens, or with {@link Init.HuggingFace} what the directory says
    */
   public record Transformer(
       Family family,
@@ -181,8 +184,19 @@ public record JobConfig(
       Optional<Double> ropeTheta,
       Optional<RopeScaling> ropeScaling,
       Recompute recompute,
+      Optional<Experts> experts,
       Init init)
       implements Model {}
+
+  /**
+   * A mixture of experts in each layer.
+   *
+   * @param count of experts; 0: what the directory says
+   * @param topK experts that a token goes to; 0: what the directory says
+   * @param balance factor of the loss that is least where experts get equally many tokens
+   * @param zLoss factor of the loss that keeps the router's logits small
+   */
+  public record Experts(int count, int topK, double balance, double zLoss) {}
 
   public enum Family implements Choice {
     /** LayerNorm, learned positions, GELU (tanh form), biases (Radford et al., 2019). */
@@ -466,27 +480,39 @@ public record JobConfig(
     /** How the ranks of a world of this size are arranged. */
     public DeviceMesh mesh(int worldSize) {
       return new DeviceMesh(
-          order.stream()
-              .map(axis -> dev.phalanx.parallelism.mesh.Axis.valueOf(axis.name()))
-              .toList(),
+          meshOrder(),
           Map.of(
               dev.phalanx.parallelism.mesh.Axis.TENSOR, tensor,
               dev.phalanx.parallelism.mesh.Axis.CONTEXT, context,
               dev.phalanx.parallelism.mesh.Axis.PIPELINE, pipeline,
-              dev.phalanx.parallelism.mesh.Axis.DATA, dataSize(worldSize)));
+              dev.phalanx.parallelism.mesh.Axis.EXPERT, expert,
+              dev.phalanx.parallelism.mesh.Axis.DATA, dataSize(worldSize) / expert));
+    }
+
+    /** The axes of the mesh, the expert axis within the data axis. */
+    private List<dev.phalanx.parallelism.mesh.Axis> meshOrder() {
+      return order.stream()
+          .flatMap(
+              axis ->
+                  axis == Axis.DATA
+                      ? Stream.of(
+                          dev.phalanx.parallelism.mesh.Axis.EXPERT,
+                          dev.phalanx.parallelism.mesh.Axis.DATA)
+                      : Stream.of(dev.phalanx.parallelism.mesh.Axis.valueOf(axis.name())))
+          .toList();
     }
 
     /** Whether each rank holds the whole model. */
     public boolean isModelWhole() {
-      return tensor == 1 && pipeline == 1;
+      return tensor == 1 && pipeline == 1 && expert == 1;
     }
 
     /** Copies of the model in a world of this size: so many ranks hold the same part of it. */
     public int copies(int worldSize) {
-      return Math.multiplyExact(dataSize(worldSize), context);
+      return Math.multiplyExact(dataSize(worldSize) / expert, context);
     }
 
-    /** The size of the data axis in a world of this size. */
+    /** How many ranks divide each batch in a world of this size, those of the expert axis too. */
     public int dataSize(int worldSize) {
       return data > 0 ? data : Math.toIntExact(worldSize / ranksPerSequence());
     }

@@ -4,6 +4,7 @@ import dev.phalanx.parallelism.pipeline.PipelineSchedules;
 import dev.phalanx.trainer.config.JobConfig.Batch;
 import dev.phalanx.trainer.config.JobConfig.Compression;
 import dev.phalanx.trainer.config.JobConfig.Data;
+import dev.phalanx.trainer.config.JobConfig.Experts;
 import dev.phalanx.trainer.config.JobConfig.Family;
 import dev.phalanx.trainer.config.JobConfig.Init;
 import dev.phalanx.trainer.config.JobConfig.Optimizer;
@@ -14,6 +15,7 @@ import dev.phalanx.trainer.config.JobConfig.ScheduleKind;
 import dev.phalanx.trainer.config.JobConfig.Sharding;
 import dev.phalanx.trainer.config.JobConfig.Transformer;
 import java.util.List;
+import java.util.Optional;
 import java.util.stream.Collectors;
 import java.util.stream.LongStream;
 
@@ -93,7 +95,9 @@ public final class JobConfigValidator {
     checkChunks();
     checkTensorOptimizer();
     checkStages();
+    checkExperts();
     if (fitsWorld) {
+      checkExpertAxis();
       checkBatch();
       checkShards();
       checkCompressedStage();
@@ -467,6 +471,56 @@ public final class JobConfigValidator {
               + " stages of at least a layer each, and the model has "
               + layers,
           "write at most 'pipeline: " + Math.max(1, layers / parallel.virtualStages()) + "'");
+    }
+  }
+
+  private void checkExperts() {
+    int expert = config.parallel().expert();
+    Optional<Experts> experts = config.transformer().experts();
+    boolean isFromDirectory = config.transformer().init() instanceof Init.HuggingFace;
+    if (experts.isEmpty()) {
+      if (expert > 1 && !isFromDirectory) {
+        report(
+            "parallel.expert",
+            "expert " + expert + " divides the experts of each layer, and the model has none",
+            "write 'expert: 1', or under model for example 'experts: {count: 8}'");
+      }
+      return;
+    }
+    int count = experts.get().count();
+    if (count > 0 && experts.get().topK() > count) {
+      report(
+          "model.experts.top_k",
+          "each token goes to top_k " + experts.get().topK() + " of " + count + " experts",
+          "write at most " + count);
+    }
+    if (count > 0 && count % expert != 0) {
+      report(
+          "parallel.expert",
+          "expert " + expert + " does not divide experts.count " + count,
+          "write 'expert: " + divisorNear(count, expert) + "'");
+    }
+    if (config.transformer().init() instanceof Init.Reference) {
+      report(
+          "model.experts",
+          "init reference has no weights for experts",
+          "leave experts out, or init");
+    }
+  }
+
+  /** The ranks that divide experts are some of those that divide the batch. */
+  private void checkExpertAxis() {
+    long dataSize = config.parallel().dataSize(worldSize);
+    int expert = config.parallel().expert();
+    if (dataSize % expert != 0) {
+      report(
+          "parallel.expert",
+          "expert "
+              + expert
+              + " does not divide the "
+              + dataSize
+              + " data-parallel ranks, among which experts are divided",
+          "write 'expert: " + divisorNear(dataSize, expert) + "'");
     }
   }
 

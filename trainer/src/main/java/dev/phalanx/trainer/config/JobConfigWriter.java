@@ -3,6 +3,7 @@ package dev.phalanx.trainer.config;
 import dev.phalanx.trainer.config.JobConfig.Communication;
 import dev.phalanx.trainer.config.JobConfig.Compression;
 import dev.phalanx.trainer.config.JobConfig.Data;
+import dev.phalanx.trainer.config.JobConfig.Experts;
 import dev.phalanx.trainer.config.JobConfig.Init;
 import dev.phalanx.trainer.config.JobConfig.Model;
 import dev.phalanx.trainer.config.JobConfig.Network;
@@ -119,7 +120,17 @@ public final class JobConfigWriter {
     model.ropeTheta().ifPresent(base -> map.put("rope_theta", base));
     model.ropeScaling().ifPresent(scaling -> map.put("rope_scaling", ropeScaling(scaling)));
     map.put("recompute", model.recompute().label());
+    model.experts().ifPresent(experts -> map.put("experts", experts(experts)));
     map.put("init", init(model.init()));
+    return map;
+  }
+
+  private static Map<String, Object> experts(Experts experts) {
+    Map<String, Object> map = new LinkedHashMap<>();
+    putSize(map, "count", experts.count());
+    putSize(map, "top_k", experts.topK());
+    map.put("balance", experts.balance());
+    map.put("z_loss", experts.zLoss());
     return map;
   }
 

@@ -1,6 +1,8 @@
 package dev.phalanx.trainer.config;
 
+import dev.phalanx.parallelism.expert.Mixture;
 import dev.phalanx.trainer.config.JobConfig.Data;
+import dev.phalanx.trainer.config.JobConfig.Experts;
 import dev.phalanx.trainer.config.JobConfig.Family;
 import dev.phalanx.trainer.config.JobConfig.Init;
 import dev.phalanx.trainer.config.JobConfig.Model;
@@ -18,6 +20,7 @@ final class ModelBinder {
   private static final long REFERENCE_SEED = 20240601;
   private static final long REFERENCE_VOCAB = 256;
   private static final int LARGEST_COUNT = 1 << 20;
+  private static final long DEFAULT_PER_TOKEN = 2;
 
   /** A size that the plan leaves open. */
   private static final long OPEN = 0;
@@ -49,6 +52,7 @@ final class ModelBinder {
           "tied_embeddings",
           "norm_eps",
           "recompute",
+          "experts",
           "init");
 
   static Model bind(Section section, Data data) {
@@ -101,7 +105,25 @@ final class ModelBinder {
             : Optional.empty(),
         family == Family.LLAMA ? ropeScaling(section, isFromDirectory) : Optional.empty(),
         section.choice("recompute", Recompute.class).orElse(Recompute.NONE),
+        section.optionalSection("experts").map(experts -> experts(experts, isFromDirectory)),
         init);
+  }
+
+  private static Experts experts(Section section, boolean isFromDirectory) {
+    Experts experts =
+        new Experts(
+            Math.toIntExact(size(section, "count", 8, isFromDirectory)),
+            Math.toIntExact(
+                section
+                    .count("top_k")
+                    .from(1)
+                    .to(LARGEST_COUNT)
+                    .optional()
+                    .orElse(isFromDirectory ? OPEN : DEFAULT_PER_TOKEN)),
+            section.real("balance").from(0).orElse(Mixture.DEFAULT_BALANCE),
+            section.real("z_loss").from(0).orElse(0.0));
+    section.end();
+    return experts;
   }
 
   private static long size(Section section, String name, long example, boolean isFromDirectory) {

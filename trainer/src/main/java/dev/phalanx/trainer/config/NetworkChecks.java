@@ -55,6 +55,7 @@ final class NetworkChecks {
     requireWhole("tensor", parallel.tensor(), "its layers cannot be divided");
     requireWhole("pipeline", parallel.pipeline(), "its layers cannot be cut into stages");
     requireWhole("context", parallel.context(), "its samples cannot be divided");
+    requireWhole("expert", parallel.expert(), "it has no experts to divide");
   }
 
   private void requireWhole(String axis, int size, String reason) {

@@ -17,9 +17,7 @@ import org.jspecify.annotations.Nullable;
  * @param context the ranks that divide the sequences
  * @param rotary the angles of the positions, for models with rotary positions
  * @param isTraining whether values are dropped
- * @param dropoutSeed the seed of this step's dropout masks; read only while training
- * @param firstSequence the number of the first sequence within the global batch, so that masks do
- *     not depend on the layout
+ * @param setup what whoever runs steps says of it
  */
 record ForwardPass(
     long batch,
@@ -27,8 +25,7 @@ record ForwardPass(
     ContextGroup context,
     @Nullable RotaryTable rotary,
     boolean isTraining,
-    long dropoutSeed,
-    long firstSequence) {
+    PassSetup setup) {
   /**
    * The numbers that the elements of values [n, width] have within the global batch, for those
    * tokens that are here.
@@ -43,7 +40,7 @@ record ForwardPass(
         long first = Math.max(row, here.first());
         long end = Math.min(row + chunk.count(), here.first() + here.count());
         if (first < end) {
-          long token = (firstSequence + number) * sequence + chunk.first() + first - row;
+          long token = (setup.firstSequence() + number) * sequence + chunk.first() + first - row;
           append(runs, end - first, token * width, width);
         }
         row += chunk.count();

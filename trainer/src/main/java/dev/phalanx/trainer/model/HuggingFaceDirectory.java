@@ -4,16 +4,18 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import dev.phalanx.checkpoint.BadCheckpointException;
 import dev.phalanx.checkpoint.safetensors.SafetensorsDirectory;
+import dev.phalanx.parallelism.expert.Mixture;
 import dev.phalanx.sharding.ParameterSource;
 import dev.phalanx.tensor.Engine;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Optional;
 
 /**
  * A model in Hugging Face's layout: {@code config.json} beside {@code model.safetensors}, or beside
- * shards with their index. GPT-2 and Llama.
+ * shards with their index. GPT-2, Llama and Mixtral.
  */
 public final class HuggingFaceDirectory {
   private final Path directory;
@@ -87,8 +89,10 @@ public final class HuggingFaceDirectory {
     String type = json.path("model_type").asText("");
     return switch (type) {
       case "gpt2" -> gpt2();
-      case "llama" -> llama();
-      default -> throw unsupported("model_type is '" + type + "'; gpt2 and llama are supported");
+      case "llama" -> llama(Optional.empty());
+      case "mixtral" -> llama(Optional.of(mixture()));
+      default ->
+          throw unsupported("model_type is '" + type + "'; gpt2, llama and mixtral are supported");
     };
   }
 
@@ -117,10 +121,22 @@ public final class HuggingFaceDirectory {
         json.path("layer_norm_epsilon").asDouble(1e-5),
         10000,
         new RotaryScaling.None(),
-        false);
+        false,
+        Optional.empty());
   }
 
-  private TransformerConfig llama() {
+  private Mixture mixture() {
+    if (json.path("sliding_window").isNumber()) {
+      throw unsupported("its attention sees only a window of the sequence");
+    }
+    return new Mixture(
+        Math.toIntExact(number("num_local_experts")),
+        Math.toIntExact(number("num_experts_per_tok")),
+        Mixture.DEFAULT_BALANCE,
+        0);
+  }
+
+  private TransformerConfig llama(Optional<Mixture> mixture) {
     if (!json.path("hidden_act").asText("silu").equals("silu")) {
       throw unsupported(
           "hidden_act is '" + json.path("hidden_act").asText() + "'; silu is supported");
@@ -149,7 +165,8 @@ public final class HuggingFaceDirectory {
         json.path("rms_norm_eps").asDouble(1e-6),
         base,
         rotaryScaling(),
-        false);
+        false,
+        mixture);
   }
 
   /** Transformers 5 writes rope_parameters, earlier versions rope_scaling. */

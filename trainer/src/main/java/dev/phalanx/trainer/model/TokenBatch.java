@@ -2,11 +2,8 @@ package dev.phalanx.trainer.model;
 
 import dev.phalanx.parallelism.context.ContextGroup;
 import dev.phalanx.tensor.Arena;
-import dev.phalanx.tensor.DType;
-import dev.phalanx.tensor.Device;
-import dev.phalanx.tensor.Shape;
+import dev.phalanx.tensor.HostArrays;
 import dev.phalanx.tensor.Tensor;
-import java.nio.LongBuffer;
 
 /**
  * The tokens of one micro-batch on the model's device. It lives until the backward pass is over;
@@ -64,30 +61,9 @@ public record TokenBatch(long batch, long length, Tensor tokens, Tensor targets,
     return new TokenBatch(
         batch,
         tokens.length / batch,
-        upload(arena, tokens),
-        upload(arena, targets),
-        upload(arena, positions));
-  }
-
-  private static Tensor upload(Arena arena, long[] values) {
-    Tensor tensor = arena.allocate(DType.INT64, Shape.of(values.length));
-    if (arena.device().isCpu()) {
-      put(tensor, values);
-      return tensor;
-    }
-    try (Arena host = new Arena(arena.engine(), Device.CPU)) {
-      Tensor staged = host.allocate(DType.INT64, Shape.of(values.length));
-      put(staged, values);
-      arena.engine().copy(staged, tensor);
-      arena.engine().synchronize(arena.device());
-    }
-    return tensor;
-  }
-
-  private static void put(Tensor tensor, long[] values) {
-    LongBuffer buffer =
-        tensor.byteBuffer(0, Math.multiplyExact(values.length, Long.BYTES)).asLongBuffer();
-    buffer.put(values);
+        HostArrays.upload(arena, tokens),
+        HostArrays.upload(arena, targets),
+        HostArrays.upload(arena, positions));
   }
 
   @Override

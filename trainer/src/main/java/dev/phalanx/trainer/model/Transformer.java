@@ -32,7 +32,9 @@ import org.jspecify.annotations.Nullable;
  * <p>Parameters are named {@code wte}, {@code wpe} (GPT-2), {@code h.L.ln1|qkv|proj|ln2|fc|out},
  * {@code lnf} and, where it is not tied, {@code head.weight}, whatever part of them is here. The
  * rows of {@code qkv} are all queries, then all keys, then all values; of a gated {@code fc} the
- * gate, then the other half.
+ * gate, then the other half. A layer with a mixture of experts has {@code router}, {@code
+ * experts.fc} and {@code experts.out} instead of the last two, see {@link
+ * dev.phalanx.parallelism.expert.ExpertFeedForward}.
  */
 public final class Transformer implements Layer {
   /** What {@link Partition.Copies} call the first and the last stage, which share a tied table. */
@@ -51,22 +53,22 @@ public final class Transformer implements Layer {
 
   /** A whole model on one rank. */
   public Transformer(TransformerConfig config, Initialization initialization) {
-    this(config, initialization, TensorGroup.single(), StageLayers.all(config.layers()));
+    this(config, initialization, ModelRanks.single(), StageLayers.all(config.layers()));
   }
 
   /**
    * A rank's part of a model.
    *
-   * @param group the ranks that divide each matrix
+   * @param ranks that divide the layers
    * @param stage which layers are here
    */
   public Transformer(
       TransformerConfig config,
       Initialization initialization,
-      TensorGroup group,
+      ModelRanks ranks,
       StageLayers stage) {
     this.config = config;
-    this.group = group;
+    this.group = ranks.tensor();
     this.stage = stage;
     boolean isOutputTied = config.isTied() && stage.isLast();
     this.tokenTable = stage.isFirst() || isOutputTied ? table("wte", initialization) : null;
@@ -78,7 +80,7 @@ public final class Transformer implements Layer {
                 initialization.of("wpe"))
             : null;
     for (int layer = stage.first(); layer < stage.end(); layer++) {
-      layers.add(new TransformerLayer(config, layer, initialization, group));
+      layers.add(new TransformerLayer(config, layer, initialization, ranks));
     }
     this.lastNorm =
         stage.isLast() ? TransformerLayer.norm(config, "lnf", initialization, group) : null;
@@ -173,17 +175,11 @@ public final class Transformer implements Layer {
    *
    * @param received what the stage before has given, [n, hidden] of those tokens that are here;
    *     null on the first stage
-   * @param dropoutSeed the seed of this step's masks
-   * @param firstSequence the number of the first sequence within the global batch
    * @return what the next stage is given, or on the last one what {@link #loss} takes
    */
   public Variable forward(
-      Tape tape,
-      TokenBatch batch,
-      @Nullable Variable received,
-      long dropoutSeed,
-      long firstSequence) {
-    ForwardPass pass = pass(tape, batch, 0, dropoutSeed, firstSequence);
+      Tape tape, TokenBatch batch, @Nullable Variable received, PassSetup setup) {
+    ForwardPass pass = pass(tape, batch, 0, setup);
     return throughLayers(tape, received == null ? embed(tape, batch, pass) : received, pass, null);
   }
 
@@ -192,8 +188,8 @@ public final class Transformer implements Layer {
    *
    * @param hidden what {@link #forward} has returned
    */
-  public Loss loss(Tape tape, Variable hidden, TokenBatch batch, double scale) {
-    return output().loss(tape, hidden, batch.targets(), scale);
+  public Loss loss(Tape tape, Variable hidden, TokenBatch batch, PassSetup setup) {
+    return output().loss(tape, hidden, batch.targets(), setup.tokenWeight());
   }
 
   /**
@@ -204,7 +200,7 @@ public final class Transformer implements Layer {
     if (!context.isSingle()) {
       throw new IllegalStateException("One rank generates by itself, not a part of a sequence");
     }
-    ForwardPass pass = pass(tape, batch, cache.length(), 0, 0);
+    ForwardPass pass = pass(tape, batch, cache.length(), PassSetup.NOTHING_LEARNS);
     Variable hidden = throughLayers(tape, embed(tape, batch, pass), pass, cache);
     cache.advance(batch.length());
     Variable last = tape.constant(hidden.value().slice(0, batch.length() - 1, 1));
@@ -218,8 +214,7 @@ public final class Transformer implements Layer {
     return outputTable;
   }
 
-  private ForwardPass pass(
-      Tape tape, TokenBatch batch, long firstPosition, long dropoutSeed, long firstSequence) {
+  private ForwardPass pass(Tape tape, TokenBatch batch, long firstPosition, PassSetup setup) {
     long end = firstPosition + batch.length() * context.size();
     if (!context.isSingle() && end != config.sequence()) {
       throw new IllegalArgumentException(
@@ -238,8 +233,7 @@ public final class Transformer implements Layer {
         context,
         rotary(tape, firstPosition, batch.length()),
         tape.isRecording(),
-        dropoutSeed,
-        firstSequence);
+        setup);
   }
 
   private Variable embed(Tape tape, TokenBatch batch, ForwardPass pass) {
@@ -252,7 +246,7 @@ public final class Transformer implements Layer {
             tape,
             x,
             config.dropout(),
-            CounterRandom.at(pass.dropoutSeed(), 0),
+            CounterRandom.at(pass.setup().dropoutSeed(), 0),
             pass.elements(group, config.hidden()))
         : x;
   }

@@ -1,5 +1,7 @@
 package dev.phalanx.trainer.model;
 
+import dev.phalanx.parallelism.expert.Mixture;
+import java.util.Optional;
 import java.util.stream.LongStream;
 
 /**
@@ -13,6 +15,8 @@ import java.util.stream.LongStream;
  * @param isTied whether the embedding is the output projection too
  * @param isRecomputed whether the backward pass computes each layer anew instead of keeping its
  *     inner values
+ * @param mixture of experts in each layer, {@code feedForward} wide each; empty for one
+ *     feed-forward layer that all tokens go through
  */
 public record TransformerConfig(
     Family family,
@@ -28,7 +32,8 @@ public record TransformerConfig(
     double normEpsilon,
     double rotaryBase,
     RotaryScaling rotaryScaling,
-    boolean isRecomputed) {
+    boolean isRecomputed,
+    Optional<Mixture> mixture) {
 
   /** Larger than any model, and small enough that no product of two overflows. */
   private static final long LARGEST_SIZE = 1L << 30;
@@ -69,7 +74,13 @@ public record TransformerConfig(
         normEpsilon,
         rotaryBase,
         rotaryScaling,
-        isWanted);
+        isWanted,
+        mixture);
+  }
+
+  /** Whether the feed-forward layer has a gate. */
+  public boolean isGated() {
+    return family == Family.LLAMA;
   }
 
   public long headSize() {
@@ -94,14 +105,12 @@ public record TransformerConfig(
     long packed = Math.multiplyExact(heads + 2 * keyValueHeads, headSize());
     long bias = family == Family.GPT2 ? 1 : 0;
     long norm = family == Family.GPT2 ? 2 * hidden : hidden;
-    long widened = family == Family.LLAMA ? Math.multiplyExact(2, feedForward) : feedForward;
     long layer =
         sum(
             2 * norm,
             Math.multiplyExact(packed, hidden + bias),
             Math.multiplyExact(hidden, hidden + bias),
-            Math.multiplyExact(widened, hidden + bias),
-            Math.multiplyExact(hidden, feedForward + bias));
+            feedForwardCount());
     long table = Math.multiplyExact(vocabulary, hidden);
     return sum(
         table,
@@ -109,6 +118,36 @@ public record TransformerConfig(
         family == Family.GPT2 ? Math.multiplyExact(sequence, hidden) : 0,
         Math.multiplyExact(layers, layer),
         norm);
+  }
+
+  /** Of one layer's feed-forward half. */
+  private long feedForwardCount() {
+    if (mixture.isPresent()) {
+      long experts = mixture.get().experts();
+      return sum(Math.multiplyExact(experts, hidden), Math.multiplyExact(experts, expertCount()));
+    }
+    long bias = family == Family.GPT2 ? hidden + widened() : 0;
+    return Math.addExact(expertCount(), bias);
+  }
+
+  private long widened() {
+    return isGated() ? Math.multiplyExact(2, feedForward) : feedForward;
+  }
+
+  private long expertCount() {
+    return Math.multiplyExact(hidden, Math.addExact(widened(), feedForward));
+  }
+
+  /** Of all experts of all layers. */
+  public long expertParameterCount() {
+    long experts = mixture.map(Mixture::experts).orElse(0);
+    return Math.multiplyExact(layers * experts, expertCount());
+  }
+
+  /** {@link #parameterCount} without the experts that a token does not go to. */
+  public long activeParameterCount() {
+    long left = mixture.map(of -> of.experts() - of.perToken()).orElse(0);
+    return parameterCount() - layers * left * expertCount();
   }
 
   private static long sum(long... parts) {
@@ -119,10 +158,10 @@ public record TransformerConfig(
    * Floating-point operations of one token's forward and backward pass, causal attention counted at
    * half the square (Narayanan et al., 2021, appendix, without recomputation).
    */
-  public double flopsPerToken(long parameters) {
+  public double flopsPerToken() {
     double embedding =
         (double) hidden * (isTied ? 0 : vocabulary)
             + (family == Family.GPT2 ? hidden * sequence : 0);
-    return 6.0 * (parameters - embedding) + 6.0 * layers * hidden * sequence;
+    return 6.0 * (activeParameterCount() - embedding) + 6.0 * layers * hidden * sequence;
   }
 }

@@ -3,18 +3,15 @@ package dev.phalanx.trainer.model;
 import dev.phalanx.parallelism.context.RingAttention;
 import dev.phalanx.parallelism.tensor.ColumnParallelLinear;
 import dev.phalanx.parallelism.tensor.RowParallelLinear;
-import dev.phalanx.parallelism.tensor.Rows;
 import dev.phalanx.parallelism.tensor.TensorGroup;
 import dev.phalanx.tensor.CounterRandom;
 import dev.phalanx.tensor.Shape;
 import dev.phalanx.tensor.autograd.Add;
 import dev.phalanx.tensor.autograd.Dropout;
-import dev.phalanx.tensor.autograd.Gelu;
 import dev.phalanx.tensor.autograd.PackedHeads;
 import dev.phalanx.tensor.autograd.Parameter;
 import dev.phalanx.tensor.autograd.Partition;
 import dev.phalanx.tensor.autograd.SelfAttention;
-import dev.phalanx.tensor.autograd.SwiGlu;
 import dev.phalanx.tensor.autograd.Tape;
 import dev.phalanx.tensor.autograd.Variable;
 import dev.phalanx.tensor.nn.Layer;
@@ -35,19 +32,16 @@ final class TransformerLayer implements Layer {
   private final ColumnParallelLinear queryKeyValue;
   private final RowParallelLinear projection;
   private final NormLayer feedForwardNorm;
-  private final ColumnParallelLinear feedForwardIn;
-  private final RowParallelLinear feedForwardOut;
+  private final FeedForward feedForward;
 
   TransformerLayer(
-      TransformerConfig config, int number, Initialization initialization, TensorGroup group) {
+      TransformerConfig config, int number, Initialization initialization, ModelRanks ranks) {
     this.config = config;
     this.number = number;
-    this.group = group;
+    this.group = ranks.tensor();
     this.heads = new HeadShare(config, group);
     String name = "h." + number + ".";
     long hidden = config.hidden();
-    TensorGroup.Share feedForward = group.share(config.feedForward());
-    boolean isGated = config.family() == Family.LLAMA;
     boolean hasBias = config.family() == Family.GPT2;
     this.attentionNorm = norm(config, name + "ln1", initialization, group);
     this.queryKeyValue =
@@ -69,26 +63,14 @@ final class TransformerLayer implements Layer {
             initialization.of(name + "proj.weight"),
             hasBias ? initialization.of(name + "proj.bias") : null);
     this.feedForwardNorm = norm(config, name + "ln2", initialization, group);
-    Rows first = new Rows(feedForward.first(), feedForward.count());
-    Rows second = new Rows(config.feedForward() + feedForward.first(), feedForward.count());
-    this.feedForwardIn =
-        new ColumnParallelLinear(
-            group,
-            name + "fc",
-            hidden,
-            isGated ? 2 * config.feedForward() : config.feedForward(),
-            isGated ? List.of(first, second) : List.of(first),
-            initialization.of(name + "fc.weight"),
-            hasBias ? initialization.of(name + "fc.bias") : null);
-    this.feedForwardOut =
-        new RowParallelLinear(
-            group,
-            name + "out",
-            config.feedForward(),
-            hidden,
-            feedForward,
-            initialization.of(name + "out.weight"),
-            hasBias ? initialization.of(name + "out.bias") : null);
+    this.feedForward =
+        config
+            .mixture()
+            .<FeedForward>map(
+                mixture ->
+                    new RoutedFeedForward(
+                        config, mixture, name, initialization, group, ranks.expert()))
+            .orElseGet(() -> new DenseFeedForward(config, name, initialization, group));
   }
 
   static NormLayer norm(
@@ -114,17 +96,26 @@ final class TransformerLayer implements Layer {
     tape.release(normed);
     Variable attended = attend(tape, packed, pass, cache);
     tape.release(packed);
-    Variable middle = add(tape, projection, attended, x, pass, 0);
+    Variable middle =
+        add(
+            tape,
+            x,
+            pass,
+            0,
+            residual ->
+                residual == null
+                    ? projection.forward(tape, attended)
+                    : projection.forwardAndAdd(tape, attended, residual));
     tape.release(attended);
 
     Variable normedAgain = feedForwardNorm.forward(tape, middle);
-    Variable widened = feedForwardIn.forward(tape, normedAgain);
-    tape.release(normedAgain);
-    Variable activated =
-        config.family() == Family.LLAMA ? SwiGlu.apply(tape, widened) : Gelu.apply(tape, widened);
-    tape.release(widened);
-    Variable result = add(tape, feedForwardOut, activated, middle, pass, 1);
-    tape.release(activated);
+    Variable result =
+        add(
+            tape,
+            middle,
+            pass,
+            1,
+            residual -> feedForward.forward(tape, normedAgain, residual, pass));
     tape.release(middle);
     return result;
   }
@@ -142,21 +133,20 @@ final class TransformerLayer implements Layer {
         : new RingAttention(pass.context(), ofTokens).apply(tape, packed);
   }
 
-  private Variable add(
-      Tape tape,
-      RowParallelLinear layer,
-      Variable x,
-      Variable residual,
-      ForwardPass pass,
-      int half) {
+  /** What a half of the layer computes, for which it may add the residual itself. */
+  private interface Half {
+    Variable compute(@Nullable Variable residual);
+  }
+
+  private Variable add(Tape tape, Variable residual, ForwardPass pass, int which, Half half) {
     if (config.dropout() == 0 || !pass.isTraining()) {
-      return layer.forwardAndAdd(tape, x, residual);
+      return half.compute(residual);
     }
-    long seed = CounterRandom.at(pass.dropoutSeed(), 1 + 2L * number + half);
+    long seed = CounterRandom.at(pass.setup().dropoutSeed(), 1 + 2L * number + which);
     Variable dropped =
         Dropout.apply(
             tape,
-            layer.forward(tape, x),
+            half.compute(null),
             config.dropout(),
             seed,
             pass.elements(group, config.hidden()));
@@ -169,25 +159,14 @@ final class TransformerLayer implements Layer {
       long keys = config.keyValueHeads() * config.headSize();
       return List.of(config.heads() * config.headSize(), keys, keys);
     }
-    if (parameter == feedForwardIn.weight() && config.family() == Family.LLAMA) {
-      return List.of(config.feedForward(), config.feedForward());
-    }
-    boolean isMatrix =
-        parameter == projection.weight()
-            || parameter == feedForwardIn.weight()
-            || parameter == feedForwardOut.weight();
-    return isMatrix ? List.of(parameter.shape().size(0)) : List.of();
+    return parameter == projection.weight()
+        ? List.of(parameter.partition().whole().size(0))
+        : feedForward.matrices(parameter);
   }
 
   @Override
   public List<Parameter> parameters() {
-    return Stream.<Layer>of(
-            attentionNorm,
-            queryKeyValue,
-            projection,
-            feedForwardNorm,
-            feedForwardIn,
-            feedForwardOut)
+    return Stream.<Layer>of(attentionNorm, queryKeyValue, projection, feedForwardNorm, feedForward)
         .flatMap(layer -> layer.parameters().stream())
         .toList();
   }

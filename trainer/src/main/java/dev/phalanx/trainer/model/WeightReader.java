@@ -8,7 +8,9 @@ import dev.phalanx.tensor.Shape;
 import dev.phalanx.tensor.Tensor;
 import dev.phalanx.tensor.autograd.Parameter;
 import java.io.IOException;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 
 /**
  * Finds our parameters among a Hugging Face directory's tensors: other names, parts to be packed,
@@ -110,6 +112,33 @@ final class WeightReader {
             .replace(".out.", ".mlp.c_proj.");
   }
 
+  /** Mixtral's names. */
+  private Optional<List<Part>> expertParts(String name, String layer) {
+    if (config.mixture().isEmpty()) {
+      return Optional.empty();
+    }
+    int experts = config.mixture().get().experts();
+    String mixture = layer + "block_sparse_moe.";
+    if (name.endsWith(".router.weight")) {
+      return Optional.of(List.of(new Part(mixture + "gate.weight", experts)));
+    }
+    boolean isWidening = name.endsWith(".experts.fc.weight");
+    if (!isWidening && !name.endsWith(".experts.out.weight")) {
+      return Optional.empty();
+    }
+    List<Part> parts = new ArrayList<>();
+    for (int expert = 0; expert < experts; expert++) {
+      String one = mixture + "experts." + expert + ".";
+      if (isWidening) {
+        parts.add(new Part(one + "w1.weight", config.feedForward()));
+        parts.add(new Part(one + "w3.weight", config.feedForward()));
+      } else {
+        parts.add(new Part(one + "w2.weight", config.hidden()));
+      }
+    }
+    return Optional.of(parts);
+  }
+
   private List<Part> llamaParts(String name, long rows) {
     switch (name) {
       case "head.weight":
@@ -123,6 +152,10 @@ final class WeightReader {
     }
     String[] words = name.split("\\.", -1); // h . number . part . weight
     String layer = prefix + "layers." + words[1] + ".";
+    Optional<List<Part>> ofExperts = expertParts(name, layer);
+    if (ofExperts.isPresent()) {
+      return ofExperts.get();
+    }
     long keyRows = config.keyValueHeads() * config.headSize();
     return switch (words[2]) {
       case "ln1" -> List.of(new Part(layer + "input_layernorm.weight", rows));

@@ -129,6 +129,7 @@ class JobConfigParserTest {
                 Optional.empty(),
                 Optional.empty(),
                 Recompute.NONE,
+                Optional.empty(),
                 new Init.Normal(0.02)),
             new Data.Text("data/moby-dick.txt", "bytes", 1234),
             new Batch(32, 8),

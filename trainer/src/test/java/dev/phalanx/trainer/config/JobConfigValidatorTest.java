@@ -86,8 +86,11 @@ class JobConfigValidatorTest {
         "device=cuda                     | device cuda is not available in this version",
         "sharding={zero: 2, reshard_after_forward: false} | parameters are whole all the time while"
             + " zero is 2; write 'zero: 3'",
-        "parallel.expert=2               | expert parallelism is not available in this version;"
-            + " write 'expert: 1'",
+        "parallel.expert=2               | expert 2 divides the experts of each layer, and the"
+            + " model has none; write 'expert: 1', or under model for example 'experts: {count:"
+            + " 8}'",
+        "model.experts={count: 4, top_k: 5} | each token goes to top_k 5 of 4 experts; write at"
+            + " most 4",
         "sharding.shard_size=2           | shard_size 2 has nothing to divide while zero is 0;"
             + " write 'zero: 1'",
         "sharding={zero: 1, shard_size: 3} | shard_size 3 does not divide the 2 data-parallel"
@@ -161,12 +164,33 @@ class JobConfigValidatorTest {
         .contains("no part to hold out");
   }
 
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "4 | parallel={expert: 4};model.experts={count: 6} | expert 4 does not divide"
+            + " experts.count 6; write 'expert: 3'",
+        "4 | parallel={expert: 4, tensor: 2};model.experts={count: 8} | expert 4 does not divide"
+            + " the 2 data-parallel ranks, among which experts are divided; write 'expert: 2'",
+        "4 | parallel={expert: 2};model.experts={count: 8};sharding={zero: 1, shard_size: 4} |"
+            + " shard_size 4 does not divide the 2 data-parallel ranks; write 1, 2 or -1",
+      })
+  void expertsAreDividedAmongDataParallelRanks(int ranks, String overrides, String expected) {
+    List<String> all = new ArrayList<>(List.of(overrides.trim().split(";")));
+    all.add("batch={global: 8, micro: 1}");
+    assertThat(problemsInWorld(ranks, MINIMAL, all.toArray(String[]::new)))
+        .singleElement()
+        .asString()
+        .contains(expected);
+  }
+
   @Test
-  void expertParallelismIsNotThereYet() {
-    assertThat(problemsInWorld(2, MINIMAL, "parallel.expert=2"))
-        .containsExactly(
-            "--set parallel.expert=2: parallel.expert: expert parallelism is not available in"
-                + " this version; write 'expert: 1'");
+  void theReferenceHasNoExperts() {
+    assertThat(
+            problemsInWorld(1, MINIMAL, "model.experts={count: 4}", "model.init={kind: reference}"))
+        .singleElement()
+        .asString()
+        .contains("init reference has no weights for experts");
   }
 
   @Test

@@ -12,6 +12,7 @@ import dev.phalanx.trainer.config.JobConfig.Data;
 import dev.phalanx.trainer.config.JobConfig.DeviceKind;
 import dev.phalanx.trainer.config.JobConfig.EngineKind;
 import dev.phalanx.trainer.config.JobConfig.Evaluation;
+import dev.phalanx.trainer.config.JobConfig.Experts;
 import dev.phalanx.trainer.config.JobConfig.Family;
 import dev.phalanx.trainer.config.JobConfig.Init;
 import dev.phalanx.trainer.config.JobConfig.Log;
@@ -248,7 +249,12 @@ class JobConfigWriterTest {
           rotaryBase(family, isOpen),
           rotaryScaling(family, isOpen),
           any(Recompute.values()),
+          maybe(experts(isOpen)),
           init);
+    }
+
+    private Experts experts(boolean isOpen) {
+      return new Experts(isOpen ? 0 : count(), isOpen ? 0 : count(), fraction(), fraction());
     }
 
     private Optional<Double> rotaryBase(Family family, boolean isOpen) {

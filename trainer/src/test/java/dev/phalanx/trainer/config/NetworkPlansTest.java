@@ -116,7 +116,7 @@ final class NetworkPlansTest {
         "parallel.tensor=2               | its layers cannot be divided; write 'tensor: 1'; more",
         "parallel.pipeline=2             | its layers cannot be cut into stages",
         "parallel.context=2              | its samples cannot be divided",
-        "parallel.expert=2               | expert parallelism is not available",
+        "parallel.expert=2               | it has no experts to divide",
         "sharding.zero=1                 | zero 1 divides an optimizer's state, and the network's",
         "sharding.zero=2                 | zero 2 divides gradients, whose memory a network of",
         "sharding.zero=3                 | zero 3 divides gradients, whose memory a network of",

@@ -21,6 +21,7 @@ final class ForwardPassTest {
   private static final long SEQUENCE = 24;
   private static final long WIDTH = 5;
   private static final long FIRST_SEQUENCE = 7;
+  private static final PassSetup SETUP = new PassSetup(0, FIRST_SEQUENCE, 0);
 
   /** Each element of the micro-batch has its number on one rank. */
   @ParameterizedTest
@@ -31,7 +32,7 @@ final class ForwardPassTest {
       for (int place = 0; place < contextRanks; place++) {
         ContextGroup context = context(place, contextRanks, host);
         long length = context.length(SEQUENCE);
-        ForwardPass pass = new ForwardPass(BATCH, length, context, null, true, 0, FIRST_SEQUENCE);
+        ForwardPass pass = new ForwardPass(BATCH, length, context, null, true, SETUP);
         for (int rank = 0; rank < tensorRanks; rank++) {
           List<Dropout.Run> runs = pass.elements(tensor(rank, tensorRanks, host), WIDTH);
           assertThat(runs.stream().mapToLong(Dropout.Run::rows).sum())
@@ -59,7 +60,7 @@ final class ForwardPassTest {
 
   private static int runs(int rank, int ranks, Arena host) {
     ContextGroup context = context(rank, ranks, host);
-    return new ForwardPass(BATCH, context.length(SEQUENCE), context, null, true, 0, FIRST_SEQUENCE)
+    return new ForwardPass(BATCH, context.length(SEQUENCE), context, null, true, SETUP)
         .elements(TensorGroup.single(), WIDTH)
         .size();
   }

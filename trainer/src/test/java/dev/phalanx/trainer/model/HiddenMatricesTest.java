@@ -6,6 +6,7 @@ import dev.phalanx.tensor.autograd.Parameter;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import org.junit.jupiter.api.Test;
 
 /** Which parameters are matrices of hidden layers, and of how many. */
@@ -26,7 +27,8 @@ final class HiddenMatricesTest {
             1e-5,
             10000,
             new RotaryScaling.None(),
-            false);
+            false,
+            Optional.empty());
     Transformer model = new Transformer(config, new Initialization.Empty());
     Map<String, List<Long>> matrices = new LinkedHashMap<>();
     for (Parameter parameter : model.parameters()) {

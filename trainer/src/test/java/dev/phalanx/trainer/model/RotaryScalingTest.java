@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.phalanx.trainer.model.RotaryScaling.Llama3;
+import java.util.Optional;
 import org.assertj.core.data.Percentage;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -15,7 +16,21 @@ final class RotaryScalingTest {
 
   private static TransformerConfig model(long headSize, RotaryScaling scaling) {
     return new TransformerConfig(
-        Family.LLAMA, 1, headSize, 1, 1, 8, 131072, 256, 0, true, 1e-5, 500000, scaling, false);
+        Family.LLAMA,
+        1,
+        headSize,
+        1,
+        1,
+        8,
+        131072,
+        256,
+        0,
+        true,
+        1e-5,
+        500000,
+        scaling,
+        false,
+        Optional.empty());
   }
 
   /** Hugging Face's transformers 5.18, {@code _compute_llama3_parameters}, base 500000. */

@@ -1,0 +1,236 @@
+package dev.phalanx.integration;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Optional;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/** Mixtures of experts: what PyTorch computes, whoever has which expert. */
+@Timeout(300)
+final class ExpertParallelTest {
+  private static final String MIXTRAL = "hf-tiny-mixtral";
+
+  @TempDir private Path folder = Path.of("");
+
+  /** Which curve of {@code make.py}, with which ranks, and how they are arranged. */
+  static Stream<String> layoutsOfMixtral() {
+    return Stream.of(
+            "1 | batch: {global: 4, micro: 4}",
+            "1 | batch: {global: 4, micro: 1}",
+            "2 | batch: {global: 4, micro: 2}\nparallel: {expert: 2}",
+            "4 | batch: {global: 4, micro: 1}\nparallel: {expert: 4}\nsharding: {zero: 1}",
+            "2 | batch: {global: 4, micro: 2}\nparallel: {tensor: 2}")
+        .flatMap(layout -> IntStream.range(0, 3).mapToObj(curve -> curve + " | " + layout));
+  }
+
+  @ParameterizedTest
+  @MethodSource("layoutsOfMixtral")
+  void theCurvesOfPyTorch(String cell) throws Exception {
+    String[] words = cell.split(" \\| ", 3);
+    JsonNode curve = expected().path("curves").path(Integer.parseInt(words[0]));
+    copyMixtral(curve.path("top_k").intValue());
+    String plan =
+        """
+        model: {family: llama, experts: {balance: %s, z_loss: %s}, init: {kind: hf, path: mixtral}}
+        data: {kind: reference}
+        optimizer: {kind: sgd, lr: 0.5, momentum: 0.9, weight_decay: 0}
+        steps: %d
+        threads: 1
+        communication: {bucket_mb: 0.01}
+        """
+            .formatted(
+                curve.path("balance"), curve.path("z_loss"), expected().path("steps").intValue());
+
+    InProcessJob.Run run =
+        InProcessJob.run(
+            plan + words[2] + "\n", Integer.parseInt(words[1]), folder, Optional.empty());
+
+    Curves.of(run).assertFollows(new Curves(numbers(curve, "loss"), numbers(curve, "grad_norm")));
+  }
+
+  private static double[] numbers(JsonNode curve, String key) {
+    return curve.path(key).valueStream().mapToDouble(JsonNode::doubleValue).toArray();
+  }
+
+  private static JsonNode expected() {
+    try (InputStream file = resource("expected.json")) {
+      return new ObjectMapper().readTree(file);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  private static InputStream resource(String name) {
+    return ExpertParallelTest.class.getClassLoader().getResourceAsStream(MIXTRAL + "/" + name);
+  }
+
+  private void copyMixtral(int topK) throws IOException {
+    Path copy = Files.createDirectories(folder.resolve("mixtral"));
+    try (InputStream config = resource("config.json");
+        InputStream weights = resource("model.safetensors")) {
+      String text = new String(config.readAllBytes(), StandardCharsets.UTF_8);
+      Files.writeString(
+          copy.resolve("config.json"),
+          text.replace("\"num_experts_per_tok\": 2", "\"num_experts_per_tok\": " + topK));
+      Files.write(copy.resolve("model.safetensors"), weights.readAllBytes());
+    }
+  }
+
+  // ------------------------------------------------------------------------ every kind of layout
+
+  private static final String MODEL =
+      """
+      model: {family: %s, layers: 4, hidden: 32, heads: 4, kv_heads: %d, ffn_hidden: 40,
+              sequence: 16, vocab: 250, dropout: %s, tied_embeddings: %b, recompute: %s,
+              experts: {count: %d, top_k: %d, balance: 0.2, z_loss: 0.02}}
+      data: {kind: reference}
+      optimizer: {kind: adamw, lr: 1.0e-3, clip_grad_norm: 0.5}
+      steps: 8
+      threads: 1
+      communication: {bucket_mb: 0.02}
+      """;
+
+  private String model(
+      String family, String dropout, boolean tied, String recompute, int experts, int topK) {
+    return MODEL.formatted(
+        family, family.equals("llama") ? 2 : 4, dropout, tied, recompute, experts, topK);
+  }
+
+  private void assertGivesWhatOneRankGives(String model, int ranks, String layout)
+      throws Exception {
+    Curves one =
+        Curves.of(
+            InProcessJob.run(
+                model + "batch: {global: 8, micro: 8}\n", 1, folder, Optional.empty()));
+    Curves divided =
+        Curves.of(InProcessJob.run(model + layout + "\n", ranks, folder, Optional.empty()));
+    divided.assertFollows(one);
+  }
+
+  @ParameterizedTest(name = "{0}, {5} of {4} experts, {6} ranks: {7}; {8}")
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "gpt2|0.1|true|none|4|2|2|data: 2, expert: 2|zero: 0",
+        "llama|0|false|none|6|3|4|expert: 2|zero: 1",
+        "llama|0.1|true|full|4|1|4|expert: 4|zero: 0",
+        "gpt2|0|true|none|4|2|4|expert: 2, pipeline: 2, schedule: zb-h1|zero: 0",
+        "llama|0.1|false|none|4|2|4|expert: 2, tensor: 2|zero: 0",
+        "llama|0|true|none|4|2|4|expert: 2, tensor: 2, sequence_parallel: true|zero: 0",
+        "gpt2|0|true|none|4|2|4|expert: 2, context: 2|zero: 0",
+      })
+  void whatOneRankGives(
+      String family,
+      String dropout,
+      boolean tied,
+      String recompute,
+      int experts,
+      int topK,
+      int ranks,
+      String parallel,
+      String sharding)
+      throws Exception {
+    assertGivesWhatOneRankGives(
+        model(family, dropout, tied, recompute, experts, topK),
+        ranks,
+        "batch: {global: 8, micro: 2}\nparallel: {" + parallel + "}\nsharding: {" + sharding + "}");
+  }
+
+  @Tag("long")
+  @ParameterizedTest(name = "{0}, {5} of {4} experts, {6} ranks: {7}; {8}")
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "llama|0.1|false|none|8|2|8|expert: 4|zero: 2",
+        "llama|0|true|none|4|2|8|expert: 2|zero: 3",
+        "gpt2|0.1|true|none|4|4|8|expert: 2|zero: 3, shard_size: 2",
+        "gpt2|0.1|true|full|4|2|8|expert: 2, tensor: 2, pipeline: 2|zero: 0",
+        "llama|0|true|none|4|2|8|expert: 2, tensor: 2, pipeline: 2, sequence_parallel: true|zero:"
+            + " 0",
+        "llama|0.1|true|none|4|1|8|expert: 2, context: 2, pipeline: 2, schedule: gpipe|zero: 0",
+        "llama|0.1|false|full|4|2|8|expert: 2, tensor: 4, sequence_parallel: true|zero: 0",
+        "llama|0|true|none|4|2|8|expert: 2, tensor: 4|zero: 0",
+        "gpt2|0|false|none|4|2|8|expert: 2, context: 2, order: [data, tensor, context,"
+            + " pipeline]|zero: 1",
+        "gpt2|0|false|none|4|2|4|expert: 2, pipeline: 2, schedule: interleaved, virtual_stages:"
+            + " 2|zero: 0",
+        "llama|0|true|none|5|2|3|data: 1, tensor: 1, pipeline: 3|zero: 0",
+        "gpt2|0.1|true|none|4|2|8|tensor: 2, sequence_parallel: true|zero: 3",
+      })
+  void whatOneRankGivesWithMore(
+      String family,
+      String dropout,
+      boolean tied,
+      String recompute,
+      int experts,
+      int topK,
+      int ranks,
+      String parallel,
+      String sharding)
+      throws Exception {
+    assertGivesWhatOneRankGives(
+        model(family, dropout, tied, recompute, experts, topK),
+        ranks,
+        "batch: {global: 8, micro: 1}\nparallel: {" + parallel + "}\nsharding: {" + sharding + "}");
+  }
+
+  /** Saved by ranks that divide experts, continued by others that divide something else. */
+  @Test
+  void aCheckpointFitsOtherLayouts() throws Exception {
+    String model =
+        model("llama", "0.1", true, "none", 4, 2).replace("steps: 8", "steps: %d")
+            + "evaluation: {every: 0}\n";
+    String saving = "checkpoint: {dir: saved, every: 4}\nbatch: {global: 8, micro: 2}\n";
+    Curves whole =
+        Curves.of(
+            InProcessJob.run(
+                model.formatted(8) + "batch: {global: 8, micro: 8}\n",
+                1,
+                folder,
+                Optional.empty()));
+    InProcessJob.run(
+        model.formatted(4) + saving + "parallel: {expert: 2, tensor: 2}\n",
+        4,
+        folder,
+        Optional.empty());
+
+    Curves rest =
+        Curves.of(
+            InProcessJob.run(
+                model.formatted(8) + saving + "parallel: {expert: 4}\nsharding: {zero: 1}\n",
+                4,
+                folder,
+                Optional.of(folder.resolve("saved"))));
+
+    rest.assertFollows(whole.from(4));
+  }
+
+  @Test
+  void narrowerTypesTrainToo() throws Exception {
+    String model = model("llama", "0", true, "none", 4, 2) + "precision: bf16\n";
+    InProcessJob.Run run =
+        InProcessJob.run(
+            model + "batch: {global: 8, micro: 2}\nparallel: {expert: 2}\n",
+            2,
+            folder,
+            Optional.empty());
+
+    assertThat(run.steps().get(7).loss()).isLessThan(run.steps().get(0).loss());
+  }
+}

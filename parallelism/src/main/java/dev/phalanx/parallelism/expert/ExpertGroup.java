@@ -1,0 +1,142 @@
+package dev.phalanx.parallelism.expert;
+
+import dev.phalanx.collectives.Communicator;
+import dev.phalanx.collectives.device.DeviceCollectives;
+import dev.phalanx.collectives.device.Waiting;
+import dev.phalanx.tensor.Arena;
+import dev.phalanx.tensor.HostArrays;
+import dev.phalanx.tensor.Tensor;
+import java.util.Arrays;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The ranks that divide the experts of each layer among them, seen from one of them. Each has
+ * tokens of its own; what is not an expert all of them have.
+ *
+ * <p>Used by the thread that trains.
+ */
+public final class ExpertGroup {
+  private record Link(DeviceCollectives collectives, Communicator ranks, Arena host) {}
+
+  private final @Nullable Link link; // null: nobody to talk to
+  private final int rank;
+  private final int size;
+  private final Waiting waiting = new Waiting();
+
+  private ExpertGroup(@Nullable Link link, int rank, int size) {
+    this.link = link;
+    this.rank = rank;
+    this.size = size;
+  }
+
+  /** One rank, which has all experts. */
+  public static ExpertGroup single() {
+    return new ExpertGroup(null, 0, 1);
+  }
+
+  /**
+   * @param host an arena on the CPU, for counts, and for copies where the communicator cannot read
+   *     the device
+   */
+  public static ExpertGroup of(Communicator ranks, Arena host) {
+    return new ExpertGroup(
+        new Link(new DeviceCollectives(host, ranks), ranks, host), ranks.rank(), ranks.size());
+  }
+
+  /** What another rank's share of everything is; it talks to nobody. */
+  public ExpertGroup as(int otherRank) {
+    return new ExpertGroup(null, otherRank, size);
+  }
+
+  public int rank() {
+    return rank;
+  }
+
+  public int size() {
+    return size;
+  }
+
+  /** Whether all experts are here. */
+  public boolean isSingle() {
+    return size == 1;
+  }
+
+  /** Time that the training thread has waited for this group's ranks. */
+  public long exposedNanos() {
+    return waiting.nanos();
+  }
+
+  /**
+   * How many experts each rank has.
+   *
+   * @throws IllegalArgumentException where ranks would have different numbers of them
+   */
+  int own(int experts) {
+    if (experts % size != 0) {
+      throw new IllegalArgumentException(
+          experts + " experts are not divided evenly among " + size + " ranks");
+    }
+    return experts / size;
+  }
+
+  private Link link() {
+    if (link == null) {
+      throw new IllegalStateException(
+          "Rank "
+              + rank
+              + " of "
+              + size
+              + " is not this one, or alone: there is nobody to talk to");
+    }
+    return link;
+  }
+
+  /**
+   * Tells each rank how many rows it gets.
+   *
+   * @param counts [experts] of this rank's rows
+   * @return [size * own experts] of the rows that come: rank after rank, for each expert here
+   */
+  long[] exchangeCounts(long[] counts) {
+    Link to = link();
+    try (Tensor sent = HostArrays.upload(to.host(), counts);
+        Tensor received = HostArrays.upload(to.host(), asIfAlike(counts))) {
+      waiting.awaitInPass(to.ranks().allToAll(sent, received)::await);
+      return HostArrays.downloadLongs(received);
+    }
+  }
+
+  /**
+   * What a plan that is only calculated, whose ranks tell each other nothing, goes on with: others
+   * send here what goes to this rank's experts from here.
+   */
+  private long[] asIfAlike(long[] counts) {
+    int own = counts.length / size;
+    long[] arriving = new long[counts.length];
+    for (int source = 0; source < size; source++) {
+      System.arraycopy(counts, rank * own, arriving, source * own, own);
+    }
+    return arriving;
+  }
+
+  /**
+   * Rows to their experts' ranks, or back.
+   *
+   * @param rows [n, d], for rank 0, for rank 1 and so on
+   * @param counts [size] of them
+   * @param received [m, d], of rank 0, of rank 1 and so on
+   * @param receivedCounts [size] of them
+   */
+  void exchange(Tensor rows, long[] counts, Tensor received, long[] receivedCounts) {
+    long width = rows.size(1);
+    waiting.awaitInPass(
+        link()
+                .collectives()
+                .allToAll(rows, elements(counts, width), received, elements(receivedCounts, width))
+            ::await);
+  }
+
+  private static long[] elements(long[] rows, long width) {
+    return Arrays.stream(rows).map(count -> count * width).toArray();
+  }
+}

@@ -1,0 +1,106 @@
+package dev.phalanx.parallelism.expert;
+
+import dev.phalanx.parallelism.tensor.TensorGroup;
+import dev.phalanx.tensor.DType;
+import dev.phalanx.tensor.Engine;
+import dev.phalanx.tensor.HostArrays;
+import dev.phalanx.tensor.Shape;
+import dev.phalanx.tensor.Tensor;
+import dev.phalanx.tensor.autograd.Parameter;
+import dev.phalanx.tensor.autograd.Tape;
+import dev.phalanx.tensor.autograd.Variable;
+import dev.phalanx.tensor.nn.Layer;
+import java.util.List;
+
+/**
+ * Chooses each token's experts: logits, in FLOAT32 whatever the model computes in, are products
+ * with one row of a matrix for each expert.
+ *
+ * <p>Every rank that divides matrices chooses for all tokens, and alike. As each has a part of what
+ * experts make of them, each has a part of the gradient of the gates too, and of what follows from
+ * it; the router's own losses are in the first rank's part.
+ */
+final class Router implements Layer {
+  /**
+   * What has been chosen.
+   *
+   * @param experts [n * k], token after token
+   * @param gates [n, k]
+   */
+  record Chosen(int[] experts, Variable gates) {}
+
+  private final TensorGroup group;
+  private final Mixture mixture;
+  private final Parameter weight; // [experts, hidden]
+
+  Router(
+      TensorGroup group,
+      Mixture mixture,
+      String name,
+      long hidden,
+      Parameter.Initializer initializer) {
+    this.group = group;
+    this.mixture = mixture;
+    this.weight =
+        new Parameter(
+            name + ".weight",
+            group.copiedInParts(Shape.of(mixture.experts(), hidden)),
+            initializer);
+  }
+
+  /**
+   * @param x [n, hidden] of all tokens of this rank's micro-batch
+   */
+  Chosen choose(Tape tape, Variable x, RoutedTokens tokens) {
+    Engine engine = tape.engine();
+    long n = x.shape().size(0);
+    Choices choices = new Choices(mixture, logits(tape, x), tokens.positions());
+    Tensor gates = tape.allocate(x.value().dtype(), Shape.of(n, mixture.perToken()));
+    HostArrays.set(engine, gates, choices.gates());
+    boolean hasLosses =
+        tape.isRecording()
+            && tokens.weight() != 0
+            && (mixture.balance() != 0 || mixture.zLoss() != 0);
+    long[] load =
+        hasLosses
+            ? tokens.context().sum(choices.load(Math.toIntExact(tokens.sequences())))
+            : new long[0];
+    Tensor dLogits = tape.allocate(x.value().dtype(), Shape.of(n, mixture.experts()));
+    Variable result =
+        tape.record(
+            gates,
+            List.of(x),
+            List.of(weight),
+            List.of(x),
+            List.of(dLogits),
+            dGates -> {
+              float[] gradients = choices.backward(HostArrays.download(engine, dGates));
+              if (hasLosses && group.rank() == 0) {
+                choices.addLosses(load, tokens.weight(), gradients);
+              }
+              HostArrays.set(engine, dLogits, gradients);
+              tape.contribute(
+                  x,
+                  (dx, accumulate) ->
+                      engine.matmul(dLogits, false, weight.value(), false, dx, 1, accumulate));
+              tape.contributeLate(
+                  weight,
+                  (dWeight, accumulate) ->
+                      engine.matmul(dLogits, true, x.value(), false, dWeight, 1, accumulate));
+            });
+    return new Chosen(choices.experts(), result);
+  }
+
+  private float[] logits(Tape tape, Variable x) {
+    try (Tensor logits =
+        tape.allocate(DType.FLOAT32, Shape.of(x.shape().size(0), mixture.experts()))) {
+      tape.engine().matmul(x.value(), false, weight.value(), true, logits, 1, false);
+      return HostArrays.download(tape.engine(), logits);
+    }
+  }
+
+  @Override
+  public List<Parameter> parameters() {
+    return List.of(weight);
+  }
+}
