@@ -82,6 +82,16 @@ record NativeMemory(ByteBuffer buffer, long address) implements Storage {
     return Tensor.over(of(buffer), 0, DType.FLOAT32, Shape.of(count));
   }
 
+  /**
+   * Memory of its own for bytes.
+   *
+   * @return [n] UINT8
+   */
+  static Tensor bytes(long count) {
+    ByteBuffer buffer = ByteBuffer.allocateDirect(Math.toIntExact(count));
+    return Tensor.over(of(buffer), 0, DType.UINT8, Shape.of(count));
+  }
+
   /** Copies a tensor of at most 2 GiB in host memory. */
   static void copy(Tensor from, Tensor into) {
     int bytes = Math.toIntExact(from.byteSize());

@@ -8,12 +8,12 @@ import dev.phalanx.checkpoint.LocalCheckpointStore;
 import dev.phalanx.checkpoint.SavedCheckpoint;
 import dev.phalanx.checkpoint.safetensors.SafetensorsFile;
 import dev.phalanx.checkpoint.safetensors.SafetensorsWriter;
-import dev.phalanx.collectives.CollectiveException;
 import dev.phalanx.collectives.Communicator;
 import dev.phalanx.sharding.BucketSums;
 import dev.phalanx.sharding.compression.Compression;
 import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.Tensor;
+import dev.phalanx.trainer.CheckpointWriting;
 import dev.phalanx.trainer.CompressionCheckpoint;
 import java.io.IOException;
 import java.nio.DoubleBuffer;
@@ -47,9 +47,6 @@ final class NetworkCheckpoints implements AutoCloseable {
   private static final String STEPS = "steps"; // of our optimizer's state
   private static final String CODEC_FILE = "compression.txt";
   private static final Duration BETWEEN_SIGNS = Duration.ofSeconds(1);
-  private static final double WRITING = 0;
-  private static final double WRITTEN = 1;
-  private static final double NOT_WRITTEN = 2;
   private static final double NONE = -1; // in the place of a checkpoint's step
   private static final double REFUSED = -2;
 
@@ -72,6 +69,7 @@ final class NetworkCheckpoints implements AutoCloseable {
   private final @Nullable Flat updater; // the network's own, else
   private final @Nullable LocalCheckpointStore store; // on rank 0, as the next
   private final @Nullable CheckpointSaver saver;
+  private final CheckpointWriting writing;
   private final Tensor progress = NativeMemory.numbers(PROGRESS_FIELDS);
   private final Tensor steps = NativeMemory.numbers(1);
   private boolean isFolderReady;
@@ -110,6 +108,7 @@ final class NetworkCheckpoints implements AutoCloseable {
         where == null || store == null
             ? null
             : new CheckpointSaver(store, where.keep(), null, directory -> {});
+    this.writing = new CheckpointWriting(ranks, NativeMemory::bytes, saver, BETWEEN_SIGNS);
   }
 
   /** Whether one is due when the network has gone from one count of iterations to another. */
@@ -143,13 +142,12 @@ final class NetworkCheckpoints implements AutoCloseable {
       if (residuals != null) {
         optimizer.addAll(residuals.gather(gathered));
       }
-      CheckpointWriteException failure = null;
       try {
         startSaving(optimizer, gathered);
       } catch (CheckpointWriteException e) {
-        failure = e;
+        throw writing.told(e);
       }
-      awaitSaved(failure);
+      writing.awaitWritten();
     } finally {
       if (saver != null) {
         saver.awaitQuiet(); // it reads what is closed and changed after this
@@ -163,36 +161,6 @@ final class NetworkCheckpoints implements AutoCloseable {
     if (saver != null) {
       prepareFolder();
       saver.start(manifest(), model(gathered), optimizer, otherFiles());
-    }
-  }
-
-  /**
-   * Waits until rank 0 has written. A large network may take longer than ranks wait for each other,
-   * so meanwhile they hear from it.
-   *
-   * @param notStarted why nothing is written; on rank 0
-   */
-  private void awaitSaved(@Nullable CheckpointWriteException notStarted)
-      throws InterruptedException {
-    CheckpointWriteException failure = notStarted;
-    double told;
-    do {
-      double own = NOT_WRITTEN;
-      if (failure == null) {
-        try {
-          own = saver == null || saver.awaitDone(BETWEEN_SIGNS) ? WRITTEN : WRITING;
-        } catch (CheckpointWriteException e) {
-          failure = e;
-        }
-      }
-      told = Numbers.ofAllRanks(ranks, own)[0];
-      if (failure != null) {
-        throw failure;
-      }
-    } while (told == WRITING);
-    if (told == NOT_WRITTEN) {
-      throw new CollectiveException(
-          "rank 0 could not write the checkpoint, so no rank goes on: its error says why");
     }
   }
 

@@ -61,6 +61,7 @@ public sealed interface ParallelNetwork<M extends Model> extends AutoCloseable
    *
    * @throws IllegalStateException where it names none
    * @throws dev.phalanx.checkpoint.CheckpointWriteException where it could not be written
+   * @throws dev.phalanx.trainer.RankZeroWriteException on ranks other than 0 then
    */
   void saveCheckpoint() throws InterruptedException;
 

@@ -7,8 +7,8 @@ import dev.phalanx.checkpoint.BadCheckpointException;
 import dev.phalanx.checkpoint.CheckpointManifest;
 import dev.phalanx.checkpoint.CheckpointWriteException;
 import dev.phalanx.checkpoint.SavedCheckpoint;
-import dev.phalanx.collectives.CollectiveException;
 import dev.phalanx.sharding.compression.Compression;
+import dev.phalanx.trainer.RankZeroWriteException;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -145,8 +145,9 @@ final class NetworkCheckpointsTest {
         .hasMessageContaining(where);
     assertThatThrownBy(ranks.get(1)::get)
         .cause()
-        .isInstanceOf(CollectiveException.class)
-        .hasMessageContaining("rank 0 could not write the checkpoint");
+        .isInstanceOf(RankZeroWriteException.class)
+        .hasMessageContaining("rank 0 could not write the checkpoint")
+        .hasMessageContaining(where);
   }
 
   @Test

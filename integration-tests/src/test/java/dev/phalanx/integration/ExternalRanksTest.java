@@ -142,6 +142,25 @@ final class ExternalRanksTest {
   }
 
   @Test
+  void whatRankZeroCannotWriteEndsEveryRankWithTheSameStatus() throws Exception {
+    // Nothing is found there, and no folder can be made.
+    Files.createSymbolicLink(folder.resolve("checkpoints"), folder.resolve("nowhere"));
+    String[] train = {
+      "train", "plan.yaml", "--external", "--quiet", "--set", "checkpoint.dir=checkpoints"
+    };
+    try (Command.Started second = rank(1, 2).start(train)) {
+      Command.Outcome first = rank(0, 2).run(train);
+      Command.Outcome other = second.await();
+
+      assertThat(first.status()).as(first.error()).isEqualTo(74);
+      assertThat(first.error()).contains("step-000003 could not be written");
+      assertThat(other.status()).as(other.error()).isEqualTo(74);
+      assertThat(other.error())
+          .contains("rank 0 could not write the checkpoint", "step-000003 could not be written");
+    }
+  }
+
+  @Test
   void aRankOfAnotherTokenIsRefused() throws Exception {
     assertThat(Command.in(folder).run("token", "other.token").status()).isZero();
     String[] measure = measure("--transport=tcp"); // rank 0 is killed, and would leave its memory

@@ -12,6 +12,7 @@ import dev.phalanx.tensor.EngineNotFoundException;
 import dev.phalanx.tensor.OutOfNativeMemoryException;
 import dev.phalanx.trainer.ModelFamilyNotFoundException;
 import dev.phalanx.trainer.NotFiniteException;
+import dev.phalanx.trainer.RankZeroWriteException;
 import dev.phalanx.trainer.config.ConfigurationException;
 import dev.phalanx.trainer.data.DataException;
 import dev.phalanx.trainer.tokenizer.TokenizerException;
@@ -98,7 +99,7 @@ public final class Failures {
     if (thrown instanceof RendezvousTimeoutException) {
       return Optional.of(ExitStatus.DEADLINE);
     }
-    if (thrown instanceof CheckpointWriteException) {
+    if (thrown instanceof CheckpointWriteException || thrown instanceof RankZeroWriteException) {
       return Optional.of(ExitStatus.INPUT_OUTPUT);
     }
     if (thrown instanceof CollectiveMismatchException) {

@@ -17,6 +17,7 @@ import dev.phalanx.tensor.Device;
 import dev.phalanx.tensor.EngineNotFoundException;
 import dev.phalanx.tensor.OutOfNativeMemoryException;
 import dev.phalanx.trainer.NotFiniteException;
+import dev.phalanx.trainer.RankZeroWriteException;
 import dev.phalanx.trainer.config.ConfigurationException;
 import dev.phalanx.trainer.data.DataPreparation;
 import dev.phalanx.trainer.data.TokenFile;
@@ -57,6 +58,7 @@ final class FailuresTest {
         row(ExitStatus.INPUT_OUTPUT, Blame.OWN, new IOException("broken pipe")),
         row(ExitStatus.INPUT_OUTPUT, Blame.OWN, new UncheckedIOException(new IOException("a"))),
         row(ExitStatus.INPUT_OUTPUT, Blame.OWN, new CheckpointWriteException("full", full())),
+        row(ExitStatus.INPUT_OUTPUT, Blame.OTHERS, new RankZeroWriteException("full")),
         row(ExitStatus.INPUT_OUTPUT, Blame.OWN, noTokenFile()),
         row(ExitStatus.INPUT_OUTPUT, Blame.OWN, noTokenizer()),
         row(ExitStatus.BUSY, Blame.OWN, new BindException("Address already in use")),

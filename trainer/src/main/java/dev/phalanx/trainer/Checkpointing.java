@@ -12,6 +12,7 @@ import dev.phalanx.parallelism.expert.Mixture;
 import dev.phalanx.sharding.ParameterSource;
 import dev.phalanx.sharding.WholeTensors;
 import dev.phalanx.tensor.Arena;
+import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Device;
 import dev.phalanx.tensor.Engine;
 import dev.phalanx.tensor.Tensor;
@@ -20,7 +21,6 @@ import dev.phalanx.trainer.config.JobConfigWriter;
 import dev.phalanx.trainer.model.TransformerConfig;
 import java.io.IOException;
 import java.nio.file.Path;
-import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
@@ -47,6 +47,7 @@ final class Checkpointing implements AutoCloseable {
   private final @Nullable LocalCheckpointStore store;
   private final @Nullable Arena snapshots;
   private final @Nullable CheckpointSaver saver;
+  private final CheckpointWriting writing;
   private final Arena host;
   private final Device device;
   private final List<Tensor> gathered = new ArrayList<>(); // being copied or written
@@ -85,6 +86,12 @@ final class Checkpointing implements AutoCloseable {
       this.snapshots = isCopied ? new Arena(engine, Device.CPU) : null;
       this.saver = new CheckpointSaver(store, settings.keep(), snapshots, this::published);
     }
+    this.writing =
+        new CheckpointWriting(
+            context.world(),
+            count -> host.allocate(DType.UINT8, count),
+            saver,
+            config.communication().timeout().dividedBy(4));
   }
 
   /**
@@ -397,18 +404,8 @@ final class Checkpointing implements AutoCloseable {
     }
   }
 
-  /**
-   * Waits until rank 0 has written what is under way. A large checkpoint may take longer than ranks
-   * wait for each other, so meanwhile they hear from each other.
-   */
   private void awaitSaved() throws InterruptedException {
-    Duration pause = config.communication().timeout().dividedBy(4);
-    boolean isSaved;
-    do {
-      CheckpointSaver saving = saver;
-      boolean isDone = saving == null || saving.awaitDone(pause);
-      isSaved = agree(isDone ? 1 : 0, ReduceOperation.MINIMUM) == 1;
-    } while (!isSaved);
+    writing.awaitWritten();
     releaseGathered();
   }
 
