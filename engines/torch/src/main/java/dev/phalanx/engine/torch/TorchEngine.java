@@ -1,7 +1,6 @@
 package dev.phalanx.engine.torch;
 
 import dev.phalanx.engine.host.BlockAttention;
-import dev.phalanx.engine.host.CpuFeatures;
 import dev.phalanx.engine.host.LossRows;
 import dev.phalanx.engine.host.TeamEngine;
 import dev.phalanx.engine.host.WrappedBlock;
@@ -42,10 +41,6 @@ final class TorchEngine implements Engine {
   private final Losses lossKernels;
   private final PartialLosses partialLosses;
   private final Optimizers optimizers;
-
-  TorchEngine(EngineOptions options) {
-    this(options, CpuFeatures.ofThisMachine().multipliesBfloat16());
-  }
 
   /**
    * @param multipliesBfloat16 whether the processor does

@@ -1,5 +1,6 @@
 package dev.phalanx.engine.torch;
 
+import dev.phalanx.engine.host.CpuFeatures;
 import dev.phalanx.engine.host.NativeLibraries;
 import dev.phalanx.engine.host.TeamEngine;
 import dev.phalanx.tensor.Engine;
@@ -22,11 +23,12 @@ public final class TorchEngineProvider implements EngineProvider {
   public Engine open(EngineOptions options) {
     try {
       TorchLibraries.locate();
+      boolean multipliesBfloat16 = CpuFeatures.ofThisMachine().multipliesBfloat16();
       return NativeLibraries.oneAtATime(
           () ->
               options.threads() == 1
-                  ? new TorchEngine(options)
-                  : new TeamEngine(options, TorchEngine::new));
+                  ? new TorchEngine(options, multipliesBfloat16)
+                  : new TeamEngine(options, member -> new TorchEngine(member, multipliesBfloat16)));
     } catch (LinkageError e) {
       throw new IllegalStateException(
           "The engine 'torch' cannot load LibTorch on "
