@@ -213,6 +213,7 @@ final class NetworkTraining implements TrainedModel, AutoCloseable {
         learningRate,
         samples,
         OptionalDouble.empty(),
+        OptionalDouble.empty(),
         false,
         rank.reducer().votes() > 0);
   }

@@ -11,6 +11,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Optional;
+import java.util.stream.DoubleStream;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Tag;
@@ -121,6 +122,30 @@ final class ExpertParallelTest {
     Curves divided =
         Curves.of(InProcessJob.run(model + layout + "\n", ranks, folder, Optional.empty()));
     divided.assertFollows(one);
+  }
+
+  /** A router that nothing balances and one that hears of little else. */
+  @Test
+  void theBusiestExpertIsToldAndABalanceLossEasesIt() throws Exception {
+    String model =
+        model("llama", "0", true, "none", 4, 1)
+            .replace("steps: 8", "steps: 40")
+            .replace("lr: 1.0e-3", "lr: 1.0e-2");
+    double[] alone = loads(model.replace("balance: 0.2", "balance: 0.0"), 1, "");
+    double[] balanced = loads(model.replace("balance: 0.2", "balance: 5"), 1, "");
+    double[] onFour =
+        loads(model.replace("balance: 0.2", "balance: 5"), 4, "parallel: {expert: 2, context: 2}");
+
+    assertThat(DoubleStream.of(alone)).allMatch(load -> load >= 1 && load <= 4);
+    assertThat(balanced[39]).isLessThan(1.6).isLessThan(alone[39]);
+    assertThat(onFour[0]).isEqualTo(balanced[0]);
+  }
+
+  private double[] loads(String model, int ranks, String layout) throws Exception {
+    String plan = model + "batch: {global: 8, micro: 4}\n" + layout + "\n";
+    return InProcessJob.run(plan, ranks, folder, Optional.empty()).steps().stream()
+        .mapToDouble(step -> step.expertLoad().orElseThrow())
+        .toArray();
   }
 
   @ParameterizedTest(name = "{0}, {5} of {4} experts, {6} ranks: {7}; {8}")

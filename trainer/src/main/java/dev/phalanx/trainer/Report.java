@@ -95,6 +95,7 @@ public final class Report {
           .put(unit + "_per_second", step.itemsPerSecond());
       step.lossScale()
           .ifPresent(scale -> stepNode.put("loss_scale", scale).put("skipped", step.isSkipped()));
+      step.expertLoad().ifPresent(load -> stepNode.put("expert_load", load));
     }
     ArrayNode evaluationNodes = root.putArray("evaluations");
     for (AfterStep each : evaluations) {

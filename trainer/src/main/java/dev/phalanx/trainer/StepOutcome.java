@@ -9,6 +9,7 @@ import java.util.OptionalDouble;
  * @param gradientNorm before clipping, over all parameters of the model
  * @param items tokens or samples that were trained on, as the job's {@link Unit} says
  * @param lossScale of this step; fp16 only
+ * @param expertLoad see {@link StepRecord}
  * @param isSkipped whether the parameters are unchanged
  * @param stopIsRequested by any rank: all stop after the same step
  */
@@ -18,5 +19,6 @@ public record StepOutcome(
     double learningRate,
     long items,
     OptionalDouble lossScale,
+    OptionalDouble expertLoad,
     boolean isSkipped,
     boolean stopIsRequested) {}

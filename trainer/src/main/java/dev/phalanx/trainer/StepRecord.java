@@ -12,6 +12,8 @@ import java.util.OptionalDouble;
  * @param items tokens or samples of the global batch, as the job's {@link Unit} says
  * @param stepMillis wall time of the step on this rank
  * @param lossScale what the loss was multiplied with for the backward pass; fp16 only
+ * @param expertLoad how many times as many tokens the busiest expert of any layer got as if all had
+ *     got equally many; mixtures of experts only
  * @param isSkipped whether the parameters stayed as they were, because gradients so scaled were not
  *     finite
  */
@@ -23,8 +25,9 @@ public record StepRecord(
     long items,
     double stepMillis,
     OptionalDouble lossScale,
+    OptionalDouble expertLoad,
     boolean isSkipped) {
-  /** A step without loss scaling. */
+  /** A step without loss scaling or experts. */
   public StepRecord(
       long step,
       double loss,
@@ -32,7 +35,16 @@ public record StepRecord(
       double learningRate,
       long items,
       double stepMillis) {
-    this(step, loss, gradientNorm, learningRate, items, stepMillis, OptionalDouble.empty(), false);
+    this(
+        step,
+        loss,
+        gradientNorm,
+        learningRate,
+        items,
+        stepMillis,
+        OptionalDouble.empty(),
+        OptionalDouble.empty(),
+        false);
   }
 
   public double itemsPerSecond() {

@@ -3,6 +3,7 @@ package dev.phalanx.trainer;
 import dev.phalanx.collectives.Communicator;
 import dev.phalanx.collectives.ReduceOperation;
 import dev.phalanx.collectives.Work;
+import dev.phalanx.parallelism.expert.Mixture;
 import dev.phalanx.parallelism.mesh.Axis;
 import dev.phalanx.sharding.NotFiniteGradientException;
 import dev.phalanx.tensor.Arena;
@@ -36,6 +37,7 @@ final class StepRunner {
 
   private static final int LOSS = 0;
   private static final int STOP_VOTES = 1;
+  private static final int EXPERT_LOADS = 2; // and all that follow
 
   private final Engine engine;
   private final Arena stepArena;
@@ -47,7 +49,8 @@ final class StepRunner {
   private final LearningRateSchedule schedule;
   private final OptionalDouble clipNorm;
   private final long dropoutSeed;
-  private final HostNumbers sums; // what all ranks add up: loss, votes for a stop
+  private final HostNumbers sums; // what all ranks add up: loss, votes for a stop, experts' tokens
+  private final double[] expertLoads; // [layers * experts]
   private final HostNumbers fetched;
   private final Tensor lossSum; // [1] FLOAT64, as the next two
   private final Tensor microBatchLoss; // [1]
@@ -70,7 +73,11 @@ final class StepRunner {
     this.clipNorm = job.optimizer().clipGradNorm();
     this.dropoutSeed = CounterRandom.at(job.seed(), 1);
     this.gradients = state.memory().countedGradients();
-    this.sums = new HostNumbers(arenas.host(), 2);
+    this.expertLoads =
+        new double
+            [state.modelConfig().layers()
+                * state.modelConfig().mixture().map(Mixture::experts).orElse(0)];
+    this.sums = new HostNumbers(arenas.host(), EXPERT_LOADS + expertLoads.length);
     this.fetched = new HostNumbers(arenas.host(), 1);
     this.lossSum = arenas.state().allocate(DType.FLOAT64, 1);
     this.microBatchLoss = arenas.state().allocate(DType.FLOAT64, 1);
@@ -114,7 +121,7 @@ final class StepRunner {
     }
     boolean stopIsRequested = sums.get(STOP_VOTES) > 0;
     return new StepOutcome(
-        loss, norm, learningRate, tokens(), lossScale, isSkipped, stopIsRequested);
+        loss, norm, learningRate, tokens(), lossScale, expertLoad(), isSkipped, stopIsRequested);
   }
 
   /** And the loss, and the votes for a stop. */
@@ -127,6 +134,10 @@ final class StepRunner {
       sums.set(LOSS, 0);
     }
     sums.set(STOP_VOTES, stopRequested.getAsBoolean() ? 1 : 0);
+    state.models().forEach(model -> model.takeExpertLoads(expertLoads));
+    for (int i = 0; i < expertLoads.length; i++) {
+      sums.set(EXPERT_LOADS + i, expertLoads[i]);
+    }
     Work sumsOfAllRanks = sums.allReduce(groups.world(), ReduceOperation.SUM);
     state.memory().finishGradients();
     sumsOfAllRanks.await();
@@ -172,6 +183,25 @@ final class StepRunner {
         return partition.firstSample(step, microBatch) - partition.samplesBefore(step);
       }
     };
+  }
+
+  /** Of the busiest expert; ranks that see the same tokens have all counted them. */
+  private OptionalDouble expertLoad() {
+    int layers = state.modelConfig().layers();
+    int experts = expertLoads.length / layers;
+    OptionalDouble largest = OptionalDouble.empty();
+    for (int layer = 0; layer < layers && experts > 0; layer++) {
+      double all = 0;
+      double most = 0;
+      for (int expert = 0; expert < experts; expert++) {
+        double load = sums.get(EXPERT_LOADS + layer * experts + expert);
+        all += load;
+        most = Math.max(most, load);
+      }
+      double load = most * experts / Math.max(1, all);
+      largest = OptionalDouble.of(Math.max(load, largest.orElse(0)));
+    }
+    return largest;
   }
 
   /** What one token's loss counts in the mean. */

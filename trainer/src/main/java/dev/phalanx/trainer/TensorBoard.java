@@ -39,6 +39,9 @@ final class TensorBoard implements Closeable {
     if (step.lossScale().isPresent()) {
       file.scalar("train/loss_scale", step.step(), step.lossScale().getAsDouble());
     }
+    if (step.expertLoad().isPresent()) {
+      file.scalar("train/expert_load", step.step(), step.expertLoad().getAsDouble());
+    }
     file.scalar("train/lr", step.step(), step.learningRate());
     file.scalar("train/" + unit.label() + "_per_second", step.step(), step.itemsPerSecond());
     if (step.step() % flushEvery == 0) {

@@ -122,6 +122,7 @@ public final class TrainingLoop {
             outcome.items(),
             millis,
             outcome.lossScale(),
+            outcome.expertLoad(),
             outcome.isSkipped());
     report.add(record);
     tensorBoard.step(record);

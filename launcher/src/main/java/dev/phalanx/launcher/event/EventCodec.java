@@ -154,6 +154,7 @@ public final class EventCodec {
         .put("step_ms", step.stepMillis());
     step.lossScale()
         .ifPresent(scale -> node.put("loss_scale", scale).put("skipped", step.isSkipped()));
+    step.expertLoad().ifPresent(load -> node.put("expert_load", load));
   }
 
   private static StepRecord step(JsonNode node) {
@@ -165,6 +166,7 @@ public final class EventCodec {
         node.path("items").longValue(),
         real(node, "step_ms"),
         optionalReal(node, "loss_scale"),
+        optionalReal(node, "expert_load"),
         node.path("skipped").booleanValue());
   }
 

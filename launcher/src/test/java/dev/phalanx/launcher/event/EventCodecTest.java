@@ -80,9 +80,10 @@ final class EventCodecTest {
   }
 
   private static Arbitrary<StepRecord> steps() {
-    return Combinators.combine(WHOLE, REALS, REALS, REALS, WHOLE, REALS, REALS.optional())
+    return Combinators.combine(
+            WHOLE, REALS, REALS, REALS, WHOLE, REALS, REALS.optional(), REALS.optional())
         .as(
-            (step, loss, norm, rate, tokens, millis, scale) ->
+            (step, loss, norm, rate, tokens, millis, scale, load) ->
                 new StepRecord(
                     step,
                     loss,
@@ -91,6 +92,7 @@ final class EventCodecTest {
                     tokens,
                     millis,
                     scale.map(OptionalDouble::of).orElse(OptionalDouble.empty()),
+                    load.map(OptionalDouble::of).orElse(OptionalDouble.empty()),
                     scale.isPresent() && step % 2 == 0));
   }
 

@@ -55,7 +55,15 @@ final class ProgressTest {
     return new WorkerEvent.StepFinished(
         0,
         new StepRecord(
-            step, 2, Double.POSITIVE_INFINITY, 1e-3, TOKENS, 1000, OptionalDouble.of(65536), true));
+            step,
+            2,
+            Double.POSITIVE_INFINITY,
+            1e-3,
+            TOKENS,
+            1000,
+            OptionalDouble.of(65536),
+            OptionalDouble.empty(),
+            true));
   }
 
   @Example

@@ -154,6 +154,16 @@ public final class ExpertFeedForward implements Layer {
     return results;
   }
 
+  /**
+   * How many of this rank's tokens each expert has got, in passes that learn, since this was asked
+   * last.
+   *
+   * @return [experts]
+   */
+  public long[] takeLoad() {
+    return router.takeLoad();
+  }
+
   /** The rows of each matrix of each expert in one of this layer's parameters; empty in others. */
   public List<Long> matrices(Parameter parameter) {
     if (parameter != widening && parameter != narrowing) {

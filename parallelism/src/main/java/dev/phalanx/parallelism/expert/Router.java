@@ -10,6 +10,7 @@ import dev.phalanx.tensor.autograd.Parameter;
 import dev.phalanx.tensor.autograd.Tape;
 import dev.phalanx.tensor.autograd.Variable;
 import dev.phalanx.tensor.nn.Layer;
+import java.util.Arrays;
 import java.util.List;
 
 /**
@@ -32,6 +33,7 @@ final class Router implements Layer {
   private final TensorGroup group;
   private final Mixture mixture;
   private final Parameter weight; // [experts, hidden]
+  private final long[] load; // tokens that each expert has got in passes that learn
 
   Router(
       TensorGroup group,
@@ -46,6 +48,7 @@ final class Router implements Layer {
             name + ".weight",
             group.copiedInParts(Shape.of(mixture.experts(), hidden)),
             initializer);
+    this.load = new long[mixture.experts()];
   }
 
   /**
@@ -57,11 +60,16 @@ final class Router implements Layer {
     Choices choices = new Choices(mixture, logits(tape, x), tokens.positions());
     Tensor gates = tape.allocate(x.value().dtype(), Shape.of(n, mixture.perToken()));
     HostArrays.set(engine, gates, choices.gates());
+    if (tape.isRecording()) {
+      for (int expert : choices.experts()) {
+        load[expert]++;
+      }
+    }
     boolean hasLosses =
         tape.isRecording()
             && tokens.weight() != 0
             && (mixture.balance() != 0 || mixture.zLoss() != 0);
-    long[] load =
+    long[] loadOfSequences =
         hasLosses
             ? tokens.context().sum(choices.load(Math.toIntExact(tokens.sequences())))
             : new long[0];
@@ -76,7 +84,7 @@ final class Router implements Layer {
             dGates -> {
               float[] gradients = choices.backward(HostArrays.download(engine, dGates));
               if (hasLosses && group.rank() == 0) {
-                choices.addLosses(load, tokens.weight(), gradients);
+                choices.addLosses(loadOfSequences, tokens.weight(), gradients);
               }
               HostArrays.set(engine, dLogits, gradients);
               tape.contribute(
@@ -97,6 +105,13 @@ final class Router implements Layer {
       tape.engine().matmul(x.value(), false, weight.value(), true, logits, 1, false);
       return HostArrays.download(tape.engine(), logits);
     }
+  }
+
+  /** How many tokens each expert has got from here since this was asked last, [experts]. */
+  long[] takeLoad() {
+    long[] taken = load.clone();
+    Arrays.fill(load, 0);
+    return taken;
   }
 
   @Override

@@ -69,6 +69,11 @@ final class DenseFeedForward implements FeedForward {
   }
 
   @Override
+  public long[] takeLoad() {
+    return new long[0];
+  }
+
+  @Override
   public List<Long> matrices(Parameter parameter) {
     if (parameter == in.weight() && config.isGated()) {
       return List.of(config.feedForward(), config.feedForward());

@@ -17,6 +17,9 @@ interface FeedForward extends Layer {
    */
   Variable forward(Tape tape, Variable x, @Nullable Variable residual, ForwardPass pass);
 
+  /** See {@link Transformer#takeExpertLoads}; empty where there are no experts. */
+  long[] takeLoad();
+
   /** See {@link Transformer#hiddenMatrices}. */
   List<Long> matrices(Parameter parameter);
 }

@@ -54,6 +54,11 @@ final class RoutedFeedForward implements FeedForward {
   }
 
   @Override
+  public long[] takeLoad() {
+    return experts.takeLoad();
+  }
+
+  @Override
   public List<Long> matrices(Parameter parameter) {
     return experts.matrices(parameter);
   }

@@ -158,6 +158,21 @@ public final class Transformer implements Layer {
   }
 
   /**
+   * How many of this rank's tokens each expert of each layer that is here has got, in passes that
+   * learn, since this was asked last.
+   *
+   * @param loads [layers of the whole model * experts], which it is written to
+   */
+  public void takeExpertLoads(double[] loads) {
+    for (int layer = 0; layer < layers.size(); layer++) {
+      long[] load = layers.get(layer).takeExpertLoad();
+      for (int expert = 0; expert < load.length; expert++) {
+        loads[(stage.first() + layer) * load.length + expert] = load[expert];
+      }
+    }
+  }
+
+  /**
    * Makes the constant tensors of the forward pass in an arena that lives as long as the model.
    * Called once, before the first pass.
    *

@@ -153,6 +153,11 @@ final class TransformerLayer implements Layer {
     return Add.apply(tape, dropped, residual);
   }
 
+  /** Of this layer's experts, see {@link Transformer#takeExpertLoads}. */
+  long[] takeExpertLoad() {
+    return feedForward.takeLoad();
+  }
+
   /** See {@link Transformer#hiddenMatrices}. */
   List<Long> matrices(Parameter parameter) {
     if (parameter == queryKeyValue.weight()) {
