@@ -85,7 +85,7 @@ final class FlatUpdate implements UpdatedValues {
       partCounts[shard] = Math.max(0, Math.min(part, count - shard * part));
       shares.add(new ArrayList<>());
     }
-    this.ownPart = values.slice(0, Math.min(count, shardRank() * part), partCounts[shardRank()]);
+    this.ownPart = values.slice(0, Math.min(count, holder() * part), partCounts[holder()]);
     this.stateElementCount = cut(part);
     this.optimizer = settings.factory().of(arena, this);
     this.norm = arena.allocate(DType.FLOAT64, 1);
@@ -113,9 +113,9 @@ final class FlatUpdate implements UpdatedValues {
           continue;
         }
         if (variable.isTrained()) {
-          shares.get(shard).add(new Share(parameter, from - variable.offset(), length));
+          shares.get(shard).add(Share.ofWhole(parameter, from - variable.offset(), length));
         }
-        if (shard == shardRank()) {
+        if (shard == holder()) {
           Tensor master = values.slice(0, from, length);
           Tensor gradient = gradients.slice(0, from, length);
           if (variable.isTrained()) {
@@ -164,7 +164,7 @@ final class FlatUpdate implements UpdatedValues {
       squared += Numbers.elements(norm).get(0);
     }
     Numbers.elements(norm).put(0, squared);
-    sumOverShards(norm);
+    sumOverHolders(norm);
     return Math.sqrt(Numbers.elements(norm).get(0));
   }
 
@@ -217,19 +217,19 @@ final class FlatUpdate implements UpdatedValues {
   }
 
   @Override
-  public void sumOverShards(Tensor numbers) {
+  public void sumOverHolders(Tensor numbers) {
     if (settings.isSharded()) {
       await(ranks.allReduce(numbers, ReduceOperation.SUM));
     }
   }
 
   @Override
-  public List<List<Share>> sharesOfRanks() {
+  public List<List<Share>> sharesOfHolders() {
     return List.copyOf(shares);
   }
 
   @Override
-  public int shardRank() {
+  public int holder() {
     return settings.isSharded() ? ranks.rank() : 0;
   }
 

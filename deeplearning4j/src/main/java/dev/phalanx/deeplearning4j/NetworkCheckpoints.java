@@ -193,7 +193,7 @@ final class NetworkCheckpoints implements AutoCloseable {
           ours.isSharded()
               ? ours.countsOfRanks(kind.getValue())
               : new long[] {kind.getValue().elementCount()};
-      long first = LongStream.of(counts).limit(ours.shardRank()).sum();
+      long first = LongStream.of(counts).limit(ours.holder()).sum();
       try (Tensor whole = NativeMemory.floats(LongStream.of(counts).sum());
           Tensor own = whole.slice(0, first, kind.getValue().elementCount())) {
         file.read(kind.getKey(), whole);

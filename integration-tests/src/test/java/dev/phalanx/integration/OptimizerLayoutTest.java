@@ -152,6 +152,86 @@ final class OptimizerLayoutTest {
     assertClose(rest, Arrays.copyOfRange(whole, 3, STEPS), 1e-6);
   }
 
+  /** Tied tables, copied norms, key and value heads of several ranks, rows of padding. */
+  private static final String DIVIDED =
+      """
+      model: {family: %s, layers: 2, hidden: 24, heads: 4, kv_heads: %d, ffn_hidden: 36,
+              sequence: 12, vocab: 250, tied_embeddings: %b}
+      data: {kind: reference}
+      batch: {global: 8, micro: %d}
+      optimizer: {kind: %s, lr: 1.0e-2, clip_grad_norm: 1.0}
+      steps: %d
+      threads: 1
+      communication: {bucket_mb: 0.01}
+      """;
+
+  private static final Map<String, Curves> ONE_RANK = new HashMap<>(); // by model and optimizer
+
+  /** Parts of a parameter that ranks divide count as one, and copies of one once. */
+  @ParameterizedTest(name = "{0}, {1}, {2} key heads, tied {3}: {5} on {4} ranks")
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "lamb | gpt2  | 4 | true  | 2 | parallel: {tensor: 2}",
+        "lamb | gpt2  | 4 | true  | 4 | parallel: {tensor: 4, sequence_parallel: true}",
+        "lamb | llama | 2 | false | 4 | parallel: {tensor: 4}",
+        "lamb | llama | 1 | true  | 4 | parallel: {tensor: 4, sequence_parallel: true}",
+        "lamb | gpt2  | 4 | true  | 4 | parallel: {tensor: 2};sharding: {zero: 1}",
+        "lamb | llama | 2 | false | 8 | parallel: {tensor: 4};sharding: {zero: 3}",
+        "lamb | llama | 2 | false | 8 | parallel: {tensor: 2, order: [data, tensor, context,"
+            + " pipeline]};sharding: {zero: 3, shard_size: 2}",
+        "lamb | gpt2  | 4 | true  | 4 | parallel: {tensor: 2, pipeline: 2}",
+        "lamb | llama | 1 | true  | 8 | parallel: {tensor: 2, pipeline: 2, sequence_parallel:"
+            + " true};sharding: {zero: 2}",
+        "lamb | llama | 2 | false | 8 | parallel: {tensor: 2, context: 2};sharding: {zero: 1}",
+      })
+  void ranksThatDivideParametersGiveWhatOneGives(
+      String optimizer, String family, int keyHeads, boolean tied, int ranks, String layout)
+      throws Exception {
+    Curves one = oneRank(optimizer, family, keyHeads, tied);
+    String divided = divided(optimizer, family, keyHeads, tied, 2) + layout.replace(';', '\n');
+
+    Curves.of(InProcessJob.run(divided, ranks, folder, Optional.empty())).assertFollows(one);
+  }
+
+  /** Whole tensors are saved, and each rank reads what it holds of them. */
+  @ParameterizedTest(name = "{0}: from {1} on {2} ranks to {3} on {4}")
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "lamb | parallel: {tensor: 4};sharding: {zero: 1} | 8 | parallel: {pipeline: 2} | 2",
+        "lamb | parallel: {data: 2} | 2 | parallel: {tensor: 2};sharding: {zero: 3} | 4",
+      })
+  void aCheckpointGoesOnWhereOtherRanksDivideParameters(
+      String optimizer, String from, int ranks, String to, int otherRanks) throws Exception {
+    String plan = divided(optimizer, "llama", 2, false, 2);
+    String saved = plan + "checkpoint: {dir: saved, every: 3}\n" + from.replace(';', '\n');
+    InProcessJob.run(saved, ranks, folder, Optional.empty());
+    InProcessJob.Run rest =
+        InProcessJob.run(
+            plan + to.replace(';', '\n'),
+            otherRanks,
+            folder,
+            Optional.of(folder.resolve("saved/step-000003")));
+
+    Curves.of(rest).assertFollows(oneRank(optimizer, "llama", 2, false).from(3));
+  }
+
+  private Curves oneRank(String optimizer, String family, int keyHeads, boolean tied)
+      throws Exception {
+    String plan = divided(optimizer, family, keyHeads, tied, 8);
+    Curves known = ONE_RANK.get(plan);
+    Curves one =
+        known == null ? Curves.of(InProcessJob.run(plan, 1, folder, Optional.empty())) : known;
+    ONE_RANK.put(plan, one);
+    return one;
+  }
+
+  private static String divided(
+      String optimizer, String family, int keyHeads, boolean tied, int micro) {
+    return DIVIDED.formatted(family, keyHeads, tied, micro, optimizer, STEPS);
+  }
+
   private double[] whole(String precision, String optimizer, int ranks) throws Exception {
     String key = precision + optimizer + ranks;
     double[] known = WHOLE.get(key);

@@ -24,9 +24,9 @@ import java.util.Map;
  *   x = x - learningRate ||x|| / ||u|| u     (a ratio of 1 where one of the norms is 0)
  * </pre>
  *
- * <p>The norms are those of whole parameters, whoever holds them: ranks that share a copy add up
- * the squares of their pieces by one all-reduce of two FLOAT64 numbers a parameter. It is the same
- * for every stage; without shards nothing is sent.
+ * <p>The norms are those of whole parameters, whoever holds them: all holders add up the squares of
+ * what they have, each element once, by one all-reduce of two FLOAT64 numbers a parameter. It is
+ * the same for every stage; where one rank has everything nothing is sent.
  *
  * <p>Between the norms and the update u lies where the gradients were.
  */
@@ -50,12 +50,20 @@ public final class LambOptimizer implements FlatOptimizer {
    * @param update [n], where the gradients were
    */
   private record Part(
-      int number,
+      int number, Tensor master, Tensor update, List<Chunk> chunks, List<Counted> counted) {}
+
+  /**
+   * Of a rank's elements of one parameter some neighbours that its norms count.
+   *
+   * @param masterSquares [1] the sum of the squares, and so is the next
+   * @param fetchedSquares [2] both, on the CPU
+   */
+  private record Counted(
       Tensor master,
       Tensor update,
       Tensor masterSquares,
       Tensor updateSquares,
-      List<Chunk> chunks) {}
+      Tensor fetchedSquares) {}
 
   private final Engine engine;
   private final UpdatedValues updated;
@@ -66,8 +74,9 @@ public final class LambOptimizer implements FlatOptimizer {
   private final Tensor firstMoments;
   private final Tensor secondMoments;
   private final Tensor scratch; // [MOST_AT_ONCE at most] FLOAT32
-  private final Tensor ownSquares; // [2 * parameters] FLOAT64: of the values, of the update
-  private final Tensor squares; // the same on the CPU, over all ranks
+  private final Tensor ownSquares; // [2 * counted runs] FLOAT64: of the values, of the update
+  private final Tensor fetchedSquares; // the same on the CPU
+  private final Tensor squares; // [2 * parameters] FLOAT64 on the CPU, over all holders
   private final List<Part> parts = new ArrayList<>();
 
   /**
@@ -94,14 +103,35 @@ public final class LambOptimizer implements FlatOptimizer {
         arena.allocate(DType.FLOAT32, Math.min(MOST_AT_ONCE, updated.stateElementCount()));
     Map<Parameter, Integer> numbers = new IdentityHashMap<>();
     updated.parameters().forEach(parameter -> numbers.put(parameter, numbers.size()));
-    this.ownSquares = arena.zeros(DType.FLOAT64, 2L * numbers.size());
+    List<UpdatedValues.Share> shares =
+        updated.sharesOfHolders().get(updated.holder()).stream()
+            .filter(UpdatedValues.Share::isCounted)
+            .toList();
+    this.ownSquares = arena.allocate(DType.FLOAT64, 2L * shares.size());
+    this.fetchedSquares = host.allocate(DType.FLOAT64, 2L * shares.size());
     this.squares = host.allocate(DType.FLOAT64, 2L * numbers.size());
     for (UpdatedValues.Piece piece : updated.pieces()) {
-      parts.add(part(piece, numbers.getOrDefault(piece.parameter(), 0)));
+      List<Counted> counted = new ArrayList<>();
+      for (int run = 0; run < shares.size(); run++) {
+        if (shares.get(run).parameter() == piece.parameter()) {
+          counted.add(counted(piece, shares.get(run), 2L * run));
+        }
+      }
+      parts.add(part(piece, numbers.getOrDefault(piece.parameter(), 0), counted));
     }
   }
 
-  private Part part(UpdatedValues.Piece piece, int number) {
+  private Counted counted(UpdatedValues.Piece piece, UpdatedValues.Share share, long place) {
+    long first = share.parameterOffset() - piece.parameterOffset();
+    return new Counted(
+        piece.master().slice(0, first, share.count()),
+        piece.gradients().slice(0, first, share.count()),
+        ownSquares.slice(0, place, 1),
+        ownSquares.slice(0, place + 1, 1),
+        fetchedSquares.slice(0, place, 2));
+  }
+
+  private Part part(UpdatedValues.Piece piece, int number, List<Counted> counted) {
     Tensor first = piece.of(firstMoments);
     Tensor second = piece.of(secondMoments);
     List<Chunk> chunks = new ArrayList<>();
@@ -117,13 +147,7 @@ public final class LambOptimizer implements FlatOptimizer {
               second.slice(0, start, length),
               scratch.slice(0, 0, length)));
     }
-    return new Part(
-        number,
-        piece.master(),
-        piece.gradients(),
-        ownSquares.slice(0, 2L * number, 1),
-        ownSquares.slice(0, 2L * number + 1, 1),
-        chunks);
+    return new Part(number, piece.master(), piece.gradients(), chunks, counted);
   }
 
   @Override
@@ -131,8 +155,10 @@ public final class LambOptimizer implements FlatOptimizer {
     AdamW direction = new AdamW(1, beta1, beta2, epsilon, 0, gradientScale, step);
     for (Part part : parts) {
       part.chunks().forEach(chunk -> computeUpdate(direction, chunk));
-      engine.squaredNorm(part.master(), part.masterSquares());
-      engine.squaredNorm(part.update(), part.updateSquares());
+      for (Counted run : part.counted()) {
+        engine.squaredNorm(run.master(), run.masterSquares());
+        engine.squaredNorm(run.update(), run.updateSquares());
+      }
     }
     sumSquares();
     for (Part part : parts) {
@@ -154,16 +180,34 @@ public final class LambOptimizer implements FlatOptimizer {
   }
 
   private void sumSquares() {
-    engine.copy(ownSquares, squares); // nought where this rank has no piece of a parameter
+    engine.copy(ownSquares, fetchedSquares);
     engine.synchronize(ownSquares.device());
-    updated.sumOverShards(squares);
+    ByteBuffer all = squares.byteBuffer(0, Math.toIntExact(squares.byteSize()));
+    for (int place = 0; place < all.limit(); place += Double.BYTES) {
+      all.putDouble(place, 0); // what stays where this rank counts nothing of a parameter
+    }
+    for (Part part : parts) {
+      ByteBuffer ofParameter = pair(squares, part.number());
+      for (Counted run : part.counted()) {
+        ByteBuffer own = pair(run.fetchedSquares(), 0);
+        for (int place = 0; place < own.limit(); place += Double.BYTES) {
+          ofParameter.putDouble(place, ofParameter.getDouble(place) + own.getDouble(place));
+        }
+      }
+    }
+    updated.sumOverHolders(squares);
   }
 
   private double trustRatio(int number) {
-    ByteBuffer both = squares.byteBuffer(2L * Double.BYTES * number, 2 * Double.BYTES);
+    ByteBuffer both = pair(squares, number);
     double values = Math.sqrt(both.getDouble());
     double update = Math.sqrt(both.getDouble());
     return values > 0 && update > 0 ? values / update : 1;
+  }
+
+  /** The squares of the values and of the update. */
+  private static ByteBuffer pair(Tensor squares, int number) {
+    return squares.byteBuffer(2L * Double.BYTES * number, 2 * Double.BYTES);
   }
 
   @Override

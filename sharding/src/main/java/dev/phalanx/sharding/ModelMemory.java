@@ -63,6 +63,8 @@ public final class ModelMemory implements UpdatedValues {
    * @param reshardAfterForward whether stage 3 gathers a layer anew for its backward pass
    * @param copies the ranks that hold copies of parameters though they divide the model, by the
    *     name that {@link dev.phalanx.tensor.autograd.Partition.Copies} give them
+   * @param division of each parameter, beside that into shards; empty where nobody divides them, or
+   *     the optimizer looks at elements alone
    * @param compression of the sums of gradients. In stages 2 and 3 that is between copies only, as
    *     hybrid sharding has them: residuals of whole gradients would take the memory that sharding
    *     saves
@@ -78,6 +80,7 @@ public final class ModelMemory implements UpdatedValues {
       boolean overlap,
       boolean reshardAfterForward,
       Map<String, Communicator> copies,
+      Optional<Division> division,
       Optional<Compression> compression) {
     public Setup {
       if (compression.isPresent() && stage >= 2 && groups.replicas().isEmpty()) {
@@ -92,6 +95,13 @@ public final class ModelMemory implements UpdatedValues {
 
     Optional<DeviceCollectives> shardCollectives() {
       return groups.shard().map(group -> new DeviceCollectives(host, group));
+    }
+
+    /** See {@link UpdatedValues}. */
+    Optional<DeviceCollectives> holderCollectives() {
+      return division
+          .map(divided -> new DeviceCollectives(host, divided.holders()))
+          .or(this::shardCollectives);
     }
   }
 
@@ -110,6 +120,7 @@ public final class ModelMemory implements UpdatedValues {
   private final ShardLayout layout;
   private final Waiting waiting = new Waiting();
   private final Optional<DeviceCollectives> shardGroup;
+  private final Optional<DeviceCollectives> holders;
   private final ParameterValues values;
   private final GradientSums gradients;
   private final @Nullable Tensor masterMemory; // null: the values' own
@@ -133,6 +144,7 @@ public final class ModelMemory implements UpdatedValues {
     this.setup = setup;
     this.layout = new ShardLayout(cuts(setup, parts), setup.groups().shards());
     this.shardGroup = setup.shardCollectives();
+    this.holders = setup.holderCollectives();
     this.values =
         setup.stage() == 3 && shardGroup.isPresent()
             ? new ShardedValues(setup, setup.computeType(), layout, shardGroup.get(), waiting)
@@ -240,11 +252,6 @@ public final class ModelMemory implements UpdatedValues {
     return layout.elementCount();
   }
 
-  @Override
-  public int shardRank() {
-    return setup.groups().shardRank();
-  }
-
   private Tensor masterPart(ShardLayout.Bucket bucket) {
     return masterParts.get(bucket.index());
   }
@@ -302,27 +309,56 @@ public final class ModelMemory implements UpdatedValues {
   }
 
   @Override
-  public void sumOverShards(Tensor numbers) {
-    shardGroup.ifPresent(group -> waiting.awaitInPass(group.allReduce(numbers)::await));
+  public int holder() {
+    return setup
+        .division()
+        .map(divided -> divided.holders().rank())
+        .orElse(setup.groups().shardRank());
   }
 
   @Override
-  public List<List<Share>> sharesOfRanks() {
-    return IntStream.range(0, layout.shards())
-        .mapToObj(
-            rank ->
-                layout.pieces(rank).stream()
-                    .map(
-                        piece ->
-                            new Share(piece.parameter(), piece.parameterOffset(), piece.count()))
-                    .toList())
+  public void sumOverHolders(Tensor numbers) {
+    holders.ifPresent(group -> waiting.awaitInPass(group.allReduce(numbers)::await));
+  }
+
+  @Override
+  public List<List<Share>> sharesOfHolders() {
+    int shards = layout.shards();
+    int count = setup.division().map(divided -> divided.holders().size()).orElse(shards);
+    return IntStream.range(0, count)
+        .mapToObj(holder -> shares(holder / shards, layout.pieces(holder % shards)))
         .toList();
+  }
+
+  /** Ranks that divide parameters lay their parts out alike, so the pieces are those of all. */
+  private List<Share> shares(int part, List<ShardLayout.Piece> ofShard) {
+    List<Share> shares = new ArrayList<>();
+    for (ShardLayout.Piece piece : ofShard) {
+      Parameter parameter = piece.parameter();
+      List<Partition> ofParts =
+          setup
+              .division()
+              .map(divided -> divided.partitionsOf(parameter))
+              .orElse(List.of(parameter.partition()));
+      long first = 0; // of the block
+      for (Partition.Block block : ofParts.get(part).blocks()) {
+        long from = Math.max(first, piece.parameterOffset());
+        long to = Math.min(first + block.elementCount(), piece.parameterOffset() + piece.count());
+        if (from < to) {
+          boolean isCounted =
+              ofParts.subList(0, part).stream().noneMatch(before -> before.hasCopyOf(block));
+          shares.add(new Share(parameter, from, to - from, block, from - first, isCounted));
+        }
+        first += block.elementCount();
+      }
+    }
+    return shares;
   }
 
   @Override
   public void exchange(List<PointToPoint> transfers) {
     if (!transfers.isEmpty()) {
-      waiting.awaitInPass(shardGroup.orElseThrow().exchange(transfers)::await);
+      waiting.awaitInPass(holders.orElseThrow().exchange(transfers)::await);
     }
   }
 
@@ -704,7 +740,7 @@ public final class ModelMemory implements UpdatedValues {
 
   /** Which of them this rank's sums are. */
   public int compressedPart() {
-    return setup.groups().all().isPresent() ? 0 : shardRank();
+    return setup.groups().all().isPresent() ? 0 : setup.groups().shardRank();
   }
 
   /** What compression has saved and cost; empty where nothing is compressed. */

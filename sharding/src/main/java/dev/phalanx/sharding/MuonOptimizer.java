@@ -184,7 +184,7 @@ public final class MuonOptimizer implements FlatOptimizer {
 
   /** All matrices, each with its owner: of those that hold some of it the one with least to do. */
   private List<Matrix> matrices(StackedMatrices stacked) {
-    List<List<UpdatedValues.Share>> shares = updated.sharesOfRanks();
+    List<List<UpdatedValues.Share>> shares = updated.sharesOfHolders();
     double[] work = new double[shares.size()];
     List<Matrix> matrices = new ArrayList<>();
     for (Parameter parameter : updated.parameters()) {
@@ -232,7 +232,7 @@ public final class MuonOptimizer implements FlatOptimizer {
     for (Matrix matrix : matrices) {
       for (Held held : matrix.held()) {
         UpdatedValues.Piece piece = pieces.get(matrix.parameter());
-        if (held.rank() == updated.shardRank() && piece != null) {
+        if (held.rank() == updated.holder() && piece != null) {
           long start = matrix.first() + held.offset() - piece.parameterOffset();
           wave.add(
               new Own(

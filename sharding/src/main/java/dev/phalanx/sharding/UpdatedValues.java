@@ -5,10 +5,16 @@ import dev.phalanx.collectives.device.InterruptedWaitException;
 import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.Tensor;
 import dev.phalanx.tensor.autograd.Parameter;
+import dev.phalanx.tensor.autograd.Partition;
 import java.util.List;
 import java.util.function.Predicate;
 
-/** The part of a model that one rank's optimizer updates: all of it, or the rank's shard. */
+/**
+ * The part of a model that one rank's optimizer updates: all of it, or the rank's shard. Its
+ * holders are the ranks that have all elements of the parameters together: those that share one
+ * copy, and where ranks divide each parameter ({@link Division}) those that share a copy of the
+ * other parts.
+ */
 public interface UpdatedValues {
   /**
    * Neighbours in memory that weight decay treats alike.
@@ -45,11 +51,28 @@ public interface UpdatedValues {
   }
 
   /**
-   * What one rank updates of one parameter, without its memory.
+   * Elements of one block of a parameter that one holder updates, without their memory.
    *
-   * @param parameterOffset the first element's number within the parameter
+   * @param parameterOffset the first element's number within what the holder and those that share
+   *     its copy have of the parameter
+   * @param block of the whole parameter
+   * @param blockOffset the first element's number within the block
+   * @param isCounted whether they count where each element counts once: no holder before this one
+   *     has a copy of them
    */
-  record Share(Parameter parameter, long parameterOffset, long count) {}
+  record Share(
+      Parameter parameter,
+      long parameterOffset,
+      long count,
+      Partition.Block block,
+      long blockOffset,
+      boolean isCounted) {
+    /** Of a parameter that no ranks divide but those that share one copy. */
+    public static Share ofWhole(Parameter parameter, long parameterOffset, long count) {
+      Partition.Block all = Partition.whole(parameter.shape()).blocks().get(0);
+      return new Share(parameter, parameterOffset, count, all, parameterOffset, true);
+    }
+  }
 
   /** Everything that is updated, in the order of memory. */
   List<Run> runs();
@@ -61,25 +84,23 @@ public interface UpdatedValues {
   List<Parameter> parameters();
 
   /**
-   * Adds up numbers over the ranks that share one copy of what is updated, in place; every one of
-   * them calls it. Nothing happens where each rank updates everything.
+   * Adds up numbers over the holders, in place; every one of them calls it. Nothing happens where
+   * each rank updates everything.
    *
    * @param numbers on the CPU
    * @throws InterruptedWaitException where the thread is interrupted meanwhile
    * @throws dev.phalanx.collectives.CollectiveException where a rank is lost or disagrees
    */
-  void sumOverShards(Tensor numbers);
+  void sumOverHolders(Tensor numbers);
+
+  /** What each holder updates, by their numbers; on every one of them the same, without padding. */
+  List<List<Share>> sharesOfHolders();
+
+  /** This rank's number among the holders. */
+  int holder();
 
   /**
-   * What each of the ranks that share one copy updates, by their numbers; on every rank the same.
-   */
-  List<List<Share>> sharesOfRanks();
-
-  /** This rank's number among those that share one copy. */
-  int shardRank();
-
-  /**
-   * Sends and receives between ranks that share one copy, and waits for it.
+   * Sends and receives between holders, and waits for it.
    *
    * @param transfers of contiguous tensors on one device
    * @throws InterruptedWaitException where the thread is interrupted meanwhile

@@ -169,20 +169,20 @@ final class FlatParameters implements UpdatedValues {
   }
 
   @Override
-  public void sumOverShards(Tensor numbers) {
+  public void sumOverHolders(Tensor numbers) {
     // this rank has everything
   }
 
   @Override
-  public List<List<Share>> sharesOfRanks() {
+  public List<List<Share>> sharesOfHolders() {
     return List.of(
         offsets.keySet().stream()
-            .map(parameter -> new Share(parameter, 0, parameter.shape().elementCount()))
+            .map(parameter -> Share.ofWhole(parameter, 0, parameter.shape().elementCount()))
             .toList());
   }
 
   @Override
-  public int shardRank() {
+  public int holder() {
     return 0;
   }
 

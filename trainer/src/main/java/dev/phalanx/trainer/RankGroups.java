@@ -38,6 +38,7 @@ import org.jspecify.annotations.Nullable;
  *               with those of the groups above and below that have them too
  *   pipeline    ranks with other layers; of them the first and the last, which share a tied table
  *   model       the ranks that have a copy of the model together
+ *   holders     the ranks that have all of one stage's parameters together
  * </pre>
  */
 final class RankGroups implements AutoCloseable {
@@ -47,6 +48,9 @@ final class RankGroups implements AutoCloseable {
 
   /** Axes along which ranks hold the same part of the model. */
   static final Set<Axis> ALIKE = Set.of(Axis.DATA, Axis.CONTEXT);
+
+  /** Axes along which ranks have other parts of the same parameters. */
+  private static final Set<Axis> DIVIDING_EACH = Set.of(Axis.TENSOR);
 
   private static final Set<Axis> DIVIDING = EnumSet.complementOf(EnumSet.copyOf(ALIKE));
 
@@ -63,6 +67,7 @@ final class RankGroups implements AutoCloseable {
   private final PipelinePlan pipeline;
   private final List<Opened> own; // closed with this
   private final @Nullable Communicator model;
+  private final @Nullable Communicator holders; // null: the shards alone, or nobody asks
 
   private RankGroups(
       DeviceMesh mesh,
@@ -96,7 +101,29 @@ final class RankGroups implements AutoCloseable {
             ? null
             : open(
                 ranks, Axis.DATA, "model[" + alike.indexOf(rank) + "]", mesh.group(rank, DIVIDING));
+    this.holders =
+        job.optimizer().algorithm().looksAtWholeParameters()
+            ? openHolders(job.sharding(), ranks)
+            : null;
     this.shards = ShardGroups.of(job.sharding(), ranks, data, alike);
+  }
+
+  /** All shards of the first rank that divides the parameters, then those of the next. */
+  private @Nullable Communicator openHolders(JobConfig.Sharding sharding, ProcessGroups ranks)
+      throws IOException, InterruptedException {
+    List<Integer> dividing = mesh.group(ranks.rank(), DIVIDING_EACH);
+    if (dividing.size() == 1) {
+      return null;
+    }
+    int count = ShardGroups.shards(sharding, data.size());
+    int first = data.rank() / count * count; // in the data groups of all, which are alike
+    List<Integer> members =
+        dividing.stream()
+            .flatMap(part -> mesh.group(part, ALIKE).subList(first, first + count).stream())
+            .toList();
+    return members.equals(mesh.group(ranks.rank(), Axis.TENSOR))
+        ? parallel.get(Axis.TENSOR)
+        : open(ranks, Axis.TENSOR, "holders[" + members.get(0) + "]", members);
   }
 
   /** Ranks that hold the same elements of a model though they divide it. */
@@ -243,6 +270,14 @@ final class RankGroups implements AutoCloseable {
   /** The ranks that divide what one rank would otherwise hold; empty where that is one rank. */
   Optional<Communicator> along(Axis axis) {
     return Optional.ofNullable(parallel.get(axis));
+  }
+
+  /**
+   * Where ranks divide each parameter, and the optimizer looks at whole ones: the ranks that have
+   * all of them together, as {@link dev.phalanx.sharding.Division} orders them.
+   */
+  Optional<Communicator> holders() {
+    return Optional.ofNullable(holders);
   }
 
   /** The ranks that have a copy of the model together; empty where that is one rank. */

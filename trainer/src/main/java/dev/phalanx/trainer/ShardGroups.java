@@ -26,7 +26,7 @@ record ShardGroups(DataGroups groups, List<Communicator> own) implements AutoClo
       JobConfig.Sharding sharding, ProcessGroups ranks, Communicator data, List<Integer> members)
       throws IOException, InterruptedException {
     int size = data.size();
-    int shards = sharding.shardSize() < 0 ? size : sharding.shardSize();
+    int shards = shards(sharding, size);
     if (sharding.zero() == 0) {
       return new ShardGroups(DataGroups.replicated(data), List.of());
     }
@@ -49,6 +49,18 @@ record ShardGroups(DataGroups groups, List<Communicator> own) implements AutoClo
       own.forEach(Communicator::close);
       throw e;
     }
+  }
+
+  /**
+   * How many ranks share a copy: neighbours, the first ones that many, then the next.
+   *
+   * @param size the data-parallel ranks
+   */
+  static int shards(JobConfig.Sharding sharding, int size) {
+    if (sharding.zero() == 0) {
+      return 1;
+    }
+    return sharding.shardSize() < 0 ? size : sharding.shardSize();
   }
 
   @Override

@@ -6,6 +6,7 @@ import dev.phalanx.parallelism.mesh.Axis;
 import dev.phalanx.parallelism.pipeline.PipelineExecutor;
 import dev.phalanx.parallelism.tensor.TensorGroup;
 import dev.phalanx.sharding.AdamWOptimizer;
+import dev.phalanx.sharding.Division;
 import dev.phalanx.sharding.FlatOptimizer;
 import dev.phalanx.sharding.LambOptimizer;
 import dev.phalanx.sharding.ModelMemory;
@@ -23,6 +24,8 @@ import dev.phalanx.trainer.model.Transformer;
 import dev.phalanx.trainer.model.TransformerConfig;
 import java.io.IOException;
 import java.util.List;
+import java.util.Optional;
+import java.util.stream.IntStream;
 
 /**
  * Everything that training changes: what this rank holds of the model and of the optimizer's state.
@@ -88,6 +91,7 @@ final class TrainingState {
                 job.communication().overlap(),
                 job.sharding().reshardAfterForward(),
                 groups.copies(),
+                division(groups),
                 GradientCompression.of(
                     job.communication().compression(), job.optimizer().algorithm())),
             models.stream().map(Transformer::parameterGroups).toList());
@@ -178,6 +182,21 @@ final class TrainingState {
     return pipelinePlan.stagesOf(pipelineRank).stream()
         .map(stage -> setup.model(ofLayers, pipelinePlan.stages().get(stage)))
         .toList();
+  }
+
+  /** For optimizers that look at whole parameters. */
+  private Optional<Division> division(RankGroups groups) {
+    int stage = groups.coordinate(Axis.PIPELINE);
+    return groups
+        .holders()
+        .map(
+            holders ->
+                new Division(
+                    holders,
+                    parameters(models),
+                    IntStream.range(0, tensorGroup.size())
+                        .mapToObj(rank -> parameters(models(tensorGroup.as(rank), stage)))
+                        .toList()));
   }
 
   /** For checkpoints: what the ranks that divide the model hold of it. */

@@ -27,8 +27,15 @@ public record Partition(Shape whole, List<Block> blocks, long paddingRows) {
    * @param copies empty where no other rank holds the same
    */
   public record Block(long row, long rows, long column, long columns, Optional<Copies> copies) {
-    long elementCount() {
+    public long elementCount() {
       return rows * columns;
+    }
+
+    private boolean isSamePlace(Block other) {
+      return row == other.row
+          && rows == other.rows
+          && column == other.column
+          && columns == other.columns;
     }
   }
 
@@ -91,6 +98,11 @@ public record Partition(Shape whole, List<Block> blocks, long paddingRows) {
               change.apply(block.copies())));
     }
     return new Partition(whole, changed, paddingRows);
+  }
+
+  /** Whether one of the blocks is of these rows and columns, whoever else holds them. */
+  public boolean hasCopyOf(Block block) {
+    return blocks.stream().anyMatch(block::isSamePlace);
   }
 
   /** See {@link Copies#isApart}. */

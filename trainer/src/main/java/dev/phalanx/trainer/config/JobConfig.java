@@ -370,6 +370,11 @@ public record JobConfig(
     public sealed interface Rule {
       /** The value of {@code optimizer.kind}. */
       String kind();
+
+      /** Whether an element's update follows from the others of its parameter too. */
+      default boolean looksAtWholeParameters() {
+        return false;
+      }
     }
 
     /** Loshchilov and Hutter, 2019. */
@@ -407,6 +412,11 @@ public record JobConfig(
       public String kind() {
         return "muon";
       }
+
+      @Override
+      public boolean looksAtWholeParameters() {
+        return true;
+      }
     }
 
     /** You et al., 2020. */
@@ -414,6 +424,11 @@ public record JobConfig(
       @Override
       public String kind() {
         return "lamb";
+      }
+
+      @Override
+      public boolean looksAtWholeParameters() {
+        return true;
       }
     }
 

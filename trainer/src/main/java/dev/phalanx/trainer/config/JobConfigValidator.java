@@ -524,16 +524,14 @@ public final class JobConfigValidator {
     }
   }
 
-  /** Optimizers that look at whole matrices. */
+  /** Optimizers that compute with whole matrices. */
   private void checkTensorOptimizer() {
     Optimizer.Rule algorithm = config.optimizer().algorithm();
-    boolean looksAtWhole =
-        algorithm instanceof Optimizer.Lamb || algorithm instanceof Optimizer.Muon;
-    if (config.parallel().tensor() > 1 && looksAtWhole) {
+    if (config.parallel().tensor() > 1 && algorithm instanceof Optimizer.Muon) {
       report(
           "optimizer.kind",
           algorithm.kind()
-              + " looks at whole matrices, of which tensor "
+              + " computes with whole matrices, of which tensor "
               + config.parallel().tensor()
               + " leaves each rank a part; that is not available in this version",
           "write 'kind: adamw' or 'kind: sgd', or 'tensor: 1'");
