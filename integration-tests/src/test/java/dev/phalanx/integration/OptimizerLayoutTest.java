@@ -73,17 +73,28 @@ final class OptimizerLayoutTest {
   }
 
   /** Each matrix is made orthogonal whole; a sum of two knows no order; no norm is asked for. */
-  @ParameterizedTest(name = "{0}, stage {1}")
-  @CsvSource({"fp32, 1", "fp32, 2", "fp32, 3", "bf16, 1", "bf16, 3"})
-  void muonGivesTheSameBitsInEveryStage(String precision, int stage) throws Exception {
+  @ParameterizedTest(name = "{0}, stage {1}, tensor {2}")
+  @CsvSource({
+    "fp32, 1, 1",
+    "fp32, 2, 1",
+    "fp32, 3, 1",
+    "bf16, 1, 1",
+    "bf16, 3, 1",
+    "fp32, 1, 2",
+    "fp32, 3, 2",
+    "bf16, 3, 2"
+  })
+  void muonGivesTheSameBitsInEveryStage(String precision, int stage, int tensor) throws Exception {
     String unclipped =
-        plan(precision, "muon", "")
+        plan(precision, "muon", "parallel: {tensor: %d}\n".formatted(tensor))
             .replace(", clip_grad_norm: 1.0", "")
-            .replace("micro: 1", "micro: 6");
-    InProcessJob.Run whole = InProcessJob.run(unclipped, 2, folder, Optional.empty());
+            .replace("micro: 1", "micro: 6")
+            .replace("ffn_hidden: 37", "ffn_hidden: 38");
+    int ranks = 2 * tensor;
+    InProcessJob.Run whole = InProcessJob.run(unclipped, ranks, folder, Optional.empty());
     InProcessJob.Run sharded =
         InProcessJob.run(
-            unclipped + "sharding: {zero: %d}\n".formatted(stage), 2, folder, Optional.empty());
+            unclipped + "sharding: {zero: %d}\n".formatted(stage), ranks, folder, Optional.empty());
 
     assertThat(losses(sharded)).isEqualTo(losses(whole));
   }
@@ -184,6 +195,18 @@ final class OptimizerLayoutTest {
         "lamb | llama | 1 | true  | 8 | parallel: {tensor: 2, pipeline: 2, sequence_parallel:"
             + " true};sharding: {zero: 2}",
         "lamb | llama | 2 | false | 8 | parallel: {tensor: 2, context: 2};sharding: {zero: 1}",
+        "muon | gpt2  | 4 | true  | 2 | parallel: {tensor: 2}",
+        "muon | gpt2  | 4 | true  | 4 | parallel: {tensor: 4, sequence_parallel: true}",
+        "muon | llama | 2 | false | 4 | parallel: {tensor: 4}",
+        "muon | llama | 1 | true  | 4 | parallel: {tensor: 4, sequence_parallel: true}",
+        "muon | gpt2  | 4 | true  | 4 | parallel: {tensor: 2};sharding: {zero: 1}",
+        "muon | llama | 2 | false | 8 | parallel: {tensor: 4};sharding: {zero: 3}",
+        "muon | llama | 2 | false | 8 | parallel: {tensor: 2, order: [data, tensor, context,"
+            + " pipeline]};sharding: {zero: 3, shard_size: 2}",
+        "muon | gpt2  | 4 | true  | 4 | parallel: {tensor: 2, pipeline: 2}",
+        "muon | llama | 1 | true  | 8 | parallel: {tensor: 2, pipeline: 2, sequence_parallel:"
+            + " true};sharding: {zero: 2}",
+        "muon | llama | 2 | false | 8 | parallel: {tensor: 2, context: 2};sharding: {zero: 1}",
       })
   void ranksThatDivideParametersGiveWhatOneGives(
       String optimizer, String family, int keyHeads, boolean tied, int ranks, String layout)
@@ -201,6 +224,8 @@ final class OptimizerLayoutTest {
       value = {
         "lamb | parallel: {tensor: 4};sharding: {zero: 1} | 8 | parallel: {pipeline: 2} | 2",
         "lamb | parallel: {data: 2} | 2 | parallel: {tensor: 2};sharding: {zero: 3} | 4",
+        "muon | parallel: {tensor: 4};sharding: {zero: 1} | 8 | parallel: {pipeline: 2} | 2",
+        "muon | parallel: {data: 2} | 2 | parallel: {tensor: 2};sharding: {zero: 3} | 4",
       })
   void aCheckpointGoesOnWhereOtherRanksDivideParameters(
       String optimizer, String from, int ranks, String to, int otherRanks) throws Exception {

@@ -6,13 +6,16 @@ import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Engine;
 import dev.phalanx.tensor.Sgd;
+import dev.phalanx.tensor.Shape;
 import dev.phalanx.tensor.Tensor;
 import dev.phalanx.tensor.autograd.Parameter;
+import dev.phalanx.tensor.autograd.Partition;
 import java.util.ArrayList;
 import java.util.IdentityHashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 
 /**
  * Muon (Jordan et al., 2024, "Muon: An optimizer for hidden layers in neural networks") for the
@@ -25,18 +28,22 @@ import java.util.Map;
  * </pre>
  *
  * <p>Momenta are divided among ranks as everything else is, but O is of a whole matrix. Each one
- * has an owner among the ranks that hold some of it; they send it their rows of U, it computes, and
- * sends them their rows of O:
+ * has an owner among its holders, which send it their elements of U; it computes, and sends them
+ * theirs of O:
  *
  * <pre>
  *   rank 0 |  U of W1  | U of W2..  ->  O of W1        <- ..
  *   rank 1 |..U of W2 |  U of W3    ->  O of W2, of W3 -> ..
  * </pre>
  *
+ * <p>Shards have some rows of it, from one element to another; where ranks divide the matrix a
+ * shard has such a run of a region of it, of some rows and columns, and the owner puts regions in
+ * their places. Of several copies of an element the first one is sent, and all are sent the result.
+ *
  * <p>So O is computed from the same numbers by the same operations in every layout. What lies
  * wholly with its owner is not sent; of the rest each element that lies elsewhere goes and comes:
- * over all ranks together less than 8 bytes for each element of a hidden matrix. Without shards
- * every rank computes everything and nothing is sent.
+ * over all holders together less than 8 bytes for each element of a hidden matrix, and 4 for each
+ * further copy of one. A rank that has everything computes everything and nothing is sent.
  *
  * <p>U and O lie where the gradients were.
  */
@@ -67,22 +74,35 @@ public final class MuonOptimizer implements FlatOptimizer {
   /** Some neighbouring elements of hidden matrices. */
   private record Chunk(Tensor gradients, Tensor momenta, Tensor update) {}
 
-  /**
-   * What one rank holds of a matrix.
-   *
-   * @param offset of the first element within the matrix
-   */
-  private record Held(int rank, long offset, long count) {}
+  /** Some rows and columns of a matrix. */
+  private record Region(long row, long rows, long column, long columns) {
+    long count() {
+      return rows * columns;
+    }
+  }
 
-  /** A matrix of a hidden layer, on every rank the same; {@code first} is within the parameter. */
+  /**
+   * What one holder has of a region.
+   *
+   * @param offset of the first element within the region
+   * @param parameterOffset its number within what the holder's memory has of the parameter
+   * @param isCounted whether no holder before this one has a copy
+   */
+  private record Held(
+      int holder,
+      Region region,
+      long offset,
+      long count,
+      long parameterOffset,
+      boolean isCounted) {}
+
+  /**
+   * A matrix of a hidden layer, on every holder the same.
+   *
+   * @param owner a holder
+   */
   private record Matrix(
-      int number,
-      Parameter parameter,
-      long first,
-      long rows,
-      long columns,
-      List<Held> held,
-      int owner) {
+      int number, Parameter parameter, long rows, long columns, List<Held> held, int owner) {
     long count() {
       return rows * columns;
     }
@@ -92,23 +112,71 @@ public final class MuonOptimizer implements FlatOptimizer {
     }
   }
 
-  /** This rank's elements of a matrix: U, and then O, where the gradients were. */
-  private record Own(Matrix matrix, Held held, Tensor master, Tensor update) {
-    boolean isOwner() {
-      return matrix.owner() == held.rank();
-    }
+  /** A run of this rank's elements of a matrix: U, and then O, where the gradients were. */
+  private record Own(Held held, Tensor master, Tensor update) {}
 
-    boolean isWhole() {
-      return held.count() == matrix.count();
+  /** A matrix of which this rank has some elements. */
+  private record Task(Matrix matrix, List<Own> own) {
+    /** Whether no other rank has any of it, not even a copy. */
+    boolean isOwnAlone() {
+      return matrix.held().size() == 1;
     }
   }
 
-  /**
-   * A matrix that this rank owns and others hold some of.
-   *
-   * @param elements [rows * columns]
-   */
-  private record Assembled(Own own, Tensor elements) {}
+  /** A matrix that this rank owns and others hold some of. */
+  private final class Assembly implements AutoCloseable {
+    private final Task task;
+    private final Tensor whole; // [rows, columns]
+    private final Map<Region, Tensor> regions = new LinkedHashMap<>(); // [count]
+
+    Assembly(Task task) {
+      this.task = task;
+      this.whole =
+          arena.allocate(DType.FLOAT32, Shape.of(task.matrix().rows(), task.matrix().columns()));
+      task.matrix().held().forEach(held -> regions.computeIfAbsent(held.region(), this::elements));
+    }
+
+    /** Whole rows lie where they belong; others have memory of their own. */
+    private Tensor elements(Region region) {
+      return isOfWholeRows(region)
+          ? whole.slice(0, region.row(), region.rows()).reshape(region.count())
+          : arena.allocate(DType.FLOAT32, region.count());
+    }
+
+    private boolean isOfWholeRows(Region region) {
+      return region.columns() == task.matrix().columns();
+    }
+
+    /** Where a holder's elements are: U's, and then O's. */
+    Tensor place(Held held) {
+      Tensor region = Objects.requireNonNull(regions.get(held.region()));
+      return region.slice(0, held.offset(), held.count());
+    }
+
+    /** Puts O in the place of U. */
+    void orthogonalize() {
+      regions.forEach((region, elements) -> copy(region, elements, true));
+      newtonSchulz.orthogonalize(whole);
+      regions.forEach((region, elements) -> copy(region, elements, false));
+    }
+
+    private void copy(Region region, Tensor elements, boolean isToWhole) {
+      if (isOfWholeRows(region)) {
+        return;
+      }
+      try (Tensor apart = elements.reshape(region.rows(), region.columns());
+          Tensor rows = whole.slice(0, region.row(), region.rows());
+          Tensor inWhole = rows.slice(1, region.column(), region.columns())) {
+        engine.copy(isToWhole ? apart : inWhole, isToWhole ? inWhole : apart);
+      }
+    }
+
+    @Override
+    public void close() {
+      regions.values().forEach(Tensor::close);
+      whole.close();
+    }
+  }
 
   private final Engine engine;
   private final Arena arena;
@@ -121,7 +189,7 @@ public final class MuonOptimizer implements FlatOptimizer {
   private final Tensor scratch; // [MOST_AT_ONCE at most] FLOAT32
   private final List<AdamWPart> others = new ArrayList<>(); // what is no hidden matrix
   private final List<Chunk> chunks = new ArrayList<>();
-  private final List<List<Own>> waves = new ArrayList<>();
+  private final List<List<Task>> waves = new ArrayList<>();
 
   /**
    * @param arena owns the state, and matrices for the moment
@@ -182,65 +250,84 @@ public final class MuonOptimizer implements FlatOptimizer {
     }
   }
 
-  /** All matrices, each with its owner: of those that hold some of it the one with least to do. */
+  /**
+   * All matrices, each with its owner: of its holders, but for copies, the one with least to do.
+   */
   private List<Matrix> matrices(StackedMatrices stacked) {
     List<List<UpdatedValues.Share>> shares = updated.sharesOfHolders();
     double[] work = new double[shares.size()];
     List<Matrix> matrices = new ArrayList<>();
     for (Parameter parameter : updated.parameters()) {
-      long first = 0;
+      Shape whole = parameter.partition().whole();
+      long first = 0; // of the parameter's rows
       for (long rows : stacked.rowsOf(parameter)) {
-        long columns = parameter.shape().size(1);
-        List<Held> held = held(shares, parameter, first, rows * columns);
-        int owner = held.get(0).rank();
+        long columns = whole.size(1);
+        List<Held> held = held(shares, parameter, first, rows);
+        int owner = held.get(0).holder();
         for (Held one : held) {
-          owner = work[one.rank()] < work[owner] ? one.rank() : owner;
+          owner = one.isCounted() && work[one.holder()] < work[owner] ? one.holder() : owner;
         }
         work[owner] += (double) rows * columns * Math.min(rows, columns);
-        matrices.add(new Matrix(matrices.size(), parameter, first, rows, columns, held, owner));
-        first += rows * columns;
+        matrices.add(new Matrix(matrices.size(), parameter, rows, columns, held, owner));
+        first += rows;
       }
-      if (first != 0 && first != parameter.shape().elementCount()) {
+      if (first != 0 && first != whole.size(0)) {
         throw new IllegalArgumentException(
-            "The matrices in " + parameter + " have " + first + " elements together");
+            "The matrices in " + parameter + " have " + first + " of " + whole.size(0) + " rows");
       }
     }
     return matrices;
   }
 
   private static List<Held> held(
-      List<List<UpdatedValues.Share>> shares, Parameter parameter, long first, long count) {
+      List<List<UpdatedValues.Share>> shares, Parameter parameter, long first, long rows) {
     List<Held> held = new ArrayList<>();
-    for (int rank = 0; rank < shares.size(); rank++) {
-      for (UpdatedValues.Share share : shares.get(rank)) {
-        long from = Math.max(first, share.parameterOffset());
-        long to = Math.min(first + count, share.parameterOffset() + share.count());
-        if (share.parameter() == parameter && from < to) {
-          held.add(new Held(rank, from - first, to - from));
+    for (int holder = 0; holder < shares.size(); holder++) {
+      for (UpdatedValues.Share share : shares.get(holder)) {
+        if (share.parameter() == parameter) {
+          addHeld(held, holder, share, first, rows);
         }
       }
     }
     return held;
   }
 
-  /** This rank's elements of the matrices, in waves that are the same on every rank. */
+  /** What a share has of the matrix in some rows of the parameter, if it has any of it. */
+  private static void addHeld(
+      List<Held> held, int holder, UpdatedValues.Share share, long first, long rows) {
+    Partition.Block block = share.block();
+    long top = Math.max(first, block.row());
+    long bottom = Math.min(first + rows, block.row() + block.rows());
+    if (top >= bottom) {
+      return;
+    }
+    Region region = new Region(top - first, bottom - top, block.column(), block.columns());
+    long start = (top - block.row()) * block.columns(); // of the region within the block
+    long from = Math.max(start, share.blockOffset());
+    long to = Math.min(start + region.count(), share.blockOffset() + share.count());
+    if (from < to) {
+      held.add(
+          new Held(
+              holder,
+              region,
+              from - start,
+              to - from,
+              share.parameterOffset() + from - share.blockOffset(),
+              share.isCounted()));
+    }
+  }
+
+  /** This rank's elements of the matrices, in waves that are the same on every holder. */
   private void divideMatrices(List<Matrix> matrices) {
     Map<Parameter, UpdatedValues.Piece> pieces = new IdentityHashMap<>();
     updated.pieces().forEach(piece -> pieces.put(piece.parameter(), piece));
-    List<Own> wave = new ArrayList<>();
+    List<Task> wave = new ArrayList<>();
     long elements = 0;
     for (Matrix matrix : matrices) {
-      for (Held held : matrix.held()) {
-        UpdatedValues.Piece piece = pieces.get(matrix.parameter());
-        if (held.rank() == updated.holder() && piece != null) {
-          long start = matrix.first() + held.offset() - piece.parameterOffset();
-          wave.add(
-              new Own(
-                  matrix,
-                  held,
-                  piece.master().slice(0, start, held.count()),
-                  piece.gradients().slice(0, start, held.count())));
-        }
+      UpdatedValues.Piece piece = pieces.get(matrix.parameter());
+      List<Own> own = piece == null ? List.of() : own(matrix, piece);
+      if (!own.isEmpty()) {
+        wave.add(new Task(matrix, own));
       }
       elements += matrix.count();
       if (elements >= ELEMENTS_AT_ONCE) {
@@ -250,6 +337,21 @@ public final class MuonOptimizer implements FlatOptimizer {
       }
     }
     waves.add(wave);
+  }
+
+  private List<Own> own(Matrix matrix, UpdatedValues.Piece piece) {
+    List<Own> own = new ArrayList<>();
+    for (Held held : matrix.held()) {
+      if (held.holder() == updated.holder()) {
+        long start = held.parameterOffset() - piece.parameterOffset();
+        own.add(
+            new Own(
+                held,
+                piece.master().slice(0, start, held.count()),
+                piece.gradients().slice(0, start, held.count())));
+      }
+    }
+    return own;
   }
 
   // --------------------------------------------------------------------------------- one step
@@ -267,9 +369,9 @@ public final class MuonOptimizer implements FlatOptimizer {
             step);
     others.forEach(other -> other.update(engine, adamW));
     chunks.forEach(chunk -> computeUpdate(gradientScale, chunk));
-    for (List<Own> wave : waves) {
+    for (List<Task> wave : waves) {
       orthogonalize(wave);
-      wave.forEach(own -> apply(learningRate, own));
+      wave.forEach(task -> apply(learningRate, task));
     }
     updated.refreshValues();
   }
@@ -286,40 +388,59 @@ public final class MuonOptimizer implements FlatOptimizer {
   }
 
   /** Puts O in the place of U. */
-  private void orthogonalize(List<Own> wave) {
+  private void orthogonalize(List<Task> wave) {
     List<PointToPoint> there = new ArrayList<>();
     List<PointToPoint> back = new ArrayList<>();
-    List<Assembled> assembled = new ArrayList<>();
-    for (Own own : wave) {
-      Matrix matrix = own.matrix();
-      if (!own.isOwner()) {
-        there.add(new PointToPoint.Send(own.update(), matrix.owner(), matrix.number()));
-        back.add(new PointToPoint.Receive(own.update(), matrix.owner(), matrix.number()));
-      } else if (!own.isWhole()) {
-        Tensor whole = arena.allocate(DType.FLOAT32, matrix.count());
-        assembled.add(new Assembled(own, whole));
-        for (Held held : matrix.held()) {
-          Tensor rows = whole.slice(0, held.offset(), held.count());
-          if (held.rank() == own.held().rank()) {
-            engine.copy(own.update(), rows);
-          } else {
-            there.add(new PointToPoint.Receive(rows, held.rank(), matrix.number()));
-            back.add(new PointToPoint.Send(rows, held.rank(), matrix.number()));
-          }
-        }
+    List<Assembly> assemblies = new ArrayList<>();
+    for (Task task : wave) {
+      if (task.matrix().owner() != updated.holder()) {
+        hand(task, there, back);
+      } else if (!task.isOwnAlone()) {
+        Assembly assembly = new Assembly(task);
+        assemblies.add(assembly);
+        collect(assembly, there, back);
       }
     }
     updated.exchange(there);
-    assembled.forEach(one -> orthogonalize(one.own().matrix(), one.elements()));
+    assemblies.forEach(Assembly::orthogonalize);
     updated.exchange(back);
-    for (Assembled one : assembled) {
-      Held held = one.own().held();
-      engine.copy(one.elements().slice(0, held.offset(), held.count()), one.own().update());
-      one.elements().close();
+    for (Assembly assembly : assemblies) {
+      assembly.task.own().forEach(own -> engine.copy(assembly.place(own.held()), own.update()));
+      assembly.close();
     }
-    for (Own own : wave) { // last: nobody waits for them
-      if (own.isOwner() && own.isWhole()) {
-        orthogonalize(own.matrix(), own.update());
+    for (Task task : wave) { // last: nobody waits for them
+      if (task.matrix().owner() == updated.holder() && task.isOwnAlone()) {
+        orthogonalize(task.matrix(), task.own().get(0).update());
+      }
+    }
+  }
+
+  /** Sends the owner what counts, and receives the result. */
+  private static void hand(Task task, List<PointToPoint> there, List<PointToPoint> back) {
+    Matrix matrix = task.matrix();
+    for (Own own : task.own()) {
+      if (own.held().isCounted()) {
+        there.add(new PointToPoint.Send(own.update(), matrix.owner(), matrix.number()));
+      }
+      back.add(new PointToPoint.Receive(own.update(), matrix.owner(), matrix.number()));
+    }
+  }
+
+  /** The same, seen from the owner. */
+  private void collect(Assembly assembly, List<PointToPoint> there, List<PointToPoint> back) {
+    Matrix matrix = assembly.task.matrix();
+    for (Held held : matrix.held()) {
+      if (held.holder() != matrix.owner()) {
+        Tensor place = assembly.place(held);
+        if (held.isCounted()) {
+          there.add(new PointToPoint.Receive(place, held.holder(), matrix.number()));
+        }
+        back.add(new PointToPoint.Send(place, held.holder(), matrix.number()));
+      }
+    }
+    for (Own own : assembly.task.own()) {
+      if (own.held().isCounted()) {
+        engine.copy(own.update(), assembly.place(own.held()));
       }
     }
   }
@@ -330,11 +451,13 @@ public final class MuonOptimizer implements FlatOptimizer {
     }
   }
 
-  private void apply(double learningRate, Own own) {
-    if (settings.weightDecay() != 0) {
-      engine.scale(own.master(), 1 - learningRate * settings.weightDecay());
+  private void apply(double learningRate, Task task) {
+    for (Own own : task.own()) {
+      if (settings.weightDecay() != 0) {
+        engine.scale(own.master(), 1 - learningRate * settings.weightDecay());
+      }
+      engine.addScaled(-learningRate * task.matrix().rateFactor(), own.update(), own.master());
     }
-    engine.addScaled(-learningRate * own.matrix().rateFactor(), own.update(), own.master());
   }
 
   @Override

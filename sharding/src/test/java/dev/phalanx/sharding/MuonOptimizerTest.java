@@ -228,7 +228,7 @@ final class MuonOptimizerTest {
       assertThatThrownBy(() -> optimizer(model, true))
           .isInstanceOf(IllegalArgumentException.class)
           .hasMessageContaining("p1")
-          .hasMessageContaining("80 elements");
+          .hasMessageContaining("10 of 11 rows");
     }
   }
 }

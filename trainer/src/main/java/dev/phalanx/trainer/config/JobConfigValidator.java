@@ -93,7 +93,6 @@ public final class JobConfigValidator {
     checkEvaluation();
     checkTensorSizes();
     checkChunks();
-    checkTensorOptimizer();
     checkStages();
     checkExperts();
     if (fitsWorld) {
@@ -521,20 +520,6 @@ public final class JobConfigValidator {
               + dataSize
               + " data-parallel ranks, among which experts are divided",
           "write 'expert: " + divisorNear(dataSize, expert) + "'");
-    }
-  }
-
-  /** Optimizers that compute with whole matrices. */
-  private void checkTensorOptimizer() {
-    Optimizer.Rule algorithm = config.optimizer().algorithm();
-    if (config.parallel().tensor() > 1 && algorithm instanceof Optimizer.Muon) {
-      report(
-          "optimizer.kind",
-          algorithm.kind()
-              + " computes with whole matrices, of which tensor "
-              + config.parallel().tensor()
-              + " leaves each rank a part; that is not available in this version",
-          "write 'kind: adamw' or 'kind: sgd', or 'tensor: 1'");
     }
   }
 

@@ -145,7 +145,7 @@ public final class Transformer implements Layer {
   }
 
   /**
-   * The rows of each matrix of a hidden layer that lies in a parameter: of queries, keys and
+   * The rows of each matrix of a hidden layer that lies in a whole parameter: of queries, keys and
    * values, of the two halves of a gated feed-forward layer, or all rows. Empty for what is no such
    * matrix.
    */

@@ -126,8 +126,6 @@ class JobConfigValidatorTest {
             + " write 'sequence_parallel: false' or a 'micro' that is a multiple of 2",
         "2 | model.sequence=33;parallel.sequence_parallel=true;evaluation.every=5 | an evaluation"
             + " may end with a single sequence of 33 tokens, which tensor 2 does not divide",
-        "2 | optimizer={kind: muon, lr: 1} | optimizer.kind: muon computes with whole matrices, of"
-            + " which tensor 2 leaves each rank a part",
       })
   void whatRanksDivideMustDivide(int tensor, String overrides, String expected) {
     List<String> all = new ArrayList<>(List.of(overrides.split(";")));
