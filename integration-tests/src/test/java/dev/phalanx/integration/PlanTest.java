@@ -77,6 +77,7 @@ final class PlanTest {
             + " 3}",
         "llama | 4 | 2 | , recompute: full, experts: {count: 2}};parallel: {expert: 2, context: 2}",
         "gpt2  | 4 | 2 | , experts: {count: 2}};parallel: {expert: 2, pipeline: 2}",
+        "llama | 4 | 2 | , experts: {count: 2}};parallel: {expert: 2, tensor: 2};optimizer: muon",
         "gpt2  | 2 | 3 | };sharding: {zero: 3};optimizer: lamb",
         "gpt2  | 3 | 2 | };sharding: {zero: 1};optimizer: muon",
         "gpt2  | 4 | 3 | };parallel: {tensor: 4};optimizer: lamb",

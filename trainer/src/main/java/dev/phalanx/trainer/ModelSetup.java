@@ -39,6 +39,11 @@ record ModelSetup(
       HuggingFaceDirectory directory =
           HuggingFaceDirectory.open(baseDirectory.resolve(init.path()));
       TransformerConfig config = merge(model, directory.config(), init.path());
+      if (config.mixture().isEmpty() && job.parallel().expert() > 1) {
+        throw new BadCheckpointException(
+            "parallel.expert is %d in the plan, but the model in %s has no experts. Write 1."
+                .formatted(job.parallel().expert(), init.path()));
+      }
       return new ModelSetup(config, new Initialization.Empty(), Optional.of(directory));
     }
     TransformerConfig config = sizes(model, model.vocab() > 0 ? model.vocab() : dataVocabulary);

@@ -50,7 +50,7 @@ final class RankGroups implements AutoCloseable {
   static final Set<Axis> ALIKE = Set.of(Axis.DATA, Axis.CONTEXT);
 
   /** Axes along which ranks have other parts of the same parameters. */
-  private static final Set<Axis> DIVIDING_EACH = Set.of(Axis.TENSOR);
+  private static final Set<Axis> DIVIDING_EACH = Set.of(Axis.TENSOR, Axis.EXPERT);
 
   private static final Set<Axis> DIVIDING = EnumSet.complementOf(EnumSet.copyOf(ALIKE));
 
@@ -111,7 +111,7 @@ final class RankGroups implements AutoCloseable {
   /** All shards of the first rank that divides the parameters, then those of the next. */
   private @Nullable Communicator openHolders(JobConfig.Sharding sharding, ProcessGroups ranks)
       throws IOException, InterruptedException {
-    List<Integer> dividing = mesh.group(ranks.rank(), DIVIDING_EACH);
+    List<Integer> dividing = dividingEach();
     if (dividing.size() == 1) {
       return null;
     }
@@ -121,9 +121,18 @@ final class RankGroups implements AutoCloseable {
         dividing.stream()
             .flatMap(part -> mesh.group(part, ALIKE).subList(first, first + count).stream())
             .toList();
-    return members.equals(mesh.group(ranks.rank(), Axis.TENSOR))
-        ? parallel.get(Axis.TENSOR)
-        : open(ranks, Axis.TENSOR, "holders[" + members.get(0) + "]", members);
+    for (Axis axis : DIVIDING_EACH) {
+      if (members.equals(mesh.group(ranks.rank(), axis))) {
+        return parallel.get(axis);
+      }
+    }
+    Axis axis = mesh.size(Axis.TENSOR) > 1 ? Axis.TENSOR : Axis.EXPERT;
+    return open(ranks, axis, "holders[" + members.get(0) + "]", members);
+  }
+
+  /** The ranks that have other parts of the same parameters, this one among them. */
+  List<Integer> dividingEach() {
+    return mesh.group(world.rank(), DIVIDING_EACH);
   }
 
   /** Ranks that hold the same elements of a model though they divide it. */

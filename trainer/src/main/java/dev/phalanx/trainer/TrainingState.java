@@ -25,7 +25,6 @@ import dev.phalanx.trainer.model.TransformerConfig;
 import java.io.IOException;
 import java.util.List;
 import java.util.Optional;
-import java.util.stream.IntStream;
 
 /**
  * Everything that training changes: what this rank holds of the model and of the optimizer's state.
@@ -194,8 +193,13 @@ final class TrainingState {
                 new Division(
                     holders,
                     parameters(models),
-                    IntStream.range(0, tensorGroup.size())
-                        .mapToObj(rank -> parameters(models(tensorGroup.as(rank), stage)))
+                    groups.dividingEach().stream()
+                        .map(
+                            rank ->
+                                ranks.as(
+                                    groups.mesh().coordinate(rank, Axis.TENSOR),
+                                    groups.mesh().coordinate(rank, Axis.EXPERT)))
+                        .map(part -> parameters(models(part, stage)))
                         .toList()));
   }
 
