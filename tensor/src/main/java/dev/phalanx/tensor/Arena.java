@@ -2,8 +2,10 @@ package dev.phalanx.tensor;
 
 import java.util.ArrayDeque;
 import java.util.Collections;
+import java.util.Comparator;
 import java.util.IdentityHashMap;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
@@ -13,21 +15,31 @@ import org.jspecify.annotations.Nullable;
  * training step, which asks for the same sizes every time, allocates nothing after the first;
  * {@link #close} gives all of them back.
  *
- * <p>A kept block serves a request of its own size or at most an eighth smaller. An arena is used
- * by one thread.
+ * <p>A kept block serves a request of its own size or at most an eighth smaller. What is held is at
+ * most twice what has been in use at once. An arena is used by one thread.
  */
 public final class Arena implements AutoCloseable {
   /** Blocks are multiples of this: a cache line, and what vector instructions want as alignment. */
   private static final long GRANULE = 64;
 
+  /** Times what has been in use at once. */
+  private static final long MOST_RESERVED = 2;
+
   private final Engine engine;
   private final Device device;
   private final Set<Tensor> live = Collections.newSetFromMap(new IdentityHashMap<>());
-  private final TreeMap<Long, ArrayDeque<Storage>> kept = new TreeMap<>();
+  private final TreeMap<Long, Kept> kept = new TreeMap<>();
+  private long requests;
   private long bytesInUse;
   private long peakBytesInUse;
   private long bytesReserved;
   private boolean closed;
+
+  /** Blocks of one size that nobody uses. */
+  private static final class Kept {
+    final ArrayDeque<Storage> blocks = new ArrayDeque<>();
+    long lastRequest; // that was served from here
+  }
 
   public Arena(Engine engine, Device device) {
     this.engine = engine;
@@ -50,6 +62,7 @@ public final class Arena implements AutoCloseable {
     long bytes = roundUp(Math.max(1, dtype.bytes(shape.elementCount())));
     Storage storage = takeKept(bytes);
     if (storage == null) {
+      freeWhatIsOutOfUse(bytes);
       storage = engine.allocate(device, bytes);
       bytesReserved += storage.byteSize();
     }
@@ -95,30 +108,53 @@ public final class Arena implements AutoCloseable {
 
   /** Gives the kept blocks back to the engine. */
   public void trim() {
-    for (Map.Entry<Long, ArrayDeque<Storage>> entry : kept.entrySet()) {
-      for (Storage storage : entry.getValue()) {
-        bytesReserved -= storage.byteSize();
-        storage.free();
-      }
-    }
+    kept.values().forEach(this::free);
     kept.clear();
+  }
+
+  private void free(Kept size) {
+    for (Storage storage : size.blocks) {
+      bytesReserved -= storage.byteSize();
+      storage.free();
+    }
+    size.blocks.clear();
+  }
+
+  /**
+   * Where sizes change from step to step, as those of what an expert gets do, kept blocks of each
+   * size would pile up: no more is held than twice what has been in use at once. The sizes that
+   * have not been asked for the longest go first.
+   */
+  private void freeWhatIsOutOfUse(long bytes) {
+    long most = MOST_RESERVED * Math.max(peakBytesInUse, bytesInUse + bytes);
+    while (bytesReserved + bytes > most && !kept.isEmpty()) {
+      long oldest =
+          kept.entrySet().stream()
+              .min(Comparator.comparingLong(size -> size.getValue().lastRequest))
+              .orElseThrow()
+              .getKey();
+      free(Objects.requireNonNull(kept.remove(oldest)));
+    }
   }
 
   void takeBack(Tensor tensor) {
     if (live.remove(tensor)) {
       Storage storage = tensor.storage();
       bytesInUse -= storage.byteSize();
-      kept.computeIfAbsent(storage.byteSize(), size -> new ArrayDeque<>()).push(storage);
+      Kept size = kept.computeIfAbsent(storage.byteSize(), absent -> new Kept());
+      size.blocks.push(storage);
+      size.lastRequest = requests;
     }
   }
 
   private @Nullable Storage takeKept(long bytes) {
-    Map.Entry<Long, ArrayDeque<Storage>> entry = kept.ceilingEntry(bytes);
+    requests++;
+    Map.Entry<Long, Kept> entry = kept.ceilingEntry(bytes);
     if (entry == null || entry.getKey() > bytes + bytes / 8) {
       return null;
     }
-    Storage storage = entry.getValue().pop();
-    if (entry.getValue().isEmpty()) {
+    Storage storage = entry.getValue().blocks.pop();
+    if (entry.getValue().blocks.isEmpty()) {
       kept.remove(entry.getKey());
     }
     return storage;

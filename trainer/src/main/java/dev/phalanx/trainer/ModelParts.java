@@ -12,10 +12,13 @@ import dev.phalanx.tensor.Tensor;
 import dev.phalanx.tensor.autograd.Parameter;
 import java.nio.ByteBuffer;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.function.IntFunction;
+import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
@@ -24,7 +27,7 @@ import org.jspecify.annotations.Nullable;
  * tensors, whatever the layout. Of several copies of the model the first one is taken.
  *
  * <p>Rank 0 knows from the plan what each rank holds, so the others send which of it a tensor is
- * there for, and values, one parameter after the other.
+ * there for, and values, one parameter after the other. Of copies the first one is sent.
  */
 final class ModelParts {
   private static final int TAG = 0;
@@ -101,8 +104,12 @@ final class ModelParts {
   }
 
   private void send(Communicator ranks, WholeTensors held) throws InterruptedException {
-    sendWhich(ranks, held);
-    for (Parameter parameter : heldOf(held)) {
+    Set<Parameter> counted =
+        heldOf(held).stream()
+            .filter(parameter -> parameter.partition().isCounted())
+            .collect(Collectors.toCollection(LinkedHashSet::new));
+    sendWhich(ranks, counted);
+    for (Parameter parameter : counted) {
       try (Tensor sent = host.allocate(DType.FLOAT32, parameter.shape().elementCount())) {
         copyOut(held.of(parameter), sent);
         ranks.send(sent, 0, TAG).await();
@@ -139,10 +146,10 @@ final class ModelParts {
     }
   }
 
-  private void sendWhich(Communicator ranks, WholeTensors held) throws InterruptedException {
+  private void sendWhich(Communicator ranks, Set<Parameter> which) throws InterruptedException {
     try (Tensor flags = host.allocate(DType.UINT8, own.size())) {
       ByteBuffer bytes = flags.byteBuffer(0, own.size());
-      own.forEach(parameter -> bytes.put((byte) (held.tensors().containsKey(parameter) ? 1 : 0)));
+      own.forEach(parameter -> bytes.put((byte) (which.contains(parameter) ? 1 : 0)));
       ranks.send(flags, 0, TAG).await();
     }
   }

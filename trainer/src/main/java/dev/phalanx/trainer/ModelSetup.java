@@ -196,15 +196,15 @@ record ModelSetup(
     if (plan.experts().isEmpty()) {
       return found.mixture();
     }
-    JobConfig.Experts experts = plan.experts().get();
-    Mixture there = found.mixture().orElse(new Mixture(1, 1, 0, 0));
-    requireEqual(path, "experts.count", experts.count(), there.experts());
-    requireEqual(path, "experts.top_k", experts.topK(), there.perToken());
     if (found.mixture().isEmpty()) {
       throw new BadCheckpointException(
           "model.experts is in the plan, but the model in %s has none. Leave model.experts out of the plan."
               .formatted(path));
     }
+    JobConfig.Experts experts = plan.experts().get();
+    Mixture there = found.mixture().get();
+    requireEqual(path, "experts.count", experts.count(), there.experts());
+    requireEqual(path, "experts.top_k", experts.topK(), there.perToken());
     return Optional.of(
         new Mixture(there.experts(), there.perToken(), experts.balance(), experts.zLoss()));
   }

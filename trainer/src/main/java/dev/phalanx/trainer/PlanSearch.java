@@ -1,5 +1,6 @@
 package dev.phalanx.trainer;
 
+import dev.phalanx.parallelism.expert.Mixture;
 import dev.phalanx.parallelism.mesh.Axis;
 import dev.phalanx.parallelism.mesh.DeviceMesh;
 import dev.phalanx.parallelism.plan.Cluster;
@@ -140,7 +141,7 @@ public final class PlanSearch {
         continue;
       }
       for (int expert : expertSizes(data)) {
-        addLayouts(yaml, new Sizes(tensor, pipeline, data, micro, expert), candidates);
+        addVariants(yaml, new Sizes(tensor, pipeline, data, micro, expert), candidates);
       }
     }
   }
@@ -148,7 +149,7 @@ public final class PlanSearch {
   /** What is said of a layout before its ZeRO stage, recomputation and schedule. */
   private record Sizes(int tensor, int pipeline, int data, int micro, int expert) {}
 
-  private void addLayouts(String yaml, Sizes sizes, List<Candidate> candidates) {
+  private void addVariants(String yaml, Sizes sizes, List<Candidate> candidates) {
     int context = base.parallel().context();
     String words =
         (context > 1 ? ", context: " + context : "")
@@ -269,7 +270,25 @@ public final class PlanSearch {
             / tensor
             * model.layers()
             / pipeline;
-    return (compute + sent / cluster.withinHost().bytesPerSecond()) * (1 + idle);
+    return (compute + (sent + exchanged(config, data)) / cluster.withinHost().bytesPerSecond())
+        * (1 + idle);
+  }
+
+  /** Bytes of a rank's tokens on their way to experts and back, forward and backward. */
+  private double exchanged(JobConfig config, int data) {
+    TransformerConfig model = setup.config();
+    int expert = config.parallel().expert();
+    double tokens = (double) config.batch().global() * model.sequence() / data;
+    return 4.0
+        * tokens
+        / config.parallel().context()
+        * model.mixture().map(Mixture::perToken).orElse(0)
+        * model.hidden()
+        * TrainingState.computeType(config.precision()).byteSize()
+        * (expert - 1)
+        / expert
+        * model.layers()
+        / config.parallel().pipeline();
   }
 
   /** Of the idle time that 1F1B has; forward and both halves of backward are about equal. */

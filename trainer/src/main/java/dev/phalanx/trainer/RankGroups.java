@@ -166,7 +166,7 @@ final class RankGroups implements AutoCloseable {
   /**
    * Ranks of a group with copies, and those along the expert axis that have them too.
    *
-   * @param axis that the group is for
+   * @param axis that the group is for without those
    * @param present their communicator, where there is one already
    */
   private void addCopies(
@@ -190,7 +190,8 @@ final class RankGroups implements AutoCloseable {
             .sorted()
             .toList();
     String joinedName = Replicas.joined(name);
-    copies.put(joinedName, open(ranks, axis, joinedName + "[" + joined.get(0) + "]", joined));
+    copies.put(
+        joinedName, open(ranks, Axis.EXPERT, joinedName + "[" + joined.get(0) + "]", joined));
   }
 
   private void openChannels(ProcessGroups ranks) throws IOException, InterruptedException {

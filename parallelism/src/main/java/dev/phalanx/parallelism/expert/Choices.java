@@ -8,7 +8,6 @@ package dev.phalanx.parallelism.expert;
  */
 final class Choices {
   private final Mixture mixture;
-  private final float[] logits; // [n * experts]
   private final int[] experts; // [n * k]
   private final float[] gates; // [n * k]
 
@@ -18,13 +17,13 @@ final class Choices {
    */
   Choices(Mixture mixture, float[] logits, int[] positions) {
     this.mixture = mixture;
-    this.logits = logits;
     int tokens = logits.length / mixture.experts();
     this.experts = new int[tokens * mixture.perToken()];
     this.gates = new float[experts.length];
+    boolean[] isTaken = new boolean[mixture.experts()];
     for (int token = 0; token < tokens; token++) {
-      choose(token, positions[token % positions.length]);
-      weigh(token);
+      choose(logits, token, positions[token % positions.length], isTaken);
+      weigh(logits, token);
     }
   }
 
@@ -42,66 +41,60 @@ final class Choices {
    * The largest logits. Of equal ones those from the token's place on are taken: a router that
    * knows nothing yet sends as many tokens to each expert.
    */
-  private void choose(int token, int position) {
+  private void choose(float[] logits, int token, int position, boolean[] isTaken) {
     int count = mixture.experts();
+    int start = Math.floorMod(position * mixture.perToken(), count);
+    int row = token * count;
     int first = token * mixture.perToken();
     for (int choice = 0; choice < mixture.perToken(); choice++) {
       int best = -1;
+      int expert = start;
       for (int i = 0; i < count; i++) {
-        int expert = Math.floorMod(position * mixture.perToken() + i, count);
-        if (!isTaken(expert, first, choice)
-            && (best < 0 || logit(token, expert) > logit(token, best))) {
+        if (!isTaken[expert] && (best < 0 || logits[row + expert] > logits[row + best])) {
           best = expert;
         }
+        expert = expert + 1 == count ? 0 : expert + 1;
       }
       experts[first + choice] = best;
+      isTaken[best] = true;
+    }
+    for (int i = first; i < first + mixture.perToken(); i++) {
+      isTaken[experts[i]] = false;
     }
   }
 
-  private boolean isTaken(int expert, int first, int choices) {
-    for (int i = first; i < first + choices; i++) {
-      if (experts[i] == expert) {
-        return true;
-      }
-    }
-    return false;
-  }
-
-  private float logit(int token, int expert) {
-    return logits[token * mixture.experts() + expert];
-  }
-
-  private void weigh(int token) {
+  private void weigh(float[] logits, int token) {
+    int row = token * mixture.experts();
     int first = token * mixture.perToken();
     if (mixture.perToken() == 1) {
-      gates[first] = (float) probability(token, experts[first], logSum(token));
+      gates[first] = (float) Math.exp(logits[row + experts[first]] - logSum(logits, row));
       return;
     }
-    double largest = logit(token, experts[first]);
+    double largest = logits[row + experts[first]];
     double sum = 0;
     for (int i = first; i < first + mixture.perToken(); i++) {
-      sum += Math.exp(logit(token, experts[i]) - largest);
+      sum += Math.exp(logits[row + experts[i]] - largest);
     }
     for (int i = first; i < first + mixture.perToken(); i++) {
-      gates[i] = (float) (Math.exp(logit(token, experts[i]) - largest) / sum);
+      gates[i] = (float) (Math.exp(logits[row + experts[i]] - largest) / sum);
     }
   }
 
-  /** The logarithm of the sum of exponentials of all logits. */
-  private double logSum(int token) {
+  /**
+   * The logarithm of the sum of exponentials of a token's logits.
+   *
+   * @param row the first of them
+   */
+  private double logSum(float[] logits, int row) {
     double largest = Double.NEGATIVE_INFINITY;
-    for (int expert = 0; expert < mixture.experts(); expert++) {
-      largest = Math.max(largest, logit(token, expert));
+    for (int i = row; i < row + mixture.experts(); i++) {
+      largest = Math.max(largest, logits[i]);
     }
     double sum = 0;
-    for (int expert = 0; expert < mixture.experts(); expert++) {
-      sum += Math.exp(logit(token, expert) - largest);
+    for (int i = row; i < row + mixture.experts(); i++) {
+      sum += Math.exp(logits[i] - largest);
     }
     return largest + Math.log(sum);
-  }
-
-  private double probability(int token, int expert, double logSum) {
-    return Math.exp(logit(token, expert) - logSum);
   }
 
   /**
@@ -123,15 +116,16 @@ final class Choices {
   /**
    * The logits' gradients.
    *
+   * @param logits [n * experts], as they were chosen by
    * @param gateGradients [n * k]
    * @return [n * experts]
    */
-  float[] backward(float[] gateGradients) {
+  float[] backward(float[] logits, float[] gateGradients) {
     float[] gradients = new float[logits.length];
     for (int token = 0; token < gradients.length / mixture.experts(); token++) {
       int first = token * mixture.perToken();
       if (mixture.perToken() == 1) {
-        ofOneGate(token, gateGradients[first] * (double) gates[first], gradients);
+        ofOneGate(logits, token, gateGradients[first] * (double) gates[first], gradients);
       } else {
         ofGates(token, gateGradients, gradients);
       }
@@ -139,11 +133,11 @@ final class Choices {
     return gradients;
   }
 
-  private void ofOneGate(int token, double gradient, float[] gradients) {
-    double logSum = logSum(token);
+  private void ofOneGate(float[] logits, int token, double gradient, float[] gradients) {
     int row = token * mixture.experts();
-    for (int expert = 0; expert < mixture.experts(); expert++) {
-      gradients[row + expert] -= (float) (gradient * probability(token, expert, logSum));
+    double logSum = logSum(logits, row);
+    for (int i = row; i < row + mixture.experts(); i++) {
+      gradients[i] -= (float) (gradient * Math.exp(logits[i] - logSum));
     }
     gradients[row + experts[token]] += (float) gradient;
   }
@@ -170,37 +164,45 @@ final class Choices {
    *
    * which counts as its tokens do.
    *
+   * @param logits [n * experts], as they were chosen by
    * @param load [sequences * experts] of whole sequences
    * @param weight of one token
    * @param gradients [n * experts]
    */
-  void addLosses(long[] load, double weight, float[] gradients) {
+  void addLosses(float[] logits, long[] load, double weight, float[] gradients) {
     int count = mixture.experts();
     int sequences = load.length / count;
     int tokens = gradients.length / count;
-    double[] slopes = new double[count];
+    double[] slopes = slopes(load, weight);
     for (int token = 0; token < tokens; token++) {
-      int sequence = (int) ((long) token * sequences / tokens);
-      double logSum = logSum(token);
+      int row = token * count;
+      int sequence = (int) ((long) token * sequences / tokens) * count;
+      double logSum = logSum(logits, row);
       double mean = 0;
       for (int expert = 0; expert < count; expert++) {
-        slopes[expert] = mixture.balance() * weight * excess(load, sequence, expert);
-        mean += probability(token, expert, logSum) * slopes[expert];
+        mean += Math.exp(logits[row + expert] - logSum) * slopes[sequence + expert];
       }
-      double ofLogSum = 2 * mixture.zLoss() * weight * logSum;
+      double common = 2 * mixture.zLoss() * weight * logSum - mean;
       for (int expert = 0; expert < count; expert++) {
-        gradients[token * count + expert] +=
-            (float) (probability(token, expert, logSum) * (slopes[expert] - mean + ofLogSum));
+        double probability = Math.exp(logits[row + expert] - logSum);
+        gradients[row + expert] += (float) (probability * (slopes[sequence + expert] + common));
       }
     }
   }
 
-  private double excess(long[] load, int sequence, int expert) {
+  /** By how much the balance loss grows with a token's probabilities, [sequences * experts]. */
+  private double[] slopes(long[] load, double weight) {
     int count = mixture.experts();
-    long all = 0;
-    for (int other = 0; other < count; other++) {
-      all += load[sequence * count + other];
+    double[] slopes = new double[load.length];
+    for (int first = 0; first < load.length; first += count) {
+      long all = 0;
+      for (int expert = 0; expert < count; expert++) {
+        all += load[first + expert];
+      }
+      for (int expert = 0; expert < count; expert++) {
+        slopes[first + expert] = mixture.balance() * weight * load[first + expert] * count / all;
+      }
     }
-    return (double) load[sequence * count + expert] * count / all;
+    return slopes;
   }
 }

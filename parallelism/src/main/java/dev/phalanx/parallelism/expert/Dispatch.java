@@ -6,28 +6,33 @@ import java.util.Arrays;
  * The order in which rows go to experts: those of the first expert first, and of one expert in the
  * order of tokens, so that sums do not depend on who computes them.
  *
- * @param tokens [n * k]: which token each row is of
- * @param rows [n * k]: which row each choice of each token is
+ * @param choices [n * k]: which choice of all tokens each row is
+ * @param rows [n * k]: the other way round
  * @param counts [experts] of rows
  */
-record Dispatch(long[] tokens, long[] rows, long[] counts) {
+record Dispatch(long[] choices, long[] rows, long[] counts) {
   /**
    * @param chosen [n * k], the k experts of the first token, of the second one and so on
    */
-  static Dispatch of(int[] chosen, int perToken, int experts) {
+  static Dispatch of(int[] chosen, int experts) {
     long[] counts = new long[experts];
     for (int expert : chosen) {
       counts[expert]++;
     }
     long[] next = starts(counts);
-    long[] tokens = new long[chosen.length];
+    long[] choices = new long[chosen.length];
     long[] rows = new long[chosen.length];
     for (int choice = 0; choice < chosen.length; choice++) {
       long row = next[chosen[choice]]++;
-      tokens[Math.toIntExact(row)] = choice / perToken;
+      choices[Math.toIntExact(row)] = choice;
       rows[choice] = row;
     }
-    return new Dispatch(tokens, rows, counts);
+    return new Dispatch(choices, rows, counts);
+  }
+
+  /** Which token each row is of, [n * k]. */
+  long[] tokens(int perToken) {
+    return Arrays.stream(choices).map(choice -> choice / perToken).toArray();
   }
 
   /** How many rows go to each of some ranks, which have as many experts each. */

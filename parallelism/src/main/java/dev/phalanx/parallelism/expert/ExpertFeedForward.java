@@ -74,50 +74,51 @@ public final class ExpertFeedForward implements Layer {
         new Router(tensor, mixture, routerName, hidden, initializers.apply(routerName + ".weight"));
     this.halves = isGated ? 2 : 1;
     TensorGroup.Share own = tensor.share(width);
-    List<Partition.Block> wideningRows = new ArrayList<>();
-    List<Partition.Block> narrowingRows = new ArrayList<>();
-    int experts = group.own(mixture.experts());
-    for (long expert = group.rank() * (long) experts;
-        expert < (group.rank() + 1L) * experts;
-        expert++) {
-      for (int half = 0; half < halves; half++) {
-        long first = (expert * halves + half) * width + own.first();
-        wideningRows.add(new Partition.Block(first, own.count(), 0, hidden, Optional.empty()));
-      }
-      narrowingRows.add(
-          new Partition.Block(expert * hidden, hidden, own.first(), own.count(), Optional.empty()));
-    }
     String in = prefix + "experts.fc.weight";
-    this.widening =
-        new Parameter(
-            in,
-            partition(Shape.of(mixture.experts() * halves * width, hidden), wideningRows),
-            initializers.apply(in));
+    this.widening = new Parameter(in, wideningRows(hidden, width), initializers.apply(in));
     String out = prefix + "experts.out.weight";
-    this.narrowing =
-        new Parameter(
-            out,
-            partition(Shape.of(mixture.experts() * hidden, width), narrowingRows),
-            initializers.apply(out));
+    this.narrowing = new Parameter(out, narrowingRows(hidden, width), initializers.apply(out));
   }
 
-  private Partition partition(Shape whole, List<Partition.Block> blocks) {
-    return tensor.isSingle() && group.isSingle()
-        ? Partition.whole(whole)
-        : new Partition(whole, blocks, 0);
+  /** Of each expert here this rank's rows of each half; all in one block where they are whole. */
+  private Partition wideningRows(long hidden, long width) {
+    int experts = group.own(mixture.experts());
+    long first = (long) group.rank() * experts * halves;
+    TensorGroup.Share own = tensor.share(width);
+    List<Partition.Block> blocks = new ArrayList<>();
+    if (tensor.isSingle()) {
+      blocks.add(block(first * width, experts * halves * width, new TensorGroup.Share(0, hidden)));
+    }
+    for (long half = first; half < first + experts * halves && !tensor.isSingle(); half++) {
+      blocks.add(block(half * width + own.first(), own.count(), new TensorGroup.Share(0, hidden)));
+    }
+    return new Partition(Shape.of(mixture.experts() * halves * width, hidden), blocks, 0);
+  }
+
+  /** Of each expert here this rank's columns. */
+  private Partition narrowingRows(long hidden, long width) {
+    int experts = group.own(mixture.experts());
+    return new Partition(
+        Shape.of(mixture.experts() * hidden, width),
+        List.of(block(group.rank() * experts * hidden, experts * hidden, tensor.share(width))),
+        0);
+  }
+
+  private static Partition.Block block(long row, long rows, TensorGroup.Share columns) {
+    return new Partition.Block(row, rows, columns.first(), columns.count(), Optional.empty());
   }
 
   /** [n, hidden] to [n, hidden], of those tokens that are here. */
   public Variable forward(Tape tape, Variable x, RoutedTokens tokens) {
     Variable all = DividedRegion.enter(tensor, tape, x);
-    Router.Chosen chosen = router.choose(tape, all, tokens);
-    Dispatch dispatch = Dispatch.of(chosen.experts(), mixture.perToken(), mixture.experts());
-    Variable rows = GatherRows.apply(tape, all, dispatch.tokens());
+    Router.Chosen chosen = router.choose(tape, all, x, tokens);
+    Dispatch dispatch = Dispatch.of(chosen.experts(), mixture.experts());
+    Variable rows = GatherRows.apply(tape, all, dispatch.tokens(mixture.perToken()));
     if (all != x) {
       tape.release(all);
     }
     Variable results = throughRanks(tape, rows, dispatch);
-    Variable ofTokens = GatherRows.apply(tape, results, dispatch.rows());
+    Variable ofTokens = GatherRows.permute(tape, results, dispatch.rows(), dispatch.choices());
     tape.release(results);
     Variable sums = WeightedSum.apply(tape, ofTokens, chosen.gates());
     tape.release(ofTokens);
@@ -134,10 +135,10 @@ public final class ExpertFeedForward implements Layer {
     long[] leaving = dispatch.countsOfRanks(group.size());
     Variable received = ExchangedRows.apply(group, tape, rows, leaving, arrived.ofRanks());
     tape.release(rows);
-    Variable sorted = GatherRows.apply(tape, received, arrived.sorted());
+    Variable sorted = GatherRows.permute(tape, received, arrived.sorted(), arrived.back());
     tape.release(received);
     Variable results = throughExperts(tape, sorted, arrived.counts());
-    Variable unsorted = GatherRows.apply(tape, results, arrived.back());
+    Variable unsorted = GatherRows.permute(tape, results, arrived.back(), arrived.sorted());
     tape.release(results);
     Variable returned = ExchangedRows.apply(group, tape, unsorted, arrived.ofRanks(), leaving);
     tape.release(unsorted);

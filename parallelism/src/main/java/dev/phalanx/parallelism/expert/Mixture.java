@@ -19,5 +19,14 @@ public record Mixture(int experts, int perToken, double balance, double zLoss) {
       throw new IllegalArgumentException(
           "A token goes to " + perToken + " of " + experts + " experts");
     }
+    if (!(balance >= 0 && zLoss >= 0)) {
+      throw new IllegalArgumentException(
+          "Losses count balance " + balance + " and zLoss " + zLoss + "; neither is negative");
+    }
+  }
+
+  /** Whether the router has losses of its own. */
+  boolean hasLosses() {
+    return balance != 0 || zLoss != 0;
   }
 }

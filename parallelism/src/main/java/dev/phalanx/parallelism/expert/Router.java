@@ -15,11 +15,12 @@ import java.util.List;
 
 /**
  * Chooses each token's experts: logits, in FLOAT32 whatever the model computes in, are products
- * with one row of a matrix for each expert.
+ * with one row of a matrix for each expert. Their gradients are of the model's type.
  *
- * <p>Every rank that divides matrices chooses for all tokens, and alike. As each has a part of what
- * experts make of them, each has a part of the gradient of the gates too, and of what follows from
- * it; the router's own losses are in the first rank's part.
+ * <p>Every rank that divides matrices chooses for all tokens, and alike, for which they must
+ * compute alike to the last bit: with the same engine on processors of one kind. As each has a part
+ * of what experts make of them, each has a part of the gradient of the gates too, and of what
+ * follows from it; the router's own losses are in the first rank's part.
  */
 final class Router implements Layer {
   /**
@@ -53,11 +54,13 @@ final class Router implements Layer {
 
   /**
    * @param x [n, hidden] of all tokens of this rank's micro-batch
+   * @param owner whose memory {@code x} may be a view of, else {@code x} itself
    */
-  Chosen choose(Tape tape, Variable x, RoutedTokens tokens) {
+  Chosen choose(Tape tape, Variable x, Variable owner, RoutedTokens tokens) {
     Engine engine = tape.engine();
     long n = x.shape().size(0);
-    Choices choices = new Choices(mixture, logits(tape, x), tokens.positions());
+    Tensor logits = logits(tape, x);
+    Choices choices = new Choices(mixture, HostArrays.download(engine, logits), tokens.positions());
     Tensor gates = tape.allocate(x.value().dtype(), Shape.of(n, mixture.perToken()));
     HostArrays.set(engine, gates, choices.gates());
     if (tape.isRecording()) {
@@ -65,26 +68,24 @@ final class Router implements Layer {
         load[expert]++;
       }
     }
-    boolean hasLosses =
-        tape.isRecording()
-            && tokens.weight() != 0
-            && (mixture.balance() != 0 || mixture.zLoss() != 0);
+    boolean hasLosses = tape.isRecording() && mixture.hasLosses();
     long[] loadOfSequences =
         hasLosses
             ? tokens.context().sum(choices.load(Math.toIntExact(tokens.sequences())))
             : new long[0];
-    Tensor dLogits = tape.allocate(x.value().dtype(), Shape.of(n, mixture.experts()));
+    Tensor dLogits = tape.allocate(x.value().dtype(), logits.shape());
     Variable result =
         tape.record(
             gates,
             List.of(x),
             List.of(weight),
-            List.of(x),
-            List.of(dLogits),
+            List.of(x, owner),
+            List.of(logits, dLogits),
             dGates -> {
-              float[] gradients = choices.backward(HostArrays.download(engine, dGates));
+              float[] ofTokens = HostArrays.download(engine, logits);
+              float[] gradients = choices.backward(ofTokens, HostArrays.download(engine, dGates));
               if (hasLosses && group.rank() == 0) {
-                choices.addLosses(loadOfSequences, tokens.weight(), gradients);
+                choices.addLosses(ofTokens, loadOfSequences, tokens.weight(), gradients);
               }
               HostArrays.set(engine, dLogits, gradients);
               tape.contribute(
@@ -99,12 +100,21 @@ final class Router implements Layer {
     return new Chosen(choices.experts(), result);
   }
 
-  private float[] logits(Tape tape, Variable x) {
-    try (Tensor logits =
-        tape.allocate(DType.FLOAT32, Shape.of(x.shape().size(0), mixture.experts()))) {
-      tape.engine().matmul(x.value(), false, weight.value(), true, logits, 1, false);
-      return HostArrays.download(tape.engine(), logits);
+  /** A product of FLOAT32 factors: one of narrower ones may be rounded on its way. */
+  private Tensor logits(Tape tape, Variable x) {
+    Engine engine = tape.engine();
+    Tensor logits = tape.allocate(DType.FLOAT32, Shape.of(x.shape().size(0), mixture.experts()));
+    if (x.value().dtype() == DType.FLOAT32) {
+      engine.matmul(x.value(), false, weight.value(), true, logits, 1, false);
+      return logits;
     }
+    try (Tensor tokens = tape.allocate(DType.FLOAT32, x.shape());
+        Tensor rows = tape.allocate(DType.FLOAT32, weight.shape())) {
+      engine.copy(x.value(), tokens);
+      engine.copy(weight.value(), rows);
+      engine.matmul(tokens, false, rows, true, logits, 1, false);
+    }
+    return logits;
   }
 
   /** How many tokens each expert has got from here since this was asked last, [experts]. */

@@ -22,7 +22,10 @@ import java.util.List;
 public final class DividedRegion {
   private DividedRegion() {}
 
-  /** The rows [n, d] that are here to all rows; {@code x} itself in a group of one rank. */
+  /**
+   * The rows [n, d] that are here to all rows; {@code x} itself in a group of one rank. Without
+   * sequence parallelism the result is a view of {@code x}: whoever needs its value needs x.
+   */
   public static Variable enter(TensorGroup group, Tape tape, Variable x) {
     if (group.isSingle()) {
       return x;
@@ -32,7 +35,7 @@ public final class DividedRegion {
       all = tape.allocate(x.value().dtype(), group.allRows(x.shape()));
       group.await(group.startGather(x.value(), all));
     } else {
-      all = view(x.value());
+      all = x.value().reshape(x.shape().toArray());
     }
     return tape.record(
         all,
@@ -40,36 +43,30 @@ public final class DividedRegion {
         List.of(),
         group.isSequenceParallel() ? List.of() : List.of(x), // whose memory it is
         List.of(),
-        dAll ->
-            tape.contributeNew(
-                x,
-                dx -> {
-                  if (group.isSequenceParallel()) {
-                    group.await(group.startSumRows(dAll, dx));
-                  } else {
-                    tape.engine().copy(dAll, dx);
-                    group.sum(dx);
-                  }
-                }));
+        dAll -> {
+          if (group.isSequenceParallel()) {
+            tape.contributeNew(x, dx -> group.await(group.startSumRows(dAll, dx)));
+          } else {
+            group.sum(dAll);
+            tape.give(x, dAll);
+          }
+        });
   }
 
   /**
    * What each rank has of a sum, [all n, d], to the rows of the sum that belong here; {@code part}
-   * itself in a group of one rank. The part is of no further use.
+   * itself in a group of one rank. The part must not be needed by what it was computed with, and is
+   * of no further use.
    */
   public static Variable leave(TensorGroup group, Tape tape, Variable part) {
     if (group.isSingle()) {
       return part;
     }
     if (!group.isSequenceParallel()) {
-      group.sum(part.value());
+      Tensor sum = tape.take(part);
+      group.sum(sum);
       return tape.record(
-          view(part.value()),
-          List.of(part),
-          List.of(),
-          List.of(part), // whose memory it is
-          List.of(),
-          dy -> tape.give(part, dy));
+          sum, List.of(part), List.of(), List.of(), List.of(), dy -> tape.give(part, dy));
     }
     Tensor rows = tape.allocate(part.value().dtype(), group.ownRows(part.shape()));
     group.await(group.startSumRows(part.value(), rows));
@@ -83,9 +80,5 @@ public final class DividedRegion {
             dy -> tape.contributeNew(part, dPart -> group.await(group.startGather(dy, dPart))));
     tape.release(part);
     return result;
-  }
-
-  private static Tensor view(Tensor tensor) {
-    return tensor.reshape(tensor.shape().toArray());
   }
 }

@@ -85,8 +85,8 @@ final class ChoicesTest {
     Choices choices = new Choices(mixture, logits, POSITIONS);
     long[] load = choices.load(2);
     double weight = 0.7;
-    float[] gradients = choices.backward(gateGradients);
-    choices.addLosses(load, weight, gradients);
+    float[] gradients = choices.backward(logits, gateGradients);
+    choices.addLosses(logits, load, weight, gradients);
 
     double width = 1e-2; // of the differences, second order: errors of 1e-4
     for (int i = 0; i < logits.length; i++) {

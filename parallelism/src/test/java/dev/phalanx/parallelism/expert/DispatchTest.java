@@ -21,7 +21,7 @@ final class DispatchTest {
     for (int source = 0; source < ranks; source++) {
       int[] choices = random.ints((long) tokens * perToken, 0, experts).toArray();
       chosen.add(choices);
-      sent.add(Dispatch.of(choices, perToken, experts));
+      sent.add(Dispatch.of(choices, experts));
     }
     for (int rank = 0; rank < ranks; rank++) {
       List<String> arrivedRows = new ArrayList<>(); // as an all-to-all brings them
@@ -33,7 +33,7 @@ final class DispatchTest {
           for (int i = 0; i < dispatch.counts()[expert]; i++) {
             if (expert / own == rank) {
               counts[source * own + expert % own]++;
-              arrivedRows.add(source + "." + dispatch.tokens()[row] + " for " + expert);
+              arrivedRows.add(source + "." + dispatch.choices()[row] + " for " + expert);
             }
             row++;
           }
@@ -59,7 +59,8 @@ final class DispatchTest {
       Dispatch dispatch = sent.get(source);
       for (int choice = 0; choice < tokens * perToken; choice++) {
         int row = (int) dispatch.rows()[choice];
-        assertThat(dispatch.tokens()[row]).isEqualTo(choice / perToken);
+        assertThat(dispatch.choices()[row]).isEqualTo(choice);
+        assertThat(dispatch.tokens(perToken)[row]).isEqualTo(choice / perToken);
         assertThat(expertOf(dispatch, row)).isEqualTo(chosen.get(source)[choice]);
       }
     }

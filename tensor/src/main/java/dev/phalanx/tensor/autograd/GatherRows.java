@@ -16,10 +16,8 @@ public final class GatherRows {
    */
   public static Variable apply(Tape tape, Variable x, long[] numbers) {
     Tensor ids = HostArrays.upload(tape.arena(), numbers);
-    Tensor y = tape.allocate(x.value().dtype(), Shape.of(numbers.length, x.shape().size(1)));
-    tape.engine().gatherRows(x.value(), ids, y, false);
     return tape.record(
-        y,
+        gather(tape, x, ids),
         List.of(x),
         List.of(),
         List.of(),
@@ -33,5 +31,34 @@ public final class GatherRows {
                   }
                   tape.engine().scatterAddRows(dy, ids, dx);
                 }));
+  }
+
+  /**
+   * All rows in another order.
+   *
+   * @param numbers [n], each from 0 to n - 1 once
+   * @param inverse [n], so that {@code numbers[inverse[i]] = i}
+   */
+  public static Variable permute(Tape tape, Variable x, long[] numbers, long[] inverse) {
+    Tensor ids = HostArrays.upload(tape.arena(), numbers);
+    Tensor back = HostArrays.upload(tape.arena(), inverse);
+    Variable y =
+        tape.record(
+            gather(tape, x, ids),
+            List.of(x),
+            List.of(),
+            List.of(),
+            List.of(back),
+            dy ->
+                tape.contribute(
+                    x, (dx, accumulate) -> tape.engine().gatherRows(dy, back, dx, accumulate)));
+    ids.close();
+    return y;
+  }
+
+  private static Tensor gather(Tape tape, Variable x, Tensor ids) {
+    Tensor y = tape.allocate(x.value().dtype(), Shape.of(ids.size(0), x.shape().size(1)));
+    tape.engine().gatherRows(x.value(), ids, y, false);
+    return y;
   }
 }

@@ -105,6 +105,12 @@ public record Partition(Shape whole, List<Block> blocks, long paddingRows) {
     return blocks.stream().anyMatch(block::isSamePlace);
   }
 
+  /** Whether some of these elements count here where each element of the whole counts once. */
+  public boolean isCounted() {
+    return blocks.stream()
+        .anyMatch(block -> block.copies().isEmpty() || block.copies().get().index() == 0);
+  }
+
   /** See {@link Copies#isApart}. */
   public boolean isApart() {
     return blocks.stream().anyMatch(block -> block.copies().map(Copies::isApart).orElse(false));

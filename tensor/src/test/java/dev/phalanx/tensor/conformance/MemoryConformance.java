@@ -12,7 +12,10 @@ import dev.phalanx.tensor.Storage;
 import dev.phalanx.tensor.Tensor;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.List;
+import java.util.Random;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
@@ -46,6 +49,26 @@ public abstract class MemoryConformance extends KernelConformance {
       assertThat(block.byteBuffer(bytes - 1, 1).get()).isEqualTo((byte) 42);
       block.free();
       block.free();
+    }
+  }
+
+  /** As experts do, which get another number of tokens in each step. */
+  @Test
+  void anArenaWhoseSizesKeepChangingHoldsNoMoreThanTwiceWhatIsInUse() {
+    Random random = new Random(5);
+    try (Arena arena = new Arena(engine, Device.CPU)) {
+      for (int step = 0; step < 300; step++) {
+        List<Tensor> open = new ArrayList<>();
+        for (int i = 0; i < 20; i++) {
+          open.add(arena.allocate(DType.FLOAT32, 1 + random.nextInt(20_000)));
+        }
+        open.forEach(Tensor::close);
+        assertThat(arena.bytesReserved()).isLessThanOrEqualTo(2 * arena.peakBytesInUse());
+      }
+      Tensor again = arena.allocate(DType.FLOAT32, 12_345);
+      Storage block = again.storage();
+      again.close();
+      assertThat(arena.allocate(DType.FLOAT32, 12_345).storage()).isSameAs(block);
     }
   }
 

@@ -101,6 +101,7 @@ public final class JobConfigValidator {
       checkShards();
       checkCompressedStage();
       checkCompressedCopies();
+      checkCompressedExperts();
     }
   }
 
@@ -343,7 +344,26 @@ public final class JobConfigValidator {
 
   /** Along which axes ranks hold the same part of the model. */
   private String copyAxes() {
-    return config.parallel().context() > 1 ? "data- and context-parallel" : "data-parallel";
+    String axes = config.parallel().context() > 1 ? "data- and context-parallel" : "data-parallel";
+    return config.parallel().expert() > 1 ? axes + " (data / expert)" : axes;
+  }
+
+  /** Codecs work on what ranks with the same experts send each other. */
+  private void checkCompressedExperts() {
+    Compression compression = config.communication().compression();
+    int expert = config.parallel().expert();
+    if (compression instanceof Compression.None
+        || expert == 1
+        || config.parallel().copies(worldSize) > 1) {
+      return;
+    }
+    report(
+        "communication.compression.kind",
+        "with expert "
+            + expert
+            + " each of the data-parallel ranks has other experts, and what they send each other"
+            + " is not compressed",
+        "write 'kind: none', or a smaller 'expert' under parallel");
   }
 
   /** What ranks divide among them must divide. */

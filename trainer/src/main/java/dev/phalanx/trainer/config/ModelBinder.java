@@ -110,16 +110,17 @@ final class ModelBinder {
   }
 
   private static Experts experts(Section section, boolean isFromDirectory) {
+    long count = size(section, "count", 8, isFromDirectory);
     Experts experts =
         new Experts(
-            Math.toIntExact(size(section, "count", 8, isFromDirectory)),
+            Math.toIntExact(count),
             Math.toIntExact(
                 section
                     .count("top_k")
                     .from(1)
                     .to(LARGEST_COUNT)
                     .optional()
-                    .orElse(isFromDirectory ? OPEN : DEFAULT_PER_TOKEN)),
+                    .orElse(Math.min(count, DEFAULT_PER_TOKEN))),
             section.real("balance").from(0).orElse(Mixture.DEFAULT_BALANCE),
             section.real("z_loss").from(0).orElse(0.0));
     section.end();

@@ -14,6 +14,7 @@ import org.jspecify.annotations.Nullable;
  *
  * @param batch sequences
  * @param length tokens of each that are here
+ * @param firstPosition the place of the first of them in its sequence
  * @param context the ranks that divide the sequences
  * @param rotary the angles of the positions, for models with rotary positions
  * @param isTraining whether values are dropped
@@ -22,6 +23,7 @@ import org.jspecify.annotations.Nullable;
 record ForwardPass(
     long batch,
     long length,
+    long firstPosition,
     ContextGroup context,
     @Nullable RotaryTable rotary,
     boolean isTraining,

@@ -129,11 +129,16 @@ public final class HuggingFaceDirectory {
     if (json.path("sliding_window").isNumber()) {
       throw unsupported("its attention sees only a window of the sequence");
     }
+    int perToken = Math.toIntExact(number("num_experts_per_tok"));
+    if (json.path("norm_topk_prob").asBoolean(true) != perToken > 1) {
+      throw unsupported(
+          "its router's gates "
+              + (perToken > 1
+                  ? "are not made to add up to 1 (norm_topk_prob is false)"
+                  : "are all 1, with one expert a token and norm_topk_prob not false"));
+    }
     return new Mixture(
-        Math.toIntExact(number("num_local_experts")),
-        Math.toIntExact(number("num_experts_per_tok")),
-        Mixture.DEFAULT_BALANCE,
-        0);
+        Math.toIntExact(number("num_local_experts")), perToken, Mixture.DEFAULT_BALANCE, 0);
   }
 
   private TransformerConfig llama(Optional<Mixture> mixture) {

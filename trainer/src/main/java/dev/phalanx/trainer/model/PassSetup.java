@@ -6,7 +6,7 @@ package dev.phalanx.trainer.model;
  * @param dropoutSeed the seed of this step's masks; read only while training
  * @param firstSequence the number of the first sequence within the global batch, so that masks do
  *     not depend on the layout
- * @param tokenWeight what one token's loss counts in the backward pass; 0 where nothing learns
+ * @param tokenWeight what one token's loss counts in the backward pass; read only while training
  */
 public record PassSetup(long dropoutSeed, long firstSequence, double tokenWeight) {
   /** Of a pass that is not followed by a backward pass. */

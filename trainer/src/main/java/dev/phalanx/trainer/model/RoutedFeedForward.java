@@ -43,7 +43,11 @@ final class RoutedFeedForward implements FeedForward {
             tape,
             x,
             new RoutedTokens(
-                pass.batch(), pass.length(), pass.context(), pass.setup().tokenWeight()));
+                pass.batch(),
+                pass.length(),
+                pass.firstPosition(),
+                pass.context(),
+                pass.setup().tokenWeight()));
     tape.release(x);
     if (residual == null) {
       return result;

@@ -245,6 +245,7 @@ public final class Transformer implements Layer {
     return new ForwardPass(
         batch.batch(),
         batch.length(),
+        firstPosition,
         context,
         rotary(tape, firstPosition, batch.length()),
         tape.isRecording(),

@@ -171,7 +171,11 @@ class JobConfigValidatorTest {
         "4 | parallel={expert: 4, tensor: 2};model.experts={count: 8} | expert 4 does not divide"
             + " the 2 data-parallel ranks, among which experts are divided; write 'expert: 2'",
         "4 | parallel={expert: 2};model.experts={count: 8};sharding={zero: 1, shard_size: 4} |"
-            + " shard_size 4 does not divide the 2 data-parallel ranks; write 1, 2 or -1",
+            + " shard_size 4 does not divide the 2 data-parallel (data / expert) ranks; write 1, 2"
+            + " or -1",
+        "4 | parallel={expert: 4};model.experts={count: 8};"
+            + "communication.compression={kind: powersgd} | each of the data-parallel ranks has"
+            + " other experts, and what they send each other is not compressed",
       })
   void expertsAreDividedAmongDataParallelRanks(int ranks, String overrides, String expected) {
     List<String> all = new ArrayList<>(List.of(overrides.trim().split(";")));

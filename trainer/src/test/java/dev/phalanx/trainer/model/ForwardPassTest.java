@@ -32,7 +32,7 @@ final class ForwardPassTest {
       for (int place = 0; place < contextRanks; place++) {
         ContextGroup context = context(place, contextRanks, host);
         long length = context.length(SEQUENCE);
-        ForwardPass pass = new ForwardPass(BATCH, length, context, null, true, SETUP);
+        ForwardPass pass = new ForwardPass(BATCH, length, 0, context, null, true, SETUP);
         for (int rank = 0; rank < tensorRanks; rank++) {
           List<Dropout.Run> runs = pass.elements(tensor(rank, tensorRanks, host), WIDTH);
           assertThat(runs.stream().mapToLong(Dropout.Run::rows).sum())
@@ -60,7 +60,7 @@ final class ForwardPassTest {
 
   private static int runs(int rank, int ranks, Arena host) {
     ContextGroup context = context(rank, ranks, host);
-    return new ForwardPass(BATCH, context.length(SEQUENCE), context, null, true, SETUP)
+    return new ForwardPass(BATCH, context.length(SEQUENCE), 0, context, null, true, SETUP)
         .elements(TensorGroup.single(), WIDTH)
         .size();
   }
