@@ -10,6 +10,7 @@ import dev.phalanx.trainer.model.TransformerConfig;
 import dev.phalanx.trainer.rehearsal.SentOperations;
 import java.nio.file.Path;
 import java.util.List;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -84,6 +85,22 @@ final class RehearsalTest {
         .isCloseTo(seconds, within(seconds * 0.5 / teraflops));
     assertThat(plan.peakBytes()).isLessThan(80L << 30);
     requireSent(plan, hidden);
+  }
+
+  /** Jiang et al., 2024, "Mixtral of Experts": 47B parameters, of which a token uses 13B. */
+  @Test
+  void mixtralIsAsLargeAsItIs() throws Exception {
+    ParsedPlan parsed =
+        JobConfigParser.read(Path.of("../configs/published/mixtral-8x7b.yaml"), List.of());
+    TransformerConfig model = ModelSetup.sizes(parsed.config().transformer(), 32000);
+    assertThat(model.parameterCount()).isEqualTo(46_702_792_704L); // of the published weights
+    assertThat(model.activeParameterCount()).isEqualTo(12_879_925_248L);
+    JobPlan plan = JobPlan.of(parsed, Path.of(""), 64);
+    long held = plan.ranks().get(0).rehearsal().parameterBytes() / Short.BYTES;
+    long shared = (model.parameterCount() - model.expertParameterCount()) / 2; // of two ranks
+    long experts = model.expertParameterCount() / 4 / 2; // of four times two ranks
+    long copied = (32L * 2 + 1) * 4096 + 32L * 8 * 4096; // norms and routers, on both whole
+    assertThat(held).isEqualTo(shared + experts + copied / 2);
   }
 
   /**

@@ -73,7 +73,6 @@ public final class ExpertFeedForward implements Layer {
     this.router =
         new Router(tensor, mixture, routerName, hidden, initializers.apply(routerName + ".weight"));
     this.halves = isGated ? 2 : 1;
-    TensorGroup.Share own = tensor.share(width);
     String in = prefix + "experts.fc.weight";
     this.widening = new Parameter(in, wideningRows(hidden, width), initializers.apply(in));
     String out = prefix + "experts.out.weight";
