@@ -8,7 +8,9 @@ import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Engine;
 import dev.phalanx.tensor.Tensor;
 import dev.phalanx.tensor.autograd.Partition;
+import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.Deque;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
@@ -25,6 +27,9 @@ import java.util.TreeMap;
 final class CopiedGradients {
   /** Elements from which on a copy costs more than an all-reduce of its own. */
   private static final long LONG_RUN = 1 << 16;
+
+  /** Long runs, each of which may take a copy on the host. */
+  private static final int MOST_UNDER_WAY = 2;
 
   /**
    * What is added up in one group.
@@ -93,8 +98,13 @@ final class CopiedGradients {
   /** Adds up over every group; all ranks call it. */
   void sum() throws InterruptedException {
     for (Sum sum : sums) {
-      List<DeviceCollectives.Pending> pending = new ArrayList<>();
-      sum.longRuns().forEach(run -> pending.add(sum.ranks().allReduce(run)));
+      Deque<DeviceCollectives.Pending> pending = new ArrayDeque<>();
+      for (Tensor run : sum.longRuns()) {
+        if (pending.size() == MOST_UNDER_WAY) {
+          waiting.await(pending.remove()::await);
+        }
+        pending.add(sum.ranks().allReduce(run));
+      }
       if (!sum.shortRuns().isEmpty()) {
         forEach(sum, engine::copy);
         pending.add(sum.ranks().allReduce(sum.together()));

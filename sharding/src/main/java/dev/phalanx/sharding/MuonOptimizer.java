@@ -251,7 +251,7 @@ public final class MuonOptimizer implements FlatOptimizer {
   }
 
   /**
-   * All matrices, each with its owner: of its holders, but for copies, the one with least to do.
+   * All matrices, each with its owner: of its holders, also of copies, the one with least to do.
    */
   private List<Matrix> matrices(StackedMatrices stacked) {
     List<List<UpdatedValues.Share>> shares = updated.sharesOfHolders();
@@ -265,7 +265,7 @@ public final class MuonOptimizer implements FlatOptimizer {
         List<Held> held = held(shares, parameter, first, rows);
         int owner = held.get(0).holder();
         for (Held one : held) {
-          owner = one.isCounted() && work[one.holder()] < work[owner] ? one.holder() : owner;
+          owner = work[one.holder()] < work[owner] ? one.holder() : owner;
         }
         work[owner] += (double) rows * columns * Math.min(rows, columns);
         matrices.add(new Matrix(matrices.size(), parameter, rows, columns, held, owner));

@@ -38,7 +38,7 @@ public final class Arena implements AutoCloseable {
   /** Blocks of one size that nobody uses. */
   private static final class Kept {
     final ArrayDeque<Storage> blocks = new ArrayDeque<>();
-    long lastRequest; // that was served from here
+    long lastRequest; // when one of them was last asked for or came back
   }
 
   public Arena(Engine engine, Device device) {
@@ -63,7 +63,7 @@ public final class Arena implements AutoCloseable {
     Storage storage = takeKept(bytes);
     if (storage == null) {
       freeWhatIsOutOfUse(bytes);
-      storage = engine.allocate(device, bytes);
+      storage = fromEngine(bytes);
       bytesReserved += storage.byteSize();
     }
     bytesInUse += storage.byteSize();
@@ -71,6 +71,19 @@ public final class Arena implements AutoCloseable {
     Tensor tensor = Tensor.owned(this, storage, dtype, shape);
     live.add(tensor);
     return tensor;
+  }
+
+  /** Kept blocks of other sizes may be what there is no room for. */
+  private Storage fromEngine(long bytes) {
+    try {
+      return engine.allocate(device, bytes);
+    } catch (OutOfNativeMemoryException e) {
+      if (kept.isEmpty()) {
+        throw e;
+      }
+      trim();
+      return engine.allocate(device, bytes);
+    }
   }
 
   public Tensor allocate(DType dtype, long... sizes) {
@@ -108,33 +121,42 @@ public final class Arena implements AutoCloseable {
 
   /** Gives the kept blocks back to the engine. */
   public void trim() {
-    kept.values().forEach(this::free);
-    kept.clear();
-  }
-
-  private void free(Kept size) {
-    for (Storage storage : size.blocks) {
-      bytesReserved -= storage.byteSize();
-      storage.free();
+    while (!kept.isEmpty()) {
+      freeOneOf(kept.firstKey());
     }
-    size.blocks.clear();
   }
 
   /**
    * Where sizes change from step to step, as those of what an expert gets do, kept blocks of each
    * size would pile up: no more is held than twice what has been in use at once. The sizes that
-   * have not been asked for the longest go first.
+   * have been of no use the longest go first.
    */
   private void freeWhatIsOutOfUse(long bytes) {
     long most = MOST_RESERVED * Math.max(peakBytesInUse, bytesInUse + bytes);
     while (bytesReserved + bytes > most && !kept.isEmpty()) {
-      long oldest =
+      freeOneOf(
           kept.entrySet().stream()
               .min(Comparator.comparingLong(size -> size.getValue().lastRequest))
               .orElseThrow()
-              .getKey();
-      free(Objects.requireNonNull(kept.remove(oldest)));
+              .getKey());
     }
+  }
+
+  /** Of kept blocks of a size; the device may still read one. */
+  private void freeOneOf(long size) {
+    Storage storage = popKept(size);
+    engine.synchronize(device);
+    bytesReserved -= storage.byteSize();
+    storage.free();
+  }
+
+  private Storage popKept(long size) {
+    Kept ofSize = Objects.requireNonNull(kept.get(size));
+    Storage storage = ofSize.blocks.pop();
+    if (ofSize.blocks.isEmpty()) {
+      kept.remove(size);
+    }
+    return storage;
   }
 
   void takeBack(Tensor tensor) {
@@ -142,8 +164,8 @@ public final class Arena implements AutoCloseable {
       Storage storage = tensor.storage();
       bytesInUse -= storage.byteSize();
       Kept size = kept.computeIfAbsent(storage.byteSize(), absent -> new Kept());
-      size.blocks.push(storage);
       size.lastRequest = requests;
+      size.blocks.push(storage);
     }
   }
 
@@ -153,11 +175,8 @@ public final class Arena implements AutoCloseable {
     if (entry == null || entry.getKey() > bytes + bytes / 8) {
       return null;
     }
-    Storage storage = entry.getValue().blocks.pop();
-    if (entry.getValue().blocks.isEmpty()) {
-      kept.remove(entry.getKey());
-    }
-    return storage;
+    entry.getValue().lastRequest = requests;
+    return popKept(entry.getKey());
   }
 
   private static long roundUp(long bytes) {

@@ -31,6 +31,7 @@ final class PredictedTime {
             cluster.between(mesh.group(0, Axis.TENSOR)),
             cluster.between(mesh.group(0, Axis.CONTEXT)),
             cluster.between(mesh.group(0, Axis.EXPERT)),
+            cluster.between(dividing()),
             cluster.between(mesh.group(0, Axis.PIPELINE)),
             cluster.between(mesh.group(0, RankGroups.ALIKE)));
     return StepTime.of(
@@ -44,11 +45,9 @@ final class PredictedTime {
     boolean isDataPerMicroBatch = config.sharding().zero() >= 2;
     SentOperations data = place.sent(Axis.DATA);
     double dataRepetition = isDataPerMicroBatch ? repetition : 1;
-    SentOperations tensor = place.sent(Axis.TENSOR);
+    SentOperations tensor = place.sentInPasses(Axis.TENSOR);
     SentOperations context = place.sent(Axis.CONTEXT);
-    SentOperations expert = place.sent(Axis.EXPERT);
-    SentOperations.Sent sums =
-        expert.byName().getOrDefault("all_reduce", new SentOperations.Sent(0, 0, 0));
+    SentOperations expert = place.sentInPasses(Axis.EXPERT);
     int tensorRanks = mesh.size(Axis.TENSOR);
     return new StepTime.Work(
         place.operations() * repetition,
@@ -57,10 +56,8 @@ final class PredictedTime {
         new StepTime.Sent(
             tensor.bytes() * repetition, tensor.count() * repetition * 2 * (tensorRanks - 1)),
         new StepTime.Sent(context.bytes() * repetition, context.count() * repetition),
-        new StepTime.Sent(
-            (expert.bytes() - sums.bytes()) * repetition,
-            (expert.count() - sums.count()) * repetition),
-        new StepTime.Sent(sums.bytes(), sums.count() * 2.0 * (mesh.size(Axis.EXPERT) - 1)),
+        new StepTime.Sent(expert.bytes() * repetition, expert.count() * repetition),
+        afterPasses(place),
         hopBytes(),
         tailBytes(place.sent(Axis.PIPELINE)),
         new StepTime.Sent(
@@ -68,6 +65,23 @@ final class PredictedTime {
             data.count() * dataRepetition * 2 * rounds(config.parallel().copies(mesh.worldSize()))),
         isDataPerMicroBatch,
         2.0 * place.optimizerBytes() + place.gradientBytes() + place.parameterBytes());
+  }
+
+  /** Sums of what ranks that divide the layers have copies of, and what an optimizer sends. */
+  private StepTime.Sent afterPasses(Rehearsal place) {
+    double bytes = 0;
+    double messages = 0;
+    for (Axis axis : RankGroups.DIVIDING_EACH) {
+      SentOperations all = place.sent(axis);
+      SentOperations inPasses = place.sentInPasses(axis);
+      bytes += all.bytes() - inPasses.bytes();
+      messages += (all.count() - inPasses.count()) * 2.0 * (dividing().size() - 1);
+    }
+    return new StepTime.Sent(bytes, messages);
+  }
+
+  private List<Integer> dividing() {
+    return mesh.group(0, RankGroups.DIVIDING_EACH);
   }
 
   /** Of a tree, which small messages take. */

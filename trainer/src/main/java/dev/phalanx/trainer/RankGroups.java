@@ -50,7 +50,7 @@ final class RankGroups implements AutoCloseable {
   static final Set<Axis> ALIKE = Set.of(Axis.DATA, Axis.CONTEXT);
 
   /** Axes along which ranks have other parts of the same parameters. */
-  private static final Set<Axis> DIVIDING_EACH = Set.of(Axis.TENSOR, Axis.EXPERT);
+  static final Set<Axis> DIVIDING_EACH = Set.of(Axis.TENSOR, Axis.EXPERT);
 
   private static final Set<Axis> DIVIDING = EnumSet.complementOf(EnumSet.copyOf(ALIKE));
 
@@ -166,7 +166,7 @@ final class RankGroups implements AutoCloseable {
   /**
    * Ranks of a group with copies, and those along the expert axis that have them too.
    *
-   * @param axis that the group is for without those
+   * @param axis that the group is for
    * @param present their communicator, where there is one already
    */
   private void addCopies(
@@ -190,8 +190,7 @@ final class RankGroups implements AutoCloseable {
             .sorted()
             .toList();
     String joinedName = Replicas.joined(name);
-    copies.put(
-        joinedName, open(ranks, Axis.EXPERT, joinedName + "[" + joined.get(0) + "]", joined));
+    copies.put(joinedName, open(ranks, axis, joinedName + "[" + joined.get(0) + "]", joined));
   }
 
   private void openChannels(ProcessGroups ranks) throws IOException, InterruptedException {

@@ -24,6 +24,7 @@ import java.util.Map;
  * @param attentionOperations of them those of attention
  * @param sent for the sake of each axis in the job's last step, or the second one where it has but
  *     one
+ * @param sentInPasses what of it micro-batches send, not the sums and the update after them
  */
 public record Rehearsal(
     long parameters,
@@ -34,7 +35,8 @@ public record Rehearsal(
     long peakBytes,
     double operations,
     double attentionOperations,
-    Map<Axis, SentOperations> sent) {
+    Map<Axis, SentOperations> sent,
+    Map<Axis, SentOperations> sentInPasses) {
 
   /**
    * @param config of a plan that is valid for this number of ranks
@@ -66,11 +68,13 @@ public record Rehearsal(
       Map<Axis, SentOperations> before = sent(rankGroups);
       steps.run(Math.max(1, config.steps() - 1), () -> false);
       Map<Axis, SentOperations> sent = sent(rankGroups);
-      before.forEach(
-          (axis, earlier) -> sent.computeIfPresent(axis, (same, all) -> all.since(earlier)));
+      subtract(sent, before);
       double operationsBefore = engine.operations();
       double attentionBefore = engine.attentionOperations();
+      Map<Axis, SentOperations> beforePasses = sent(rankGroups);
       steps.runPasses(0); // the optimizer's and codecs' products are not the model's
+      Map<Axis, SentOperations> inPasses = sent(rankGroups);
+      subtract(inPasses, beforePasses);
       double operations = engine.operations() - operationsBefore;
       return new Rehearsal(
           setup.config().parameterCount(),
@@ -83,8 +87,14 @@ public record Rehearsal(
               + arenas.host().peakBytesInUse(),
           operations,
           engine.attentionOperations() - attentionBefore,
-          sent);
+          sent,
+          inPasses);
     }
+  }
+
+  private static void subtract(Map<Axis, SentOperations> sent, Map<Axis, SentOperations> before) {
+    before.forEach(
+        (axis, earlier) -> sent.computeIfPresent(axis, (same, all) -> all.since(earlier)));
   }
 
   private static Map<Axis, SentOperations> sent(RankGroups groups) {
@@ -98,6 +108,11 @@ public record Rehearsal(
   /** What the rank sends in a step for the sake of an axis. */
   public SentOperations sent(Axis axis) {
     return sent.getOrDefault(axis, new SentOperations());
+  }
+
+  /** What of it micro-batches send. */
+  SentOperations sentInPasses(Axis axis) {
+    return sentInPasses.getOrDefault(axis, new SentOperations());
   }
 
   /** Bytes that the rank sends in a step. */

@@ -73,20 +73,20 @@ final class Router implements Layer {
         hasLosses
             ? tokens.context().sum(choices.load(Math.toIntExact(tokens.sequences())))
             : new long[0];
-    Tensor dLogits = tape.allocate(x.value().dtype(), logits.shape());
     Variable result =
         tape.record(
             gates,
             List.of(x),
             List.of(weight),
             List.of(x, owner),
-            List.of(logits, dLogits),
+            List.of(logits),
             dGates -> {
               float[] ofTokens = HostArrays.download(engine, logits);
               float[] gradients = choices.backward(ofTokens, HostArrays.download(engine, dGates));
               if (hasLosses && group.rank() == 0) {
                 choices.addLosses(ofTokens, loadOfSequences, tokens.weight(), gradients);
               }
+              Tensor dLogits = tape.allocate(x.value().dtype(), logits.shape());
               HostArrays.set(engine, dLogits, gradients);
               tape.contribute(
                   x,
@@ -96,6 +96,11 @@ final class Router implements Layer {
                   weight,
                   (dWeight, accumulate) ->
                       engine.matmul(dLogits, true, x.value(), false, dWeight, 1, accumulate));
+              if (tape.leavesForLater()) {
+                tape.own(dLogits);
+              } else {
+                dLogits.close();
+              }
             });
     return new Chosen(choices.experts(), result);
   }

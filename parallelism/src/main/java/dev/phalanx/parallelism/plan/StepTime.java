@@ -48,7 +48,8 @@ public record StepTime(double passesSeconds, double exposedDataSeconds, double u
    * @param attentionOperations of them those of attention, over whole sequences
    * @param isRecomputed whether the backward pass computes the forward pass again
    * @param exchanged with the ranks of other experts in all passes
-   * @param copies of gradients, added up over these ranks after the passes
+   * @param copies what ranks that divide the layers send each other after the passes: sums of
+   *     gradients of which each has a part, and what an optimizer wants of whole parameters
    * @param hopBytes of an activation that goes to the next stage
    * @param tailBytes sent between stages after the passes
    * @param isDataPerMicroBatch whether gradients or parameters are sent in each micro-batch, under
@@ -69,11 +70,16 @@ public record StepTime(double passesSeconds, double exposedDataSeconds, double u
       boolean isDataPerMicroBatch,
       double updateBytes) {}
 
-  /** The links that a job's groups talk over. */
+  /**
+   * The links that a job's groups talk over.
+   *
+   * @param dividing between all ranks that divide the same layers
+   */
   public record Links(
       Cluster.Link tensor,
       Cluster.Link context,
       Cluster.Link expert,
+      Cluster.Link dividing,
       Cluster.Link pipeline,
       Cluster.Link data) {}
 
@@ -105,7 +111,7 @@ public record StepTime(double passesSeconds, double exposedDataSeconds, double u
       double data = seconds(links.data(), of.data());
       double hidden = times.get(rank).both() * (of.isDataPerMicroBatch() ? microBatches : 1);
       double tail = of.tailBytes() == 0 ? 0 : links.pipeline().seconds(of.tailBytes(), 2);
-      double copies = seconds(links.expert(), of.copies());
+      double copies = seconds(links.dividing(), of.copies());
       exposed = Math.max(exposed, Math.max(0, data - hidden) + tail + copies);
       update = Math.max(update, of.updateBytes() / cluster.memoryBytesPerSecond());
     }

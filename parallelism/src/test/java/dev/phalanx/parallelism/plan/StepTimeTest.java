@@ -13,7 +13,8 @@ final class StepTimeTest {
   private static final double EXACT = 1e-9;
   private static final Cluster.Link LINK = new Cluster.Link(1e9, 1e-5);
   private static final Cluster CLUSTER = new Cluster(2, 1e12, 16e9, 1e11, LINK, LINK);
-  private static final StepTime.Links LINKS = new StepTime.Links(LINK, LINK, LINK, LINK, LINK);
+  private static final StepTime.Links LINKS =
+      new StepTime.Links(LINK, LINK, LINK, LINK, LINK, LINK);
 
   private static StepTime.Sent sent(double bytes) {
     return new StepTime.Sent(bytes, 0);

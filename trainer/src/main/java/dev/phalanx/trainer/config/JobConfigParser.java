@@ -24,7 +24,8 @@ public final class JobConfigParser {
       Map.of(
           "batch", List.of("parallel"),
           "model", List.of("data"),
-          "optimizer", List.of("steps"));
+          "optimizer", List.of("steps"),
+          "parallel", List.of("model"));
 
   private JobConfigParser() {}
 

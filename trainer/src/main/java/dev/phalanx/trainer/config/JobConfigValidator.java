@@ -96,12 +96,13 @@ public final class JobConfigValidator {
     checkStages();
     checkExperts();
     if (fitsWorld) {
-      checkExpertAxis();
       checkBatch();
-      checkShards();
-      checkCompressedStage();
-      checkCompressedCopies();
-      checkCompressedExperts();
+      if (checkExpertAxis()) {
+        checkShards();
+        checkCompressedStage();
+        checkCompressedCopies();
+        checkCompressedExperts();
+      }
     }
   }
 
@@ -517,7 +518,7 @@ public final class JobConfigValidator {
       report(
           "parallel.expert",
           "expert " + expert + " does not divide experts.count " + count,
-          "write 'expert: " + divisorNear(count, expert) + "'");
+          expertSuggestion(count));
     }
     if (config.transformer().init() instanceof Init.Reference) {
       report(
@@ -527,11 +528,19 @@ public final class JobConfigValidator {
     }
   }
 
-  /** The ranks that divide experts are some of those that divide the batch. */
-  private void checkExpertAxis() {
-    long dataSize = config.parallel().dataSize(worldSize);
+  /**
+   * The ranks that divide experts are some of those that divide the batch.
+   *
+   * @return whether each has as many others with the same experts
+   */
+  private boolean checkExpertAxis() {
+    int dataSize = config.parallel().dataSize(worldSize);
     int expert = config.parallel().expert();
-    if (dataSize % expert != 0) {
+    if (dataSize % expert == 0) {
+      return true;
+    }
+    Optional<Experts> experts = config.transformer().experts();
+    if (experts.isPresent() || config.transformer().init() instanceof Init.HuggingFace) {
       report(
           "parallel.expert",
           "expert "
@@ -539,8 +548,23 @@ public final class JobConfigValidator {
               + " does not divide the "
               + dataSize
               + " data-parallel ranks, among which experts are divided",
-          "write 'expert: " + divisorNear(dataSize, expert) + "'");
+          expertSuggestion(experts.map(Experts::count).orElse(0)));
     }
+    return false;
+  }
+
+  /**
+   * The largest size that divides both.
+   *
+   * @param count of experts; 0: not known yet
+   */
+  private String expertSuggestion(int count) {
+    int dataSize = Math.max(1, config.parallel().dataSize(worldSize));
+    long size = Math.min(config.parallel().expert(), dataSize);
+    while (dataSize % size != 0 || count % size != 0) {
+      size--;
+    }
+    return "write 'expert: " + size + "'";
   }
 
   /**

@@ -120,7 +120,7 @@ final class ModelBinder {
                     .from(1)
                     .to(LARGEST_COUNT)
                     .optional()
-                    .orElse(Math.min(count, DEFAULT_PER_TOKEN))),
+                    .orElse(isFromDirectory ? OPEN : Math.min(count, DEFAULT_PER_TOKEN))),
             section.real("balance").from(0).orElse(Mixture.DEFAULT_BALANCE),
             section.real("z_loss").from(0).orElse(0.0));
     section.end();

@@ -167,7 +167,10 @@ class JobConfigValidatorTest {
       delimiter = '|',
       value = {
         "4 | parallel={expert: 4};model.experts={count: 6} | expert 4 does not divide"
-            + " experts.count 6; write 'expert: 3'",
+            + " experts.count 6; write 'expert: 2'",
+        "6 | parallel={expert: 4};model.experts={count: 8};sharding={zero: 1, shard_size: 3};"
+            + "batch={global: 12, micro: 1} | expert 4 does not divide the 6 data-parallel ranks,"
+            + " among which experts are divided; write 'expert: 2'",
         "4 | parallel={expert: 4, tensor: 2};model.experts={count: 8} | expert 4 does not divide"
             + " the 2 data-parallel ranks, among which experts are divided; write 'expert: 2'",
         "4 | parallel={expert: 2};model.experts={count: 8};sharding={zero: 1, shard_size: 4} |"
@@ -179,7 +182,7 @@ class JobConfigValidatorTest {
       })
   void expertsAreDividedAmongDataParallelRanks(int ranks, String overrides, String expected) {
     List<String> all = new ArrayList<>(List.of(overrides.trim().split(";")));
-    all.add("batch={global: 8, micro: 1}");
+    all.add(0, "batch={global: 8, micro: 1}");
     assertThat(problemsInWorld(ranks, MINIMAL, all.toArray(String[]::new)))
         .singleElement()
         .asString()
