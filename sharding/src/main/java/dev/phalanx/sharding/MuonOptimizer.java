@@ -74,6 +74,9 @@ public final class MuonOptimizer implements FlatOptimizer {
   /** Some neighbouring elements of hidden matrices. */
   private record Chunk(Tensor gradients, Tensor momenta, Tensor update) {}
 
+  /** A share, and whose it is. */
+  private record OfHolder(int holder, UpdatedValues.Share share) {}
+
   /** Some rows and columns of a matrix. */
   private record Region(long row, long rows, long column, long columns) {
     long count() {
@@ -254,15 +257,16 @@ public final class MuonOptimizer implements FlatOptimizer {
    * All matrices, each with its owner: of its holders, also of copies, the one with least to do.
    */
   private List<Matrix> matrices(StackedMatrices stacked) {
-    List<List<UpdatedValues.Share>> shares = updated.sharesOfHolders();
-    double[] work = new double[shares.size()];
+    List<List<UpdatedValues.Share>> all = updated.sharesOfHolders();
+    double[] work = new double[all.size()];
     List<Matrix> matrices = new ArrayList<>();
+    Map<Parameter, List<OfHolder>> shares = byParameter(all);
     for (Parameter parameter : updated.parameters()) {
       Shape whole = parameter.partition().whole();
       long first = 0; // of the parameter's rows
       for (long rows : stacked.rowsOf(parameter)) {
         long columns = whole.size(1);
-        List<Held> held = held(shares, parameter, first, rows);
+        List<Held> held = held(shares.getOrDefault(parameter, List.of()), first, rows);
         int owner = held.get(0).holder();
         for (Held one : held) {
           owner = work[one.holder()] < work[owner] ? one.holder() : owner;
@@ -279,16 +283,23 @@ public final class MuonOptimizer implements FlatOptimizer {
     return matrices;
   }
 
-  private static List<Held> held(
-      List<List<UpdatedValues.Share>> shares, Parameter parameter, long first, long rows) {
-    List<Held> held = new ArrayList<>();
+  /** Each parameter's shares, by holders in ascending order. */
+  private static Map<Parameter, List<OfHolder>> byParameter(
+      List<List<UpdatedValues.Share>> shares) {
+    Map<Parameter, List<OfHolder>> byParameter = new IdentityHashMap<>();
     for (int holder = 0; holder < shares.size(); holder++) {
       for (UpdatedValues.Share share : shares.get(holder)) {
-        if (share.parameter() == parameter) {
-          addHeld(held, holder, share, first, rows);
-        }
+        byParameter
+            .computeIfAbsent(share.parameter(), absent -> new ArrayList<>())
+            .add(new OfHolder(holder, share));
       }
     }
+    return byParameter;
+  }
+
+  private static List<Held> held(List<OfHolder> shares, long first, long rows) {
+    List<Held> held = new ArrayList<>();
+    shares.forEach(one -> addHeld(held, one.holder(), one.share(), first, rows));
     return held;
   }
 

@@ -21,9 +21,10 @@ final class Choices {
     this.experts = new int[tokens * mixture.perToken()];
     this.gates = new float[experts.length];
     boolean[] isTaken = new boolean[mixture.experts()];
+    double[] probabilities = new double[mixture.experts()];
     for (int token = 0; token < tokens; token++) {
       choose(logits, token, positions[token % positions.length], isTaken);
-      weigh(logits, token);
+      weigh(logits, token, probabilities);
     }
   }
 
@@ -63,11 +64,12 @@ final class Choices {
     }
   }
 
-  private void weigh(float[] logits, int token) {
+  private void weigh(float[] logits, int token, double[] probabilities) {
     int row = token * mixture.experts();
     int first = token * mixture.perToken();
     if (mixture.perToken() == 1) {
-      gates[first] = (float) Math.exp(logits[row + experts[first]] - logSum(logits, row));
+      softmax(logits, row, probabilities);
+      gates[first] = (float) probabilities[experts[first]];
       return;
     }
     double largest = logits[row + experts[first]];
@@ -81,18 +83,24 @@ final class Choices {
   }
 
   /**
-   * The logarithm of the sum of exponentials of a token's logits.
+   * The softmax over all of a token's logits.
    *
    * @param row the first of them
+   * @param probabilities [experts], which it is written to
+   * @return the logarithm of the sum of exponentials
    */
-  private double logSum(float[] logits, int row) {
+  private double softmax(float[] logits, int row, double[] probabilities) {
     double largest = Double.NEGATIVE_INFINITY;
-    for (int i = row; i < row + mixture.experts(); i++) {
-      largest = Math.max(largest, logits[i]);
+    for (int expert = 0; expert < probabilities.length; expert++) {
+      largest = Math.max(largest, logits[row + expert]);
     }
     double sum = 0;
-    for (int i = row; i < row + mixture.experts(); i++) {
-      sum += Math.exp(logits[i] - largest);
+    for (int expert = 0; expert < probabilities.length; expert++) {
+      probabilities[expert] = Math.exp(logits[row + expert] - largest);
+      sum += probabilities[expert];
+    }
+    for (int expert = 0; expert < probabilities.length; expert++) {
+      probabilities[expert] /= sum;
     }
     return largest + Math.log(sum);
   }
@@ -122,10 +130,12 @@ final class Choices {
    */
   float[] backward(float[] logits, float[] gateGradients) {
     float[] gradients = new float[logits.length];
+    double[] probabilities = new double[mixture.experts()];
     for (int token = 0; token < gradients.length / mixture.experts(); token++) {
       int first = token * mixture.perToken();
       if (mixture.perToken() == 1) {
-        ofOneGate(logits, token, gateGradients[first] * (double) gates[first], gradients);
+        softmax(logits, token * mixture.experts(), probabilities);
+        ofOneGate(token, gateGradients[first] * (double) gates[first], probabilities, gradients);
       } else {
         ofGates(token, gateGradients, gradients);
       }
@@ -133,11 +143,10 @@ final class Choices {
     return gradients;
   }
 
-  private void ofOneGate(float[] logits, int token, double gradient, float[] gradients) {
+  private void ofOneGate(int token, double gradient, double[] probabilities, float[] gradients) {
     int row = token * mixture.experts();
-    double logSum = logSum(logits, row);
-    for (int i = row; i < row + mixture.experts(); i++) {
-      gradients[i] -= (float) (gradient * Math.exp(logits[i] - logSum));
+    for (int expert = 0; expert < mixture.experts(); expert++) {
+      gradients[row + expert] -= (float) (gradient * probabilities[expert]);
     }
     gradients[row + experts[token]] += (float) gradient;
   }
@@ -174,18 +183,19 @@ final class Choices {
     int sequences = load.length / count;
     int tokens = gradients.length / count;
     double[] slopes = slopes(load, weight);
+    double[] probabilities = new double[count];
     for (int token = 0; token < tokens; token++) {
       int row = token * count;
       int sequence = (int) ((long) token * sequences / tokens) * count;
-      double logSum = logSum(logits, row);
+      double logSum = softmax(logits, row, probabilities);
       double mean = 0;
       for (int expert = 0; expert < count; expert++) {
-        mean += Math.exp(logits[row + expert] - logSum) * slopes[sequence + expert];
+        mean += probabilities[expert] * slopes[sequence + expert];
       }
       double common = 2 * mixture.zLoss() * weight * logSum - mean;
       for (int expert = 0; expert < count; expert++) {
-        double probability = Math.exp(logits[row + expert] - logSum);
-        gradients[row + expert] += (float) (probability * (slopes[sequence + expert] + common));
+        gradients[row + expert] +=
+            (float) (probabilities[expert] * (slopes[sequence + expert] + common));
       }
     }
   }
