@@ -157,20 +157,13 @@ public record JobPlan(
     int shards = config.sharding().shardSize();
     return new Published(
         PublishedMemory.modelStateBytes(
-            parametersOfRank(),
+            model.parametersOfRank(
+                mesh.size(Axis.TENSOR), mesh.size(Axis.PIPELINE), mesh.size(Axis.EXPERT)),
             config.sharding().zero(),
             shards < 0 ? config.parallel().copies(mesh.worldSize()) : shards),
         isOfTheFormula()
             ? OptionalDouble.of(publishedActivations(config))
             : OptionalDouble.empty());
-  }
-
-  /** Where stages are equal. */
-  private double parametersOfRank() {
-    double ofExperts = model.expertParameterCount();
-    return (model.parameterCount() - ofExperts + ofExperts / mesh.size(Axis.EXPERT))
-        / mesh.size(Axis.TENSOR)
-        / mesh.size(Axis.PIPELINE);
   }
 
   private boolean isOfTheFormula() {

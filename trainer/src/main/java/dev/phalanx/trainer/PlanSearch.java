@@ -232,11 +232,9 @@ public final class PlanSearch {
   private double leastBytes(JobConfig config, int copies) {
     int width = TrainingState.computeType(config.precision()).byteSize();
     int zero = config.sharding().zero();
-    double ofExperts = setup.config().expertParameterCount();
+    JobConfig.Parallel parallel = config.parallel();
     double elements =
-        (setup.config().parameterCount() - ofExperts + ofExperts / config.parallel().expert())
-            / config.parallel().tensor()
-            / config.parallel().pipeline();
+        setup.config().parametersOfRank(parallel.tensor(), parallel.pipeline(), parallel.expert());
     boolean hasMoments = config.optimizer().algorithm() instanceof JobConfig.Optimizer.AdamW;
     int optimizer = (hasMoments ? 2 * Float.BYTES : 0) + (width < Float.BYTES ? Float.BYTES : 0);
     return elements

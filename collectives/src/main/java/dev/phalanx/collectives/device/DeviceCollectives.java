@@ -7,6 +7,7 @@ import dev.phalanx.collectives.Work;
 import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.Device;
 import dev.phalanx.tensor.Engine;
+import dev.phalanx.tensor.HostArrays;
 import dev.phalanx.tensor.Tensor;
 import java.util.List;
 
@@ -57,6 +58,11 @@ public final class DeviceCollectives {
     this.engine = host.engine();
     this.host = host;
     this.communicator = communicator;
+  }
+
+  /** Numbers that the host reads again, [n] INT64 on the CPU; whoever asks for it closes it. */
+  public Tensor numbers(long[] values) {
+    return HostArrays.upload(host, values);
   }
 
   /** Sums over all ranks, in place. */

@@ -27,29 +27,26 @@ public final class ContextGroup {
   public record Chunk(long first, long count) {}
 
   private final @Nullable DeviceCollectives collectives; // null: nobody to talk to
-  private final @Nullable Arena host; // for numbers that the ranks add up
   private final int rank;
   private final int size;
   private final Waiting waiting = new Waiting();
 
-  private ContextGroup(
-      @Nullable DeviceCollectives collectives, @Nullable Arena host, int rank, int size) {
+  private ContextGroup(@Nullable DeviceCollectives collectives, int rank, int size) {
     this.collectives = collectives;
-    this.host = host;
     this.rank = rank;
     this.size = size;
   }
 
   /** One rank, which has whole sequences. */
   public static ContextGroup single() {
-    return new ContextGroup(null, null, 0, 1);
+    return new ContextGroup(null, 0, 1);
   }
 
   /**
    * @param host an arena on the CPU, for copies where the communicator cannot read the device
    */
   public static ContextGroup of(Communicator ranks, Arena host) {
-    return new ContextGroup(new DeviceCollectives(host, ranks), host, ranks.rank(), ranks.size());
+    return new ContextGroup(new DeviceCollectives(host, ranks), ranks.rank(), ranks.size());
   }
 
   public int rank() {
@@ -111,10 +108,10 @@ public final class ContextGroup {
 
   /** Each of some numbers added up over the ranks. */
   public long[] sum(long[] values) {
-    if (collectives == null || host == null) {
+    if (collectives == null) {
       return values.clone();
     }
-    try (Tensor tensor = HostArrays.upload(host, values)) {
+    try (Tensor tensor = collectives.numbers(values)) {
       await(collectives.allReduce(tensor));
       return HostArrays.downloadLongs(tensor);
     }

@@ -16,15 +16,13 @@ import org.jspecify.annotations.Nullable;
  * <p>Used by the thread that trains.
  */
 public final class ExpertGroup {
-  private record Link(DeviceCollectives collectives, Communicator ranks, Arena host) {}
-
-  private final @Nullable Link link; // null: nobody to talk to
+  private final @Nullable DeviceCollectives collectives; // null: nobody to talk to
   private final int rank;
   private final int size;
   private final Waiting waiting = new Waiting();
 
-  private ExpertGroup(@Nullable Link link, int rank, int size) {
-    this.link = link;
+  private ExpertGroup(@Nullable DeviceCollectives collectives, int rank, int size) {
+    this.collectives = collectives;
     this.rank = rank;
     this.size = size;
   }
@@ -39,8 +37,7 @@ public final class ExpertGroup {
    *     the device
    */
   public static ExpertGroup of(Communicator ranks, Arena host) {
-    return new ExpertGroup(
-        new Link(new DeviceCollectives(host, ranks), ranks, host), ranks.rank(), ranks.size());
+    return new ExpertGroup(new DeviceCollectives(host, ranks), ranks.rank(), ranks.size());
   }
 
   /** What another rank's share of everything is; it talks to nobody. */
@@ -79,8 +76,8 @@ public final class ExpertGroup {
     return experts / size;
   }
 
-  private Link link() {
-    if (link == null) {
+  private DeviceCollectives ranks() {
+    if (collectives == null) {
       throw new IllegalStateException(
           "Rank "
               + rank
@@ -88,7 +85,7 @@ public final class ExpertGroup {
               + size
               + " is not this one, or alone: there is nobody to talk to");
     }
-    return link;
+    return collectives;
   }
 
   /**
@@ -98,10 +95,11 @@ public final class ExpertGroup {
    * @return [size * own experts] of the rows that come: rank after rank, for each expert here
    */
   long[] exchangeCounts(long[] counts) {
-    Link to = link();
-    try (Tensor sent = HostArrays.upload(to.host(), counts);
-        Tensor received = HostArrays.upload(to.host(), asIfAlike(counts))) {
-      waiting.awaitInPass(to.ranks().allToAll(sent, received)::await);
+    long[] each = new long[size];
+    Arrays.fill(each, counts.length / size);
+    try (Tensor sent = ranks().numbers(counts);
+        Tensor received = ranks().numbers(asIfAlike(counts))) {
+      waiting.awaitInPass(ranks().allToAll(sent, each, received, each)::await);
       return HostArrays.downloadLongs(received);
     }
   }
@@ -130,9 +128,7 @@ public final class ExpertGroup {
   void exchange(Tensor rows, long[] counts, Tensor received, long[] receivedCounts) {
     long width = rows.size(1);
     waiting.awaitInPass(
-        link()
-                .collectives()
-                .allToAll(rows, elements(counts, width), received, elements(receivedCounts, width))
+        ranks().allToAll(rows, elements(counts, width), received, elements(receivedCounts, width))
             ::await);
   }
 

@@ -6,7 +6,6 @@ import dev.phalanx.tensor.Shape;
 import dev.phalanx.tensor.Tensor;
 import dev.phalanx.tensor.autograd.Linear;
 import dev.phalanx.tensor.autograd.Parameter;
-import dev.phalanx.tensor.autograd.Partition;
 import dev.phalanx.tensor.autograd.Tape;
 import dev.phalanx.tensor.autograd.Variable;
 import dev.phalanx.tensor.nn.Layer;
@@ -47,18 +46,13 @@ public final class ColumnParallelLinear implements Layer {
     Shape shape = Shape.of(outputs, inputs);
     this.weight =
         new Parameter(
-            name + ".weight", partition(shape, Rows.blocks(rows, inputs)), weightInitializer);
+            name + ".weight", group.part(shape, Rows.blocks(rows, inputs)), weightInitializer);
     Shape vector = Shape.of(outputs);
     this.bias =
         biasInitializer == null
             ? null
             : new Parameter(
-                name + ".bias", partition(vector, Rows.blocks(rows, 1)), biasInitializer);
-  }
-
-  private Partition partition(Shape whole, List<Partition.Block> blocks) {
-    return group.replicated(
-        group.isSingle() ? Partition.whole(whole) : new Partition(whole, blocks, 0));
+                name + ".bias", group.part(vector, Rows.blocks(rows, 1)), biasInitializer);
   }
 
   /** The rows [n, in] that are here to this rank's columns [all n, out / size] of all rows. */

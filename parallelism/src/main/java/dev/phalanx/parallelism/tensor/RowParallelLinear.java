@@ -46,19 +46,14 @@ public final class RowParallelLinear implements Layer {
       Parameter.Initializer weightInitializer,
       Parameter.@Nullable Initializer biasInitializer) {
     this.group = group;
-    Shape shape = Shape.of(outputs, inputs);
     this.weight =
         new Parameter(
             name + ".weight",
-            group.replicated(
-                group.isSingle()
-                    ? Partition.whole(shape)
-                    : new Partition(
-                        shape,
-                        List.of(
-                            new Partition.Block(
-                                0, outputs, columns.first(), columns.count(), Optional.empty())),
-                        0)),
+            group.part(
+                Shape.of(outputs, inputs),
+                List.of(
+                    new Partition.Block(
+                        0, outputs, columns.first(), columns.count(), Optional.empty()))),
             weightInitializer);
     this.bias =
         biasInitializer == null

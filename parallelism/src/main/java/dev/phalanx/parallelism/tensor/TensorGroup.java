@@ -8,6 +8,7 @@ import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.Shape;
 import dev.phalanx.tensor.Tensor;
 import dev.phalanx.tensor.autograd.Partition;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -113,10 +114,19 @@ public final class TensorGroup {
   }
 
   /**
+   * A parameter that ranks divide.
+   *
+   * @param blocks that this rank has, where it does not have all
+   */
+  Partition part(Shape whole, List<Partition.Block> blocks) {
+    return replicated(isSingle() ? Partition.whole(whole) : new Partition(whole, blocks, 0));
+  }
+
+  /**
    * A parameter that this rank has a part of, which {@link Replicas} hold too: any but those of
    * experts.
    */
-  public Partition replicated(Partition own) {
+  Partition replicated(Partition own) {
     return replicas.of(own);
   }
 

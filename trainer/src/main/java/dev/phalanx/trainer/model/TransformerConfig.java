@@ -144,6 +144,12 @@ public record TransformerConfig(
     return Math.multiplyExact(layers * experts, expertCount());
   }
 
+  /** Of one of the ranks that divide a model evenly, where stages are equal. */
+  public double parametersOfRank(int tensor, int pipeline, int expert) {
+    double ofExperts = expertParameterCount();
+    return (parameterCount() - ofExperts + ofExperts / expert) / tensor / pipeline;
+  }
+
   /** {@link #parameterCount} without the experts that a token does not go to. */
   public long activeParameterCount() {
     long left = mixture.map(of -> of.experts() - of.perToken()).orElse(0);
