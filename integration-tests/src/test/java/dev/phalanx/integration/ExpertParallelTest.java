@@ -23,6 +23,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.aggregator.ArgumentsAccessor;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
@@ -166,21 +167,8 @@ final class ExpertParallelTest {
         "gpt2|0|true|none|4|2|4|expert: 2, context: 2|zero: 0",
         "llama|0.1|true|none|4|2|4|tensor: 2, pipeline: 2, schedule: zb-h1|zero: 0",
       })
-  void whatOneRankGives(
-      String family,
-      String dropout,
-      boolean tied,
-      String recompute,
-      int experts,
-      int topK,
-      int ranks,
-      String parallel,
-      String sharding)
-      throws Exception {
-    assertGivesWhatOneRankGives(
-        model(family, dropout, tied, recompute, experts, topK),
-        ranks,
-        "batch: {global: 8, micro: 2}\nparallel: {" + parallel + "}\nsharding: {" + sharding + "}");
+  void whatOneRankGives(ArgumentsAccessor cell) throws Exception {
+    assertCellGivesWhatOneRankGives(cell);
   }
 
   /** LAMB's norms and Muon's matrices are of whole parameters. */
@@ -227,21 +215,22 @@ final class ExpertParallelTest {
         "llama|0|true|none|5|2|3|data: 1, tensor: 1, pipeline: 3|zero: 0",
         "gpt2|0.1|true|none|4|2|8|tensor: 2, sequence_parallel: true|zero: 3",
       })
-  void whatOneRankGivesWithMore(
-      String family,
-      String dropout,
-      boolean tied,
-      String recompute,
-      int experts,
-      int topK,
-      int ranks,
-      String parallel,
-      String sharding)
-      throws Exception {
+  void whatOneRankGivesWithMore(ArgumentsAccessor cell) throws Exception {
+    assertCellGivesWhatOneRankGives(cell);
+  }
+
+  private void assertCellGivesWhatOneRankGives(ArgumentsAccessor cell) throws Exception {
     assertGivesWhatOneRankGives(
-        model(family, dropout, tied, recompute, experts, topK),
-        ranks,
-        "batch: {global: 8, micro: 1}\nparallel: {" + parallel + "}\nsharding: {" + sharding + "}");
+        model(
+            cell.getString(0),
+            cell.getString(1),
+            cell.getBoolean(2),
+            cell.getString(3),
+            cell.getInteger(4),
+            cell.getInteger(5)),
+        cell.getInteger(6),
+        "batch: {global: 8, micro: 1}\nparallel: {%s}\nsharding: {%s}"
+            .formatted(cell.getString(7), cell.getString(8)));
   }
 
   /** Saved by ranks that divide experts, continued by others that divide something else. */

@@ -22,6 +22,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.Consumer;
+import java.util.function.Function;
 import java.util.function.Predicate;
 import java.util.function.ToLongFunction;
 import java.util.stream.IntStream;
@@ -96,12 +97,38 @@ public final class ModelMemory implements UpdatedValues {
     Optional<DeviceCollectives> shardCollectives() {
       return groups.shard().map(group -> new DeviceCollectives(host, group));
     }
+  }
 
-    /** See {@link UpdatedValues}. */
-    Optional<DeviceCollectives> holderCollectives() {
-      return division
-          .map(divided -> new DeviceCollectives(host, divided.holders()))
-          .or(this::shardCollectives);
+  /**
+   * The ranks that have all elements of the parameters together, as {@link UpdatedValues} say.
+   *
+   * @param collectives empty where this rank has everything
+   * @param partitions what of a parameter the holders have before they share it with shards: one
+   *     for each part of the model
+   */
+  private record Holders(
+      int rank,
+      int size,
+      Optional<DeviceCollectives> collectives,
+      Function<Parameter, List<Partition>> partitions) {
+    static Holders of(Setup setup, Optional<DeviceCollectives> shardGroup) {
+      DataGroups groups = setup.groups();
+      return setup
+          .division()
+          .map(
+              divided ->
+                  new Holders(
+                      divided.holders().rank(),
+                      divided.holders().size(),
+                      Optional.of(new DeviceCollectives(setup.host(), divided.holders())),
+                      divided::partitionsOf))
+          .orElseGet(
+              () ->
+                  new Holders(
+                      groups.shardRank(),
+                      groups.shards(),
+                      shardGroup,
+                      parameter -> List.of(parameter.partition())));
     }
   }
 
@@ -120,7 +147,7 @@ public final class ModelMemory implements UpdatedValues {
   private final ShardLayout layout;
   private final Waiting waiting = new Waiting();
   private final Optional<DeviceCollectives> shardGroup;
-  private final Optional<DeviceCollectives> holders;
+  private final Holders holders;
   private final ParameterValues values;
   private final GradientSums gradients;
   private final @Nullable Tensor masterMemory; // null: the values' own
@@ -144,7 +171,7 @@ public final class ModelMemory implements UpdatedValues {
     this.setup = setup;
     this.layout = new ShardLayout(cuts(setup, parts), setup.groups().shards());
     this.shardGroup = setup.shardCollectives();
-    this.holders = setup.holderCollectives();
+    this.holders = Holders.of(setup, shardGroup);
     this.values =
         setup.stage() == 3 && shardGroup.isPresent()
             ? new ShardedValues(setup, setup.computeType(), layout, shardGroup.get(), waiting)
@@ -310,22 +337,18 @@ public final class ModelMemory implements UpdatedValues {
 
   @Override
   public int holder() {
-    return setup
-        .division()
-        .map(divided -> divided.holders().rank())
-        .orElse(setup.groups().shardRank());
+    return holders.rank();
   }
 
   @Override
   public void sumOverHolders(Tensor numbers) {
-    holders.ifPresent(group -> waiting.awaitInPass(group.allReduce(numbers)::await));
+    holders.collectives().ifPresent(group -> waiting.awaitInPass(group.allReduce(numbers)::await));
   }
 
   @Override
   public List<List<Share>> sharesOfHolders() {
     int shards = layout.shards();
-    int count = setup.division().map(divided -> divided.holders().size()).orElse(shards);
-    return IntStream.range(0, count)
+    return IntStream.range(0, holders.size())
         .mapToObj(holder -> shares(holder / shards, layout.pieces(holder % shards)))
         .toList();
   }
@@ -335,11 +358,7 @@ public final class ModelMemory implements UpdatedValues {
     List<Share> shares = new ArrayList<>();
     for (ShardLayout.Piece piece : ofShard) {
       Parameter parameter = piece.parameter();
-      List<Partition> ofParts =
-          setup
-              .division()
-              .map(divided -> divided.partitionsOf(parameter))
-              .orElse(List.of(parameter.partition()));
+      List<Partition> ofParts = holders.partitions().apply(parameter);
       long first = 0; // of the block
       for (Partition.Block block : ofParts.get(part).blocks()) {
         long from = Math.max(first, piece.parameterOffset());
@@ -358,7 +377,7 @@ public final class ModelMemory implements UpdatedValues {
   @Override
   public void exchange(List<PointToPoint> transfers) {
     if (!transfers.isEmpty()) {
-      waiting.awaitInPass(holders.orElseThrow().exchange(transfers)::await);
+      waiting.awaitInPass(holders.collectives().orElseThrow().exchange(transfers)::await);
     }
   }
 

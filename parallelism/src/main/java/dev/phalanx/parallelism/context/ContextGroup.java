@@ -3,12 +3,11 @@ package dev.phalanx.parallelism.context;
 import dev.phalanx.collectives.Communicator;
 import dev.phalanx.collectives.PointToPoint;
 import dev.phalanx.collectives.device.DeviceCollectives;
-import dev.phalanx.collectives.device.Waiting;
+import dev.phalanx.parallelism.mesh.RankGroup;
 import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.HostArrays;
 import dev.phalanx.tensor.Tensor;
 import java.util.List;
-import org.jspecify.annotations.Nullable;
 
 /**
  * The ranks that divide each sequence among them, seen from one of them.
@@ -22,44 +21,24 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>Used by the thread that trains.
  */
-public final class ContextGroup {
+public final class ContextGroup extends RankGroup {
   /** Some tokens of a sequence that follow each other. */
   public record Chunk(long first, long count) {}
 
-  private final @Nullable DeviceCollectives collectives; // null: nobody to talk to
-  private final int rank;
-  private final int size;
-  private final Waiting waiting = new Waiting();
-
-  private ContextGroup(@Nullable DeviceCollectives collectives, int rank, int size) {
-    this.collectives = collectives;
-    this.rank = rank;
-    this.size = size;
+  private ContextGroup(Seat seat) {
+    super(seat);
   }
 
   /** One rank, which has whole sequences. */
   public static ContextGroup single() {
-    return new ContextGroup(null, 0, 1);
+    return new ContextGroup(Seat.ALONE);
   }
 
   /**
    * @param host an arena on the CPU, for copies where the communicator cannot read the device
    */
   public static ContextGroup of(Communicator ranks, Arena host) {
-    return new ContextGroup(new DeviceCollectives(host, ranks), ranks.rank(), ranks.size());
-  }
-
-  public int rank() {
-    return rank;
-  }
-
-  public int size() {
-    return size;
-  }
-
-  /** Whether sequences are whole. */
-  public boolean isSingle() {
-    return size == 1;
+    return new ContextGroup(Seat.of(ranks, host));
   }
 
   /**
@@ -68,11 +47,11 @@ public final class ContextGroup {
    * @throws IllegalArgumentException where the sequence is not of two equal chunks for each rank
    */
   public long length(long sequence) {
-    if (!isSingle() && sequence % (2L * size) != 0) {
+    if (!isSingle() && sequence % (2L * size()) != 0) {
       throw new IllegalArgumentException(
-          "A sequence of " + sequence + " tokens is not two equal chunks for each of " + size);
+          "A sequence of " + sequence + " tokens is not two equal chunks for each of " + size());
     }
-    return sequence / size;
+    return sequence / size();
   }
 
   /** The chunks of a sequence that are here, in its order. */
@@ -82,42 +61,31 @@ public final class ContextGroup {
     }
     long count = length(sequence) / 2;
     return List.of(
-        new Chunk(rank * count, count), new Chunk((2L * size - 1 - rank) * count, count));
-  }
-
-  /** Time that the training thread has waited for this group's ranks. */
-  public long exposedNanos() {
-    return waiting.nanos();
+        new Chunk(rank() * count, count), new Chunk((2L * size() - 1 - rank()) * count, count));
   }
 
   /** The rank whose keys are here when they have gone on {@code steps} times. */
   int source(int steps) {
-    return Math.floorMod(rank - steps, size);
+    return Math.floorMod(rank() - steps, size());
   }
 
   /** Passes one tensor on to the next rank and takes another from the rank before. */
   DeviceCollectives.Pending passOn(Tensor sent, Tensor received) {
-    if (collectives == null) {
-      throw new IllegalStateException("One rank alone has nobody to pass anything on to");
-    }
-    return collectives.exchange(
-        List.of(
-            new PointToPoint.Send(sent, (rank + 1) % size, 0),
-            new PointToPoint.Receive(received, source(1), 0)));
+    return ranks()
+        .exchange(
+            List.of(
+                new PointToPoint.Send(sent, (rank() + 1) % size(), 0),
+                new PointToPoint.Receive(received, source(1), 0)));
   }
 
   /** Each of some numbers added up over the ranks. */
   public long[] sum(long[] values) {
-    if (collectives == null) {
+    if (isSingle()) {
       return values.clone();
     }
-    try (Tensor tensor = collectives.numbers(values)) {
-      await(collectives.allReduce(tensor));
+    try (Tensor tensor = ranks().numbers(values)) {
+      await(ranks().allReduce(tensor));
       return HostArrays.downloadLongs(tensor);
     }
-  }
-
-  void await(DeviceCollectives.Pending pending) {
-    waiting.awaitInPass(pending::await);
   }
 }

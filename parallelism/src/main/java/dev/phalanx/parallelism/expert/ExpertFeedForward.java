@@ -110,7 +110,7 @@ public final class ExpertFeedForward implements Layer {
   /** [n, hidden] to [n, hidden], of those tokens that are here. */
   public Variable forward(Tape tape, Variable x, RoutedTokens tokens) {
     Variable all = DividedRegion.enter(tensor, tape, x);
-    Router.Chosen chosen = router.choose(tape, all, x, tokens);
+    Router.Chosen chosen = router.choose(tape, all, tokens);
     Dispatch dispatch = Dispatch.of(chosen.experts(), mixture.experts());
     Variable rows = GatherRows.apply(tape, all, dispatch.tokens(mixture.perToken()));
     if (all != x) {

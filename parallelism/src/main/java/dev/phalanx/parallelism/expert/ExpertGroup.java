@@ -1,13 +1,11 @@
 package dev.phalanx.parallelism.expert;
 
 import dev.phalanx.collectives.Communicator;
-import dev.phalanx.collectives.device.DeviceCollectives;
-import dev.phalanx.collectives.device.Waiting;
+import dev.phalanx.parallelism.mesh.RankGroup;
 import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.HostArrays;
 import dev.phalanx.tensor.Tensor;
 import java.util.Arrays;
-import org.jspecify.annotations.Nullable;
 
 /**
  * The ranks that divide the experts of each layer among them, seen from one of them. Each has
@@ -15,21 +13,14 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>Used by the thread that trains.
  */
-public final class ExpertGroup {
-  private final @Nullable DeviceCollectives collectives; // null: nobody to talk to
-  private final int rank;
-  private final int size;
-  private final Waiting waiting = new Waiting();
-
-  private ExpertGroup(@Nullable DeviceCollectives collectives, int rank, int size) {
-    this.collectives = collectives;
-    this.rank = rank;
-    this.size = size;
+public final class ExpertGroup extends RankGroup {
+  private ExpertGroup(Seat seat) {
+    super(seat);
   }
 
   /** One rank, which has all experts. */
   public static ExpertGroup single() {
-    return new ExpertGroup(null, 0, 1);
+    return new ExpertGroup(Seat.ALONE);
   }
 
   /**
@@ -37,30 +28,12 @@ public final class ExpertGroup {
    *     the device
    */
   public static ExpertGroup of(Communicator ranks, Arena host) {
-    return new ExpertGroup(new DeviceCollectives(host, ranks), ranks.rank(), ranks.size());
+    return new ExpertGroup(Seat.of(ranks, host));
   }
 
   /** What another rank's share of everything is; it talks to nobody. */
   public ExpertGroup as(int otherRank) {
-    return new ExpertGroup(null, otherRank, size);
-  }
-
-  public int rank() {
-    return rank;
-  }
-
-  public int size() {
-    return size;
-  }
-
-  /** Whether all experts are here. */
-  public boolean isSingle() {
-    return size == 1;
-  }
-
-  /** Time that the training thread has waited for this group's ranks. */
-  public long exposedNanos() {
-    return waiting.nanos();
+    return new ExpertGroup(seat().as(otherRank));
   }
 
   /**
@@ -69,23 +42,11 @@ public final class ExpertGroup {
    * @throws IllegalArgumentException where ranks would have different numbers of them
    */
   int own(int experts) {
-    if (experts % size != 0) {
+    if (experts % size() != 0) {
       throw new IllegalArgumentException(
-          experts + " experts are not divided evenly among " + size + " ranks");
+          experts + " experts are not divided evenly among " + size() + " ranks");
     }
-    return experts / size;
-  }
-
-  private DeviceCollectives ranks() {
-    if (collectives == null) {
-      throw new IllegalStateException(
-          "Rank "
-              + rank
-              + " of "
-              + size
-              + " is not this one, or alone: there is nobody to talk to");
-    }
-    return collectives;
+    return experts / size();
   }
 
   /**
@@ -95,11 +56,11 @@ public final class ExpertGroup {
    * @return [size * own experts] of the rows that come: rank after rank, for each expert here
    */
   long[] exchangeCounts(long[] counts) {
-    long[] each = new long[size];
-    Arrays.fill(each, counts.length / size);
+    long[] each = new long[size()];
+    Arrays.fill(each, counts.length / size());
     try (Tensor sent = ranks().numbers(counts);
         Tensor received = ranks().numbers(asIfAlike(counts))) {
-      waiting.awaitInPass(ranks().allToAll(sent, each, received, each)::await);
+      await(ranks().allToAll(sent, each, received, each));
       return HostArrays.downloadLongs(received);
     }
   }
@@ -109,10 +70,10 @@ public final class ExpertGroup {
    * send here what goes to this rank's experts from here.
    */
   private long[] asIfAlike(long[] counts) {
-    int own = counts.length / size;
+    int own = counts.length / size();
     long[] arriving = new long[counts.length];
-    for (int source = 0; source < size; source++) {
-      System.arraycopy(counts, rank * own, arriving, source * own, own);
+    for (int source = 0; source < size(); source++) {
+      System.arraycopy(counts, rank() * own, arriving, source * own, own);
     }
     return arriving;
   }
@@ -127,9 +88,8 @@ public final class ExpertGroup {
    */
   void exchange(Tensor rows, long[] counts, Tensor received, long[] receivedCounts) {
     long width = rows.size(1);
-    waiting.awaitInPass(
-        ranks().allToAll(rows, elements(counts, width), received, elements(receivedCounts, width))
-            ::await);
+    await(
+        ranks().allToAll(rows, elements(counts, width), received, elements(receivedCounts, width)));
   }
 
   private static long[] elements(long[] rows, long width) {

@@ -54,9 +54,8 @@ final class Router implements Layer {
 
   /**
    * @param x [n, hidden] of all tokens of this rank's micro-batch
-   * @param owner whose memory {@code x} may be a view of, else {@code x} itself
    */
-  Chosen choose(Tape tape, Variable x, Variable owner, RoutedTokens tokens) {
+  Chosen choose(Tape tape, Variable x, RoutedTokens tokens) {
     Engine engine = tape.engine();
     long n = x.shape().size(0);
     Tensor logits = logits(tape, x);
@@ -78,7 +77,7 @@ final class Router implements Layer {
             gates,
             List.of(x),
             List.of(weight),
-            List.of(x, owner),
+            List.of(x),
             List.of(logits),
             dGates -> {
               float[] ofTokens = HostArrays.download(engine, logits);

@@ -23,34 +23,31 @@ public final class DividedRegion {
   private DividedRegion() {}
 
   /**
-   * The rows [n, d] that are here to all rows; {@code x} itself in a group of one rank. Without
-   * sequence parallelism the result is a view of {@code x}: whoever needs its value needs x.
+   * The rows [n, d] that are here to all rows; {@code x} itself in a group of one rank, and a view
+   * of it without sequence parallelism.
    */
   public static Variable enter(TensorGroup group, Tape tape, Variable x) {
     if (group.isSingle()) {
       return x;
     }
-    Tensor all;
-    if (group.isSequenceParallel()) {
-      all = tape.allocate(x.value().dtype(), group.allRows(x.shape()));
-      group.await(group.startGather(x.value(), all));
-    } else {
-      all = x.value().reshape(x.shape().toArray());
+    if (!group.isSequenceParallel()) {
+      return tape.recordView(
+          x.value().reshape(x.shape().toArray()),
+          x,
+          dAll -> {
+            group.sum(dAll);
+            tape.give(x, dAll);
+          });
     }
+    Tensor all = tape.allocate(x.value().dtype(), group.allRows(x.shape()));
+    group.await(group.startGather(x.value(), all));
     return tape.record(
         all,
         List.of(x),
         List.of(),
-        group.isSequenceParallel() ? List.of() : List.of(x), // whose memory it is
         List.of(),
-        dAll -> {
-          if (group.isSequenceParallel()) {
-            tape.contributeNew(x, dx -> group.await(group.startSumRows(dAll, dx)));
-          } else {
-            group.sum(dAll);
-            tape.give(x, dAll);
-          }
-        });
+        List.of(),
+        dAll -> tape.contributeNew(x, dx -> group.await(group.startSumRows(dAll, dx))));
   }
 
   /**

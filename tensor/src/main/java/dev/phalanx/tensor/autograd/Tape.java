@@ -126,9 +126,27 @@ public final class Tape implements AutoCloseable {
     boolean differentiable =
         recording
             && (!parameters.isEmpty() || inputs.stream().anyMatch(Variable::requiresGradient));
-    Variable output = new Variable(result, true, differentiable);
+    return record(new Variable(result, true, differentiable), parameters, needed, saved, backward);
+  }
+
+  /**
+   * {@link #record} for a view of another variable's value, which stays as long as any recorded
+   * operation needs the view. Whoever releases the base on a tape that records nothing must be done
+   * with the view.
+   */
+  public Variable recordView(Tensor view, Variable base, Backward backward) {
+    Variable output = new Variable(view, true, base.requiresGradient(), base);
+    return record(output, List.of(), List.of(), List.of(), backward);
+  }
+
+  private Variable record(
+      Variable output,
+      List<Parameter> parameters,
+      List<Variable> needed,
+      List<Tensor> saved,
+      Backward backward) {
     variables.add(output);
-    append(differentiable, parameters, needed, saved, () -> runFrom(output, backward));
+    append(output.requiresGradient(), parameters, needed, saved, () -> runFrom(output, backward));
     return output;
   }
 
@@ -400,9 +418,7 @@ public final class Tape implements AutoCloseable {
 
   private void finish(Node node, GradientListener listener) {
     for (Variable variable : node.needed()) {
-      if (variable.letGo() && variable.isOwnedByTape()) {
-        variable.value().close();
-      }
+      variable.letGo();
     }
     node.saved().forEach(Tensor::close);
     for (Parameter parameter : node.parameters()) {

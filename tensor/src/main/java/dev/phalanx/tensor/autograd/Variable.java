@@ -14,13 +14,19 @@ public final class Variable {
   private final Tensor value;
   private final boolean ownedByTape;
   private final boolean requiresGradient;
+  private final @Nullable Variable base; // whose memory the value is a view of
   private @Nullable Tensor gradient;
   private int uses;
 
   Variable(Tensor value, boolean ownedByTape, boolean requiresGradient) {
+    this(value, ownedByTape, requiresGradient, null);
+  }
+
+  Variable(Tensor value, boolean ownedByTape, boolean requiresGradient, @Nullable Variable base) {
     this.value = value;
     this.ownedByTape = ownedByTape;
     this.requiresGradient = requiresGradient;
+    this.base = base;
   }
 
   public Tensor value() {
@@ -59,14 +65,23 @@ public final class Variable {
     this.gradient = gradient;
   }
 
+  /** The value is needed until {@link #letGo}, and so is the memory that it is a view of. */
   void hold() {
     uses++;
+    if (base != null) {
+      base.hold();
+    }
   }
 
-  /** Ends one use and says whether it was the last. */
-  boolean letGo() {
+  /** Ends one use; after the last one the tape's own values are freed. */
+  void letGo() {
     uses--;
-    return uses <= 0;
+    if (uses <= 0 && ownedByTape) {
+      value.close();
+    }
+    if (base != null) {
+      base.letGo();
+    }
   }
 
   boolean isHeld() {
