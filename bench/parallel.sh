@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A model divided among two ranks of one thread each: tensor and pipeline parallel, ours and PyTorch's over gloo, and our one process
-# with two threads, in turn.
+# A model divided among two ranks of one thread each: tensor and pipeline parallel, ours and PyTorch's over gloo, our context parallel,
+# and our one process with two threads, in turn.
 #   bench/parallel.sh PYTHON [ROUNDS] [MODELS]
 # PYTHON has torch and numpy. One JSON line a run goes to bench/results/parallel.jsonl (an earlier file is kept as .old), and Markdown
 # tables of medians and ratios to standard output. A pipeline's micro-batches are one sequence each; its bound is the rate of two ranks
@@ -26,6 +26,7 @@ steps = report["steps"][int(sys.argv[3]):]
 times = sorted(step["step_ms"] for step in steps)
 print(json.dumps({"who": sys.argv[2], "model": sys.argv[1], "tokens_per_s": steps[0]["tokens"] / times[len(times) // 2] * 1e3,
                   "step_ms": times[len(times) // 2],
+                  "compute_ms": [rank["compute_ms"] / len(report["steps"]) for rank in report["ranks"]],
                   "exposed_ms": [rank["exposed_communication_ms"] / len(report["steps"]) for rank in report["ranks"]],
                   "peak_rss_mb": max(rank["peak_rss_bytes"] for rank in report["ranks"]) / 2**20}))
 PY
@@ -50,6 +51,7 @@ for ((round = 1; round <= ROUNDS; round++)); do
     ours "$model" "tensor" "$steps" --workers 2 --set parallel.tensor=2
     peer "$model" tp "$steps"
     ours "$model" "tensor, sequence parallel" "$steps" --workers 2 --set parallel.tensor=2 --set parallel.sequence_parallel=true
+    ours "$model" "context" "$steps" --workers 2 --set parallel.context=2
     for schedule in gpipe 1f1b zb-h1; do
       ours "$model" "$schedule" "$steps" --workers 2 --set parallel.pipeline=2 --set parallel.schedule="$schedule" --set batch.micro=1
       [ "$schedule" = zb-h1 ] || peer "$model" "pp-$schedule" "$steps"
@@ -58,18 +60,18 @@ for ((round = 1; round <= ROUNDS; round++)); do
 done
 
 "$PYTHON" - "$OUT" <<'PY'
-import json, sys
+import json, subprocess, sys
 cells = {}
 for line in open(sys.argv[1]):
     run = json.loads(line)
     cells.setdefault(run["model"], {}).setdefault(run["who"], []).append(run)
 median = lambda values: sorted(values)[len(values) // 2]
 speed = lambda cell, who: [run["tokens_per_s"] for run in cell[who]]
-who = ["one rank", "two threads", "tensor", "tp", "tensor, sequence parallel", "gpipe", "pp-gpipe", "1f1b", "pp-1f1b", "zb-h1"]
+who = ["one rank", "two threads", "tensor", "tp", "tensor, sequence parallel", "context", "gpipe", "pp-gpipe", "1f1b", "pp-1f1b", "zb-h1"]
 print("Tokens per second\n\n| model | " + " | ".join(who) + " |\n" + "|---" * (1 + len(who)) + "|")
 for model, cell in cells.items():
     print(f"| {model} | " + " | ".join(f"{median(speed(cell, each)):.0f}" for each in who) + " |")
-ratios = [("tensor", "tp"), ("tensor", "two threads"), ("gpipe", "pp-gpipe"), ("1f1b", "pp-1f1b")]
+ratios = [("tensor", "tp"), ("tensor", "two threads"), ("context", "two threads"), ("gpipe", "pp-gpipe"), ("1f1b", "pp-1f1b")]
 bounded = ["gpipe", "1f1b"]
 print("\nRatios of neighbours, and of pipelines to their bound\n\n| model | " + " | ".join(f"{a} / {b}" for a, b in ratios)
       + " | " + " | ".join(f"{each} / bound" for each in bounded) + " |\n" + "|---" * (1 + len(ratios) + len(bounded)) + "|")
@@ -79,4 +81,16 @@ for model, cell in cells.items():
     for each in bounded: # two ranks, m micro-batches: m of m + 1 times of a micro-batch are work
         row.append(median([x / (2 * y * batch / (batch + 1)) for x, y in zip(speed(cell, each), speed(cell, "one rank"))]))
     print(f"| {model} | " + " | ".join(f"{value:.2f}" for value in row) + " |")
+
+# What ranks waited, over what the simulator says where each computes as long as it did, a third of it forward. The first steps are among it,
+# and the update is taken for a part of the passes.
+def idle(run, schedule, micro_batches):
+    third = ",".join(f"{each / micro_batches / 3:.6f}" for each in run["compute_ms"])
+    told = subprocess.run(["./phalanx", "schedule", "--kind", schedule, "--stages", "2", "--micro-batches", str(micro_batches), "--forward", third,
+                           "--backward-input", third, "--backward-weight", third, "--json"], capture_output=True, text=True, check=True).stdout
+    return sum(run["exposed_ms"]) / sum(json.loads(told)["waits"])
+schedules = ["gpipe", "1f1b", "zb-h1"]
+print("\nIdle time of both ranks, measured over simulated\n\n| model | " + " | ".join(schedules) + " |\n" + "|---" * (1 + len(schedules)) + "|")
+for model, cell in cells.items():
+    print(f"| {model} | " + " | ".join(f"{median([idle(run, each, 8 if model == 'S' else 4) for run in cell[each]]):.2f}" for each in schedules) + " |")
 PY

@@ -278,8 +278,13 @@ public final class ConnectedGroups implements ProcessGroups {
         IntStream.range(0, all.size())
             .allMatch(rank -> canShareMemory(all.get(rank), all.get(hosts.get(rank))));
     int mostSharing = 1;
+    int piece = endpoint.pieceBytes();
     for (RankAddress rank : all) {
       int sharing = (int) all.stream().filter(other -> canShareMemory(rank, other)).count();
+      if (sharing > 1) {
+        String host = rank.sharedMemory().orElseThrow();
+        piece = Math.min(piece, SharedMemoryEndpoint.pieceBytes(sharing, host));
+      }
       mostSharing = Math.max(mostSharing, sharing);
     }
     String name = endpoint.name();
@@ -288,10 +293,6 @@ public final class ConnectedGroups implements ProcessGroups {
     } else if (shareWithinHosts && mostSharing > 1) {
       name = "shm+" + endpoint.name();
     }
-    int piece =
-        mostSharing > 1
-            ? Math.min(endpoint.pieceBytes(), SharedMemoryEndpoint.pieceBytes(mostSharing))
-            : endpoint.pieceBytes();
     return new Topology(
         name,
         hosts,

@@ -91,7 +91,11 @@ final class TestGroup implements AutoCloseable {
     }
     Topology topology =
         Topology.ofOneHost(
-            "shm", size, SharedMemoryEndpoint.COST, SharedMemoryEndpoint.pieceBytes(size));
+            "shm",
+            size,
+            SharedMemoryEndpoint.COST,
+            SharedMemoryEndpoint.pieceBytes(
+                size, SharedMemoryEndpoint.hostIdentity().orElseThrow()));
     List<Future<Transport>> futures = new ArrayList<>();
     for (int rank = 0; rank < size; rank++) {
       int own = rank;
@@ -161,7 +165,8 @@ final class TestGroup implements AutoCloseable {
             hosts,
             SharedMemoryEndpoint.COST,
             TcpEndpoint.COST,
-            SharedMemoryEndpoint.pieceBytes(size));
+            SharedMemoryEndpoint.pieceBytes(
+                size, SharedMemoryEndpoint.hostIdentity().orElseThrow()));
     List<Transport> transports = new ArrayList<>();
     for (List<Link> far : links((token, rank) -> endpoint(token, rank, 1), size, timeout)) {
       int rank = transports.size();

@@ -6,6 +6,7 @@ import dev.phalanx.tensor.Device;
 import dev.phalanx.tensor.Engine;
 import dev.phalanx.tensor.EngineOptions;
 import dev.phalanx.tensor.Engines;
+import dev.phalanx.trainer.FamilyRehearsal;
 import dev.phalanx.trainer.JobListener;
 import dev.phalanx.trainer.JobResult;
 import dev.phalanx.trainer.ModelFamily;
@@ -13,6 +14,7 @@ import dev.phalanx.trainer.RankContext;
 import dev.phalanx.trainer.TrainingLoop;
 import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.config.ParsedPlan;
+import dev.phalanx.trainer.rehearsal.RehearsalGroups;
 import java.io.IOException;
 import java.lang.management.ManagementFactory;
 import java.nio.file.Path;
@@ -67,6 +69,36 @@ public final class Deeplearning4jFamily implements ModelFamily {
   public JobResult train(
       JobConfig job, RankContext context, JobListener listener, Optional<Path> resumeFrom)
       throws InterruptedException, IOException {
+    return open(
+        job,
+        context,
+        listener,
+        (training, engine, host) -> {
+          long done = training.restore(resumeFrom);
+          return TrainingLoop.run(
+              job, context, listener, host, training, training.summary(engine, done));
+        });
+  }
+
+  @Override
+  public FamilyRehearsal rehearse(JobConfig job, Path baseDirectory, int worldSize)
+      throws InterruptedException, IOException {
+    RehearsalGroups ranks = RehearsalGroups.alike(0, worldSize);
+    RankContext context =
+        new RankContext(
+            0, worldSize, 0, worldSize, ranks, ranks.world(), 1, baseDirectory, () -> false);
+    return open(job, context, JobListener.NONE, (training, engine, host) -> training.rehearse());
+  }
+
+  /** What is done with a network that is ready to be trained. */
+  @FunctionalInterface
+  private interface Use<T> {
+    T of(NetworkTraining training, Engine engine, Arena host)
+        throws InterruptedException, IOException;
+  }
+
+  private static <T> T open(JobConfig job, RankContext context, JobListener listener, Use<T> use)
+      throws InterruptedException, IOException {
     EngineOptions options = new EngineOptions(context.threads());
     // Before ND4J itself, which would take a build that this machine may not be able to run.
     try (Engine engine = Engines.open(ENGINE, options);
@@ -82,9 +114,7 @@ public final class Deeplearning4jFamily implements ModelFamily {
               NetworkFile.of(job, context.baseDirectory()).open(),
               data,
               () -> Engines.open(kernels, options))) {
-        long done = training.restore(resumeFrom);
-        return TrainingLoop.run(
-            job, context, listener, host, training, training.summary(engine, done));
+        return use.of(training, engine, host);
       }
     }
   }

@@ -6,6 +6,7 @@ import dev.phalanx.sharding.BucketSums;
 import dev.phalanx.sharding.compression.CompressionStatistics;
 import dev.phalanx.tensor.Engine;
 import dev.phalanx.trainer.Evaluation;
+import dev.phalanx.trainer.FamilyRehearsal;
 import dev.phalanx.trainer.GradientCompression;
 import dev.phalanx.trainer.JobListener;
 import dev.phalanx.trainer.JobSummary;
@@ -18,9 +19,12 @@ import dev.phalanx.trainer.Unit;
 import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.config.LearningRateSchedule;
 import dev.phalanx.trainer.data.DataException;
+import dev.phalanx.trainer.rehearsal.RehearsalGroups;
+import dev.phalanx.trainer.rehearsal.SentOperations;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
@@ -162,6 +166,21 @@ final class NetworkTraining implements TrainedModel, AutoCloseable {
     restored = found;
     listener.resumed(done, found.orElse(from.get()));
     return done;
+  }
+
+  /** What the job's last step sends, among ranks that are pretended. */
+  FamilyRehearsal rehearse() throws InterruptedException {
+    step(0, () -> false);
+    SentOperations before = sent();
+    network.setProgress( // codecs go by it, which may send whole gradients at first
+        Math.toIntExact(iterationsBefore + Math.max(1, job.steps() - 1)), network.epochs());
+    step(1, () -> false);
+    return new FamilyRehearsal(
+        network.model().numParams(), network.precision(), memory(), sent().since(before));
+  }
+
+  private SentOperations sent() {
+    return RehearsalGroups.sent(List.of(context.world()));
   }
 
   JobSummary summary(Engine engine, long done) {

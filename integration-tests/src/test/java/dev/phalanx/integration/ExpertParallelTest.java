@@ -171,6 +171,29 @@ final class ExpertParallelTest {
     assertCellGivesWhatOneRankGives(cell);
   }
 
+  /** Runs that are summed where they lie, while the backward pass goes on where that can be. */
+  @ParameterizedTest(name = "{0} ranks: {1}; {2}, overlap {3}")
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "2|expert: 2|zero: 0|true",
+        "2|expert: 2|zero: 0|false",
+        "4|expert: 2|zero: 1|true",
+        "8|expert: 2|zero: 1, shard_size: 2|true",
+        "4|expert: 2|zero: 3|true",
+        "4|expert: 2, pipeline: 2|zero: 0|true",
+        "4|expert: 2, tensor: 2, sequence_parallel: true|zero: 0|true",
+      })
+  void longRunsOfCopies(int ranks, String parallel, String sharding, boolean overlap)
+      throws Exception {
+    assertGivesWhatOneRankGives(
+        model("gpt2", "0", true, "none", 4, 2)
+            .replace("vocab: 250", "vocab: 4111")
+            .replace("bucket_mb: 0.02", "bucket_mb: 0.02, overlap: " + overlap),
+        ranks,
+        "batch: {global: 8, micro: 1}\nparallel: {" + parallel + "}\nsharding: {" + sharding + "}");
+  }
+
   /** LAMB's norms and Muon's matrices are of whole parameters. */
   @ParameterizedTest(name = "{0}, {1} ranks: {2}; {3}")
   @CsvSource(

@@ -19,8 +19,8 @@ import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
-import org.junit.jupiter.params.provider.ValueSource;
 
 /** Hugging Face's checkpoints give the logits that its own library gives. */
 @Timeout(120)
@@ -81,50 +81,43 @@ final class HuggingFaceTest {
         .isEqualTo(expected);
   }
 
-  @ParameterizedTest
-  @ValueSource(strings = {"{}", "{tensor: 4, sequence_parallel: true, data: 1}"})
-  void aFineTuningRunBeginsWithTheirWeights(String parallel) throws Exception {
+  /** Whatever part of them a rank reads: rows, columns, and pieces that begin within a row. */
+  @ParameterizedTest(name = "{0}, {1} ranks: {2}; {3}")
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "hf-tiny-llama-shards|2|{}|{zero: 0}",
+        "hf-tiny-llama-shards|4|{tensor: 4, sequence_parallel: true, data: 1}|{zero: 0}",
+        "hf-tiny-llama-shards|6|{tensor: 2}|{zero: 3}",
+        "hf-tiny-gpt2|2|{tensor: 2}|{zero: 0}",
+        "hf-tiny-gpt2|3|{}|{zero: 3}",
+        "hf-tiny-gpt2|6|{tensor: 2}|{zero: 1}",
+      })
+  void aFineTuningRunBeginsWithTheirWeights(
+      String model, int workers, String parallel, String sharding) throws Exception {
+    boolean isGpt2 = model.contains("gpt2");
     Path plan =
         Files.writeString(
             folder.resolve("plan.yaml"),
             """
-            model: {family: llama, layers: 2, hidden: 32, heads: 4, kv_heads: 2, ffn_hidden: 48,
-                    sequence: 16, vocab: 96, tied_embeddings: false, init: {kind: hf, path: %s}}
+            model: {family: %s, sequence: 16, init: {kind: hf, path: %s}}
             data: {kind: reference}
-            batch: {global: 4, micro: 2}
+            batch: {global: 12, micro: 1}
             optimizer: {kind: sgd, lr: 1.0e-9}
             steps: 1
             checkpoint: {dir: checkpoints, every: 1}
             parallel: %s
+            sharding: %s
             """
-                .formatted(directory("hf-tiny-llama-shards"), parallel));
-    String workers = parallel.contains("4") ? "4" : "2";
+                .formatted(isGpt2 ? "gpt2" : "llama", directory(model), parallel, sharding));
     Command.Outcome outcome =
         Command.in(folder)
-            .run("train", plan.toString(), "--workers", workers, "--quiet", "--in-process");
+            .run("train", plan.toString(), "--workers", "" + workers, "--quiet", "--in-process");
     assertThat(outcome.status()).as(outcome.error()).isEqualTo(0);
-    JsonNode llama = json("hf-tiny-llama/expected.json");
-    Command.Outcome generated =
-        Command.in(folder)
-            .run(
-                "generate",
-                "--checkpoint",
-                "checkpoints",
-                "--max-tokens",
-                "1",
-                "--greedy",
-                "--json",
-                "--logits",
-                "--tokens",
-                tokens(llama.path("input_ids").path(0)));
-    assertThat(generated.status()).as(generated.error()).isEqualTo(0);
-    JsonNode logits = new ObjectMapper().readTree(generated.output()).path("logits");
-    JsonNode expected = llama.path("last_logits").path(0);
-    assertThat(logits).hasSameSizeAs(expected);
-    for (int token = 0; token < expected.size(); token++) {
-      assertThat(logits.path(token).doubleValue())
-          .isCloseTo(expected.path(token).doubleValue(), LOGIT);
-    }
+    JsonNode expected = json((isGpt2 ? model : "hf-tiny-llama") + "/expected.json");
+    JsonNode logits = isGpt2 ? last(expected, 0) : expected.path("last_logits").path(0);
+    String tokens = tokens(expected.path("input_ids").path(0));
+    assertLogits(generate("--checkpoint", "checkpoints", tokens, 1), logits);
   }
 
   /** The same weights with Llama 3.1's frequencies, before and after a checkpoint. */

@@ -53,6 +53,60 @@ final class NetworkJobTest {
     Files.writeString(folder.resolve("plan.yaml"), PLAN);
   }
 
+  /** In a run, what more steps send than fewer. */
+  @ParameterizedTest(name = "{0} ranks, {1}")
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "1|",
+        "2|",
+        "3|optimizer: {kind: adamw, lr: 1.0e-2, clip_grad_norm: 0.5}",
+        "4|optimizer: {kind: adamw, lr: 1.0e-2}, sharding: {zero: 1}",
+        "3|optimizer: {kind: lamb, lr: 1.0e-2}, sharding: {zero: 1}",
+        "2|communication: {algorithm: ring, compression: {kind: int8}}",
+        "3|communication: {algorithm: ring, compression: {kind: powersgd, warmup_steps: 2}}",
+      })
+  void aPlanSaysWhatARunHoldsAndSends(int ranks, String more) throws Exception {
+    String plan = PLAN + (more == null ? "" : more.replace("}, ", "}\n") + "\n");
+    if (!plan.contains("algorithm")) {
+      plan += "communication: {algorithm: ring}\n";
+    }
+    Files.writeString(folder.resolve("plan.yaml"), plan);
+    JsonNode shorter = run(plan.replace("steps: 20", "steps: 10"), ranks);
+    JsonNode longer = run(plan, ranks);
+    Command.Outcome outcome =
+        Command.in(folder).run("plan", "plan.yaml", "--workers", "" + ranks, "--json");
+
+    assertThat(outcome.status()).as(outcome.error()).isZero();
+    JsonNode predicted = new ObjectMapper().readTree(outcome.output()).path("ranks").path(0);
+    for (String what : List.of("gradient", "optimizer")) {
+      assertThat(longer.path(what + "_bytes").longValue())
+          .as(what)
+          .isEqualTo(predicted.path(what + "_bytes").longValue());
+    }
+    assertThat(longer.path("parameter_bytes")).isEqualTo(predicted.path("weight_bytes"));
+    assertThat(longer.path("peak_activation_bytes")).isEqualTo(predicted.path("activation_bytes"));
+    for (String what : List.of("bytes_sent", "messages_sent")) {
+      long sent =
+          longer.path(what).path("data").longValue() - shorter.path(what).path("data").longValue();
+      assertThat(sent).as(what).isEqualTo(10 * predicted.path(what).path("data").longValue());
+    }
+  }
+
+  /** The report of rank 0, without evaluations, which ranks tell each other about. */
+  private JsonNode run(String plan, int ranks) throws Exception {
+    InProcessJob.run(
+        plan.replace("evaluation: {every: 10, fraction: 0.2}", "evaluation: {every: 0}")
+            .replace("checkpoint: {dir: saved, every: 6}\n", ""),
+        ranks,
+        folder,
+        Optional.empty());
+    return new ObjectMapper()
+        .readTree(folder.resolve("report.json").toFile())
+        .path("ranks")
+        .path(0);
+  }
+
   @ParameterizedTest
   @ValueSource(
       strings = {
@@ -362,9 +416,18 @@ final class NetworkJobTest {
 
   @Test
   void planAndGenerateSayWhatTheyAreFor() throws Exception {
-    Command.Outcome plan = Command.in(folder).run("plan", "plan.yaml");
-    assertThat(plan.status()).isEqualTo(64);
-    assertThat(plan.error()).contains("phalanx plan predicts transformers");
+    String cluster = PROJECT.resolve("configs/clusters/dgx-h100.yaml").toString();
+    for (List<String> more : List.of(List.<String>of(), List.of("--search"))) {
+      List<String> command = new ArrayList<>(List.of("plan", "plan.yaml", "--cluster", cluster));
+      command.addAll(more);
+      Command.Outcome plan = Command.in(folder).run(command.toArray(String[]::new));
+      assertThat(plan.status()).isEqualTo(64);
+      assertThat(plan.error()).contains("model.family is deeplearning4j").hasLineCount(1);
+    }
+    Command.Outcome told = Command.in(folder).run("plan", "plan.yaml", "--workers", "4");
+    assertThat(told.status()).as(told.error()).isZero();
+    assertThat(told.output())
+        .contains("64 samples a step", "mesh: 4 ranks = data 4", "optimizer", "all_reduce");
     train(1);
     assertThat(Command.in(folder).run("checkpoint", "verify", "saved").status()).isZero();
     Command.Outcome generate =

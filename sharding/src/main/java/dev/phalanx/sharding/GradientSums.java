@@ -5,7 +5,10 @@ import dev.phalanx.tensor.autograd.GradientListener;
 import dev.phalanx.tensor.autograd.Parameter;
 import java.util.Optional;
 
-/** Where gradients lie, and how they are summed over the ranks. */
+/**
+ * Where gradients lie, and how they are summed: over the data-parallel ranks, and what ranks that
+ * divide the model have copies of over these.
+ */
 interface GradientSums {
   /** Where a parameter's gradient is written, at each use. */
   Tensor gradient(Parameter parameter);

@@ -10,6 +10,7 @@ import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Device;
 import dev.phalanx.tensor.Engine;
+import dev.phalanx.tensor.Shape;
 import dev.phalanx.tensor.Tensor;
 import dev.phalanx.tensor.autograd.GradientListener;
 import dev.phalanx.tensor.autograd.Parameter;
@@ -157,7 +158,6 @@ public final class ModelMemory implements UpdatedValues {
   private final Map<Tensor, PartialState> partialStates = new IdentityHashMap<>();
   private final Map<Tensor, WholeTensors> heldWhole = new IdentityHashMap<>();
   private final List<ShardLayout.Piece> pieces;
-  private final CopiedGradients copiedGradients;
 
   /**
    * Allocates the memory and binds every parameter to it. All ranks call it together.
@@ -196,14 +196,6 @@ public final class ModelMemory implements UpdatedValues {
             .map(bucket -> brought == null ? gradients.part(bucket) : layout.part(brought, bucket))
             .toList();
     this.pieces = layout.pieces(setup.groups().shardRank());
-    this.copiedGradients =
-        new CopiedGradients(
-            setup.arena(),
-            setup.host(),
-            setup.copies(),
-            layout.buckets().stream().map(gradients::part).toList(),
-            heldRuns(),
-            waiting);
     layout.parameters().forEach(parameter -> parameter.bind(memoryOf(parameter)));
   }
 
@@ -492,29 +484,62 @@ public final class ModelMemory implements UpdatedValues {
 
   private void load(ShardLayout.Piece piece, Tensor destination, ParameterSource source)
       throws IOException {
-    Parameter parameter = piece.parameter();
-    Partition partition = parameter.partition();
-    if (partition.isWhole() && piece.count() == partition.whole().elementCount()) {
-      try (Tensor shaped = destination.reshape(partition.whole().toArray())) {
-        source.read(parameter, shaped);
-        engine.synchronize(destination.device());
+    if (piece.parameter().partition().paddingRows() > 0) {
+      engine.fill(destination, 0);
+      engine.synchronize(destination.device());
+    }
+    long end = piece.parameterOffset() + piece.count();
+    long first = 0; // of the block
+    for (Partition.Block block : piece.parameter().partition().blocks()) {
+      long from = Math.max(first, piece.parameterOffset());
+      long to = Math.min(first + block.elementCount(), end);
+      if (from < to) {
+        try (Tensor run = destination.slice(0, from - piece.parameterOffset(), to - from)) {
+          load(piece.parameter(), block, from - first, run, source);
+        }
+      }
+      first += block.elementCount();
+    }
+  }
+
+  /**
+   * Asks for no other rows than those that a run lies in.
+   *
+   * @param offset of the run within the block
+   * @param run [n]
+   */
+  private void load(
+      Parameter parameter, Partition.Block block, long offset, Tensor run, ParameterSource source)
+      throws IOException {
+    long columns = block.columns();
+    long count = run.elementCount();
+    long firstRow = offset / columns;
+    Shape rows = rows(parameter.partition().whole(), (offset + count - 1) / columns + 1 - firstRow);
+    if (rows.elementCount() == count) {
+      try (Tensor shaped = run.reshape(rows.toArray())) {
+        source.read(parameter, block.row() + firstRow, shaped);
+        engine.synchronize(run.device());
       }
       return;
     }
     try (Arena staging = new Arena(engine, Device.CPU)) {
-      Tensor whole = staging.allocate(DType.FLOAT32, partition.whole());
-      source.read(parameter, whole);
+      Tensor wide = staging.allocate(DType.FLOAT32, rows);
+      source.read(parameter, block.row() + firstRow, wide);
       engine.synchronize(Device.CPU);
-      Tensor part = whole;
-      if (!partition.isWhole()) {
-        part = staging.allocate(DType.FLOAT32, partition.shape());
-        engine.fill(part, 0); // padding
-        PartitionCopy.fromWhole(engine, partition, whole, part);
+      Tensor narrow = wide;
+      if (rows.elementCount() != rows.size(0) * columns) {
+        narrow = staging.allocate(DType.FLOAT32, Shape.of(rows.size(0), columns));
+        engine.copy(wide.slice(1, block.column(), columns), narrow);
       }
-      Tensor flat = part.reshape(part.elementCount());
-      engine.copy(flat.slice(0, piece.parameterOffset(), piece.count()), destination);
-      engine.synchronize(destination.device());
+      Tensor flat = narrow.reshape(narrow.elementCount());
+      engine.copy(flat.slice(0, offset - firstRow * columns, count), run);
+      engine.synchronize(run.device());
     }
+  }
+
+  /** The whole's shape but for the number of rows. */
+  private static Shape rows(Shape whole, long count) {
+    return whole.rank() < 2 ? Shape.of(count) : Shape.of(count, whole.size(1));
   }
 
   /**
@@ -666,7 +691,6 @@ public final class ModelMemory implements UpdatedValues {
    */
   public void finishGradients() throws InterruptedException {
     gradients.finish();
-    copiedGradients.sum();
     if (setup.isOffloaded()) {
       layout
           .buckets()
@@ -687,29 +711,9 @@ public final class ModelMemory implements UpdatedValues {
    * FLOAT32, as views: without padding, and without copies of what another rank counts.
    */
   public List<Tensor> countedGradients() {
-    List<HeldRun> counted = heldRuns().stream().filter(HeldRun::isCounted).toList();
+    List<HeldRun> counted =
+        layout.heldRuns(setup.groups().shardRank()).stream().filter(HeldRun::isCounted).toList();
     return HeldRun.joined(counted).stream().map(run -> run.of(gradientParts)).toList();
-  }
-
-  /** What this rank holds of all buckets' parts, in the order of memory, without padding. */
-  private List<HeldRun> heldRuns() {
-    List<HeldRun> runs = new ArrayList<>();
-    for (ShardLayout.Piece piece : pieces) {
-      long start = piece.parameterOffset();
-      for (Partition.Run run : piece.parameter().partition().runs()) {
-        long from = Math.max(run.first(), start);
-        long to = Math.min(run.first() + run.count(), start + piece.count());
-        if (from < to) {
-          runs.add(
-              new HeldRun(
-                  piece.bucket(),
-                  piece.partOffset(layout.shards()) + from - start,
-                  to - from,
-                  run.copies()));
-        }
-      }
-    }
-    return runs;
   }
 
   /**

@@ -8,9 +8,10 @@ import java.io.IOException;
 @FunctionalInterface
 public interface ParameterSource {
   /**
-   * Reads one parameter whole, whatever part of it this rank holds.
+   * Reads rows of one parameter, whatever part of it this rank holds; a vector's elements are rows.
    *
-   * @param destination of the whole parameter's shape, FLOAT32
+   * @param first row of the whole parameter
+   * @param rows of the whole parameter's shape but for their number, FLOAT32
    */
-  void read(Parameter parameter, Tensor destination) throws IOException;
+  void read(Parameter parameter, long first, Tensor rows) throws IOException;
 }

@@ -5,27 +5,17 @@ import dev.phalanx.tensor.Shape;
 import dev.phalanx.tensor.Tensor;
 import dev.phalanx.tensor.autograd.Partition;
 
-/** Copies between whole parameters and what a rank holds of them. */
+/** Puts what ranks hold of a parameter together. */
 public final class PartitionCopy {
   private PartitionCopy() {}
 
   /**
-   * Fills a rank's part.
+   * Puts a rank's part in its place.
    *
+   * @param part of the part's shape
    * @param whole of the whole's shape
-   * @param part of the part's shape; padding is left as it is
    */
-  public static void fromWhole(Engine engine, Partition partition, Tensor whole, Tensor part) {
-    copy(engine, partition, whole, part, false);
-  }
-
-  /** Puts a rank's part in its place. */
   public static void toWhole(Engine engine, Partition partition, Tensor part, Tensor whole) {
-    copy(engine, partition, whole, part, true);
-  }
-
-  private static void copy(
-      Engine engine, Partition partition, Tensor whole, Tensor part, boolean isToWhole) {
     try (Tensor wholeMatrix = matrix(whole, partition.whole());
         Tensor partMatrix = matrix(part, partition.shape())) {
       long row = 0;
@@ -33,11 +23,7 @@ public final class PartitionCopy {
         try (Tensor rows = wholeMatrix.slice(0, block.row(), block.rows());
             Tensor inWhole = rows.slice(1, block.column(), block.columns());
             Tensor inPart = partMatrix.slice(0, row, block.rows())) {
-          if (isToWhole) {
-            engine.copy(inPart, inWhole);
-          } else {
-            engine.copy(inWhole, inPart);
-          }
+          engine.copy(inPart, inWhole);
         }
         row += block.rows();
       }

@@ -3,6 +3,7 @@ package dev.phalanx.sharding;
 import dev.phalanx.tensor.Shape;
 import dev.phalanx.tensor.Tensor;
 import dev.phalanx.tensor.autograd.Parameter;
+import dev.phalanx.tensor.autograd.Partition;
 import java.util.ArrayList;
 import java.util.IdentityHashMap;
 import java.util.List;
@@ -209,6 +210,27 @@ final class ShardLayout {
       }
     }
     return pieces;
+  }
+
+  /** What one rank holds, in runs that are alike, in the order of its memory without padding. */
+  List<HeldRun> heldRuns(int rank) {
+    List<HeldRun> runs = new ArrayList<>();
+    for (Piece piece : pieces(rank)) {
+      long start = piece.parameterOffset();
+      for (Partition.Run run : piece.parameter().partition().runs()) {
+        long from = Math.max(run.first(), start);
+        long to = Math.min(run.first() + run.count(), start + piece.count());
+        if (from < to) {
+          runs.add(
+              new HeldRun(
+                  piece.bucket(),
+                  piece.partOffset(shards) + from - start,
+                  to - from,
+                  run.copies()));
+        }
+      }
+    }
+    return runs;
   }
 
   /**

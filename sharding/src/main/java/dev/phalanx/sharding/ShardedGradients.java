@@ -54,6 +54,7 @@ final class ShardedGradients implements GradientSums, GradientListener {
   private final boolean[] hasSum; // of an earlier micro-batch
   private final Deque<Reduction> underWay = new ArrayDeque<>();
   private final CompleteBuckets complete;
+  private final CopiedGradients copies;
 
   ShardedGradients(
       ModelMemory.Setup setup, ShardLayout layout, DeviceCollectives shardGroup, Waiting waiting) {
@@ -79,6 +80,7 @@ final class ShardedGradients implements GradientSums, GradientListener {
     this.wholes = new Whole[layout.buckets().size()];
     this.hasSum = new boolean[wholes.length];
     this.complete = new CompleteBuckets(layout, this::launch);
+    this.copies = new CopiedGradients(setup, layout, parts, waiting);
   }
 
   @Override
@@ -156,6 +158,7 @@ final class ShardedGradients implements GradientSums, GradientListener {
     if (replicas.isPresent()) {
       waiting.await(replicas.get().allReduce(parts)::await);
     }
+    copies.sumRest();
   }
 
   @Override

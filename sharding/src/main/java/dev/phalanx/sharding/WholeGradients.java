@@ -18,12 +18,13 @@ import java.util.Optional;
  *
  * <pre>
  *                          in the backward pass        after it
- *   stage 0                all-reduce *
- *   stage 1                reduce-scatter
+ *   stage 0                all-reduce * +
+ *   stage 1                reduce-scatter +
  *   stage 1, compressed    all-reduce *
  *   stage 1, hybrid        reduce-scatter              all-reduce * of parts between copies
  *
  *   * compressed where asked for
+ *   + and then what ranks that divide the model have copies of, unless sums are compressed
  * </pre>
  */
 final class WholeGradients implements GradientSums {
@@ -34,6 +35,8 @@ final class WholeGradients implements GradientSums {
   private final Optional<DeviceCollectives> scattering; // where sums are left in parts
   private final Optional<BucketSums> sums; // of buckets, or of parts once they are scattered
   private final OverlappedReducer reducer;
+  private final CopiedGradients copies;
+  private final boolean areCopiesEarly; // a bucket's one operation leaves its sum
   private final Waiting waiting;
 
   WholeGradients(ModelMemory.Setup setup, ShardLayout layout, Waiting waiting)
@@ -55,6 +58,9 @@ final class WholeGradients implements GradientSums {
             setup.groups().allocate(setup.arena(), DType.FLOAT32, layout.paddedCount()),
             layout,
             setup.groups().shardRank());
+    this.copies = new CopiedGradients(setup, layout, gradients.parts(), waiting);
+    this.areCopiesEarly =
+        sums.flatMap(BucketSums::compression).isEmpty() && !(isScattered && sums.isPresent());
     this.reducer = new OverlappedReducer(layout, setup.overlap(), this::reduce, waiting);
   }
 
@@ -68,9 +74,11 @@ final class WholeGradients implements GradientSums {
 
   private DeviceCollectives.Pending reduce(ShardLayout.Bucket bucket) {
     Tensor whole = gradients.whole(bucket.index());
-    return scattering.isPresent()
-        ? scattering.get().reduceScatter(whole, gradients.part(bucket.index()))
-        : sums.orElseThrow().allReduce(bucket.index(), whole);
+    DeviceCollectives.Pending sum =
+        scattering.isPresent()
+            ? scattering.get().reduceScatter(whole, gradients.part(bucket.index()))
+            : sums.orElseThrow().allReduce(bucket.index(), whole);
+    return areCopiesEarly ? copies.after(sum, bucket) : sum;
   }
 
   @Override
@@ -100,6 +108,7 @@ final class WholeGradients implements GradientSums {
     if (scattering.isPresent() && sums.isPresent()) {
       waiting.await(sums.get().allReduce(gradients.parts())::await);
     }
+    copies.sumRest();
   }
 
   @Override

@@ -269,7 +269,9 @@ final class Checkpointing implements AutoCloseable {
   }
 
   private ParameterSource source(SafetensorsFile file, String prefix) {
-    return (parameter, destination) -> file.read(prefix + parameter.name(), destination, engine);
+    return (parameter, first, rows) ->
+        file.readRows(
+            prefix + parameter.name(), parameter.partition().whole(), first, rows, engine);
   }
 
   /** What must be as it was, or the job that goes on would be another one. */

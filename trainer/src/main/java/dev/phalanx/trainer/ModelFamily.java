@@ -45,6 +45,14 @@ public interface ModelFamily {
       throws InterruptedException, IOException;
 
   /**
+   * What a job would be, without its other ranks: some of its steps are computed here.
+   *
+   * @throws NotFiniteException where a step's loss or gradient is none
+   */
+  FamilyRehearsal rehearse(JobConfig job, Path baseDirectory, int worldSize)
+      throws InterruptedException, IOException;
+
+  /**
    * The one on the class path.
    *
    * @throws ModelFamilyNotFoundException where there is none

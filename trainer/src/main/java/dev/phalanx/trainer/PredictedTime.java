@@ -8,6 +8,7 @@ import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.model.TransformerConfig;
 import dev.phalanx.trainer.rehearsal.SentOperations;
 import java.util.List;
+import java.util.function.Function;
 
 /** From what ranks would compute and send to how long a step takes. */
 final class PredictedTime {
@@ -57,25 +58,48 @@ final class PredictedTime {
             tensor.bytes() * repetition, tensor.count() * repetition * 2 * (tensorRanks - 1)),
         new StepTime.Sent(context.bytes() * repetition, context.count() * repetition),
         new StepTime.Sent(expert.bytes() * repetition, expert.count() * repetition),
-        afterPasses(place),
+        copies(place),
+        ofOptimizer(place),
         hopBytes(),
         tailBytes(place.sent(Axis.PIPELINE)),
         new StepTime.Sent(
             data.bytes() * dataRepetition,
             data.count() * dataRepetition * 2 * rounds(config.parallel().copies(mesh.worldSize()))),
         isDataPerMicroBatch,
+        areCopiesHidden(),
         2.0 * place.optimizerBytes() + place.gradientBytes() + place.parameterBytes());
   }
 
-  /** Sums of what ranks that divide the layers have copies of, and what an optimizer sends. */
-  private StepTime.Sent afterPasses(Rehearsal place) {
+  /** Where a bucket's sum over data-parallel ranks is there in the midst of the backward pass. */
+  private boolean areCopiesHidden() {
+    JobConfig.Sharding sharding = config.sharding();
+    int ranks = config.parallel().copies(mesh.worldSize());
+    boolean isCompressed =
+        ranks > 1 && !(config.communication().compression() instanceof JobConfig.Compression.None);
+    boolean isHybrid = sharding.zero() == 1 && ShardGroups.shards(sharding, ranks) < ranks;
+    return sharding.zero() <= 1 && !isCompressed && !isHybrid;
+  }
+
+  private StepTime.Sent copies(Rehearsal place) {
+    return betweenDividing(place::sentForCopies);
+  }
+
+  /** What neither passes nor sums of gradients send. */
+  private StepTime.Sent ofOptimizer(Rehearsal place) {
+    StepTime.Sent all = betweenDividing(place::sent);
+    StepTime.Sent inPasses = betweenDividing(place::sentInPasses);
+    StepTime.Sent copies = copies(place);
+    return new StepTime.Sent(
+        all.bytes() - inPasses.bytes() - copies.bytes(),
+        all.messages() - inPasses.messages() - copies.messages());
+  }
+
+  private StepTime.Sent betweenDividing(Function<Axis, SentOperations> sent) {
     double bytes = 0;
     double messages = 0;
     for (Axis axis : RankGroups.DIVIDING_EACH) {
-      SentOperations all = place.sent(axis);
-      SentOperations inPasses = place.sentInPasses(axis);
-      bytes += all.bytes() - inPasses.bytes();
-      messages += (all.count() - inPasses.count()) * 2.0 * (dividing().size() - 1);
+      bytes += sent.apply(axis).bytes();
+      messages += sent.apply(axis).count() * 2.0 * (dividing().size() - 1);
     }
     return new StepTime.Sent(bytes, messages);
   }

@@ -37,6 +37,8 @@ import org.jspecify.annotations.Nullable;
  *   expert      ranks that divide the experts of each layer, and have copies of the rest, together
  *               with those of the groups above and below that have them too
  *   pipeline    ranks with other layers; of them the first and the last, which share a tied table
+ *   copies      of each of these, and of all that have the same elements: sums of gradients of
+ *               which each has a part, in groups of their own
  *   model       the ranks that have a copy of the model together
  *   holders     the ranks that have all of one stage's parameters together
  * </pre>
@@ -142,16 +144,16 @@ final class RankGroups implements AutoCloseable {
     int place = tensor.indexOf(ranks.rank());
     boolean hasParts = job.parallel().sequenceParallel() || config.mixture().isPresent();
     if (hasParts && tensor.size() > 1) {
-      addCopies(TensorGroup.COPIES, Axis.TENSOR, tensor, parallel.get(Axis.TENSOR), ranks);
+      addCopies(TensorGroup.COPIES, Axis.TENSOR, tensor, ranks);
     }
     if (mesh.size(Axis.EXPERT) > 1) {
-      copies.put(Replicas.COPIES, parallel.get(Axis.EXPERT));
+      openCopies(Replicas.COPIES, Axis.EXPERT, mesh.group(ranks.rank(), Axis.EXPERT), ranks);
     }
     int sharing = HeadShare.ranksPerKeyValueHead(config.keyValueHeads(), tensor.size());
     if (sharing > 1) {
       int firstPlace = place / sharing * sharing;
       List<Integer> same = tensor.subList(firstPlace, firstPlace + sharing);
-      addCopies(TensorGroup.KEY_VALUE_COPIES, Axis.TENSOR, same, null, ranks);
+      addCopies(TensorGroup.KEY_VALUE_COPIES, Axis.TENSOR, same, ranks);
     }
     List<Integer> stages = mesh.group(ranks.rank(), Axis.PIPELINE);
     int stage = stages.indexOf(ranks.rank());
@@ -159,7 +161,7 @@ final class RankGroups implements AutoCloseable {
     int last = pipeline.table().rankOf(pipeline.table().stages() - 1);
     if (config.isTied() && first != last && (stage == first || stage == last)) {
       List<Integer> ends = List.of(stages.get(first), stages.get(last));
-      addCopies(Transformer.EMBEDDING_COPIES, Axis.PIPELINE, ends, null, ranks);
+      addCopies(Transformer.EMBEDDING_COPIES, Axis.PIPELINE, ends, ranks);
     }
   }
 
@@ -167,21 +169,11 @@ final class RankGroups implements AutoCloseable {
    * Ranks of a group with copies, and those along the expert axis that have them too.
    *
    * @param axis that the group is for
-   * @param present their communicator, where there is one already
    */
-  private void addCopies(
-      String name,
-      Axis axis,
-      List<Integer> members,
-      @Nullable Communicator present,
-      ProcessGroups ranks)
+  private void addCopies(String name, Axis axis, List<Integer> members, ProcessGroups ranks)
       throws IOException, InterruptedException {
     if (mesh.size(Axis.EXPERT) == 1) {
-      copies.put(
-          name,
-          present == null
-              ? open(ranks, axis, name + "[" + members.get(0) + "]", members)
-              : present);
+      openCopies(name, axis, members, ranks);
       return;
     }
     List<Integer> joined =
@@ -189,8 +181,13 @@ final class RankGroups implements AutoCloseable {
             .flatMap(member -> mesh.group(member, Axis.EXPERT).stream())
             .sorted()
             .toList();
-    String joinedName = Replicas.joined(name);
-    copies.put(joinedName, open(ranks, axis, joinedName + "[" + joined.get(0) + "]", joined));
+    openCopies(Replicas.joined(name), axis, joined, ranks);
+  }
+
+  /** A group of its own: what passes wait for does not stand behind gradients. */
+  private void openCopies(String name, Axis axis, List<Integer> members, ProcessGroups ranks)
+      throws IOException, InterruptedException {
+    copies.put(name, open(ranks, axis, name + " copies[" + members.get(0) + "]", members));
   }
 
   private void openChannels(ProcessGroups ranks) throws IOException, InterruptedException {
@@ -328,6 +325,16 @@ final class RankGroups implements AutoCloseable {
       groups.addAll(shards.own());
     }
     return groups;
+  }
+
+  /** Those of them that do not sum gradients of copies. */
+  List<Communicator> ofAxisButCopies(Axis axis) {
+    return ofAxis(axis).stream().filter(group -> !copies.containsValue(group)).toList();
+  }
+
+  /** The others of them. */
+  List<Communicator> copiesOfAxis(Axis axis) {
+    return ofAxis(axis).stream().filter(copies::containsValue).toList();
   }
 
   /** What this rank has sent to others so far. */

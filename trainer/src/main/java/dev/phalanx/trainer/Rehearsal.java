@@ -1,5 +1,6 @@
 package dev.phalanx.trainer;
 
+import dev.phalanx.collectives.Communicator;
 import dev.phalanx.parallelism.mesh.Axis;
 import dev.phalanx.tensor.Device;
 import dev.phalanx.trainer.config.JobConfig;
@@ -10,7 +11,9 @@ import dev.phalanx.trainer.rehearsal.RehearsalGroups;
 import dev.phalanx.trainer.rehearsal.SentOperations;
 import java.io.IOException;
 import java.util.EnumMap;
+import java.util.List;
 import java.util.Map;
+import java.util.function.Function;
 
 /**
  * A step of one rank of a job without its data, its memory, its arithmetic and the other ranks: the
@@ -24,7 +27,8 @@ import java.util.Map;
  * @param attentionOperations of them those of attention
  * @param sent for the sake of each axis in the job's last step, or the second one where it has but
  *     one
- * @param sentInPasses what of it micro-batches send, not the sums and the update after them
+ * @param sentInPasses what of it micro-batches send, not the sums of copies and the update
+ * @param sentForCopies what of it sums gradients that ranks which divide the model have copies of
  */
 public record Rehearsal(
     long parameters,
@@ -36,7 +40,8 @@ public record Rehearsal(
     double operations,
     double attentionOperations,
     Map<Axis, SentOperations> sent,
-    Map<Axis, SentOperations> sentInPasses) {
+    Map<Axis, SentOperations> sentInPasses,
+    Map<Axis, SentOperations> sentForCopies) {
 
   /**
    * @param config of a plan that is valid for this number of ranks
@@ -65,15 +70,18 @@ public record Rehearsal(
               partition,
               config);
       steps.run(0, () -> false); // in its first pass a rank learns what to gather ahead
-      Map<Axis, SentOperations> before = sent(rankGroups);
+      Map<Axis, SentOperations> before = sent(rankGroups::ofAxis);
+      Map<Axis, SentOperations> beforeCopies = sent(rankGroups::copiesOfAxis);
       steps.run(Math.max(1, config.steps() - 1), () -> false);
-      Map<Axis, SentOperations> sent = sent(rankGroups);
+      Map<Axis, SentOperations> sent = sent(rankGroups::ofAxis);
+      Map<Axis, SentOperations> forCopies = sent(rankGroups::copiesOfAxis);
       subtract(sent, before);
+      subtract(forCopies, beforeCopies);
       double operationsBefore = engine.operations();
       double attentionBefore = engine.attentionOperations();
-      Map<Axis, SentOperations> beforePasses = sent(rankGroups);
+      Map<Axis, SentOperations> beforePasses = sent(rankGroups::ofAxisButCopies);
       steps.runPasses(0); // the optimizer's and codecs' products are not the model's
-      Map<Axis, SentOperations> inPasses = sent(rankGroups);
+      Map<Axis, SentOperations> inPasses = sent(rankGroups::ofAxisButCopies);
       subtract(inPasses, beforePasses);
       double operations = engine.operations() - operationsBefore;
       return new Rehearsal(
@@ -88,7 +96,8 @@ public record Rehearsal(
           operations,
           engine.attentionOperations() - attentionBefore,
           sent,
-          inPasses);
+          inPasses,
+          forCopies);
     }
   }
 
@@ -97,10 +106,10 @@ public record Rehearsal(
         (axis, earlier) -> sent.computeIfPresent(axis, (same, all) -> all.since(earlier)));
   }
 
-  private static Map<Axis, SentOperations> sent(RankGroups groups) {
+  private static Map<Axis, SentOperations> sent(Function<Axis, List<Communicator>> groups) {
     Map<Axis, SentOperations> sent = new EnumMap<>(Axis.class);
     for (Axis axis : RankGroups.COMMUNICATING_AXES) {
-      sent.put(axis, RehearsalGroups.sent(groups.ofAxis(axis)));
+      sent.put(axis, RehearsalGroups.sent(groups.apply(axis)));
     }
     return sent;
   }
@@ -113,6 +122,11 @@ public record Rehearsal(
   /** What of it micro-batches send. */
   SentOperations sentInPasses(Axis axis) {
     return sentInPasses.getOrDefault(axis, new SentOperations());
+  }
+
+  /** What of it sums gradients of copies. */
+  SentOperations sentForCopies(Axis axis) {
+    return sentForCopies.getOrDefault(axis, new SentOperations());
   }
 
   /** Bytes that the rank sends in a step. */

@@ -160,9 +160,16 @@ public final class SafetensorsDirectory implements AutoCloseable {
     return file(name, fileOf.get(name)).isFloatingPoint(name);
   }
 
-  /** See {@link SafetensorsFile#read}. */
-  public void read(String name, Tensor destination, Engine engine) throws IOException {
-    file(name, fileOf.get(name)).read(name, destination, engine);
+  /** See {@link SafetensorsFile#readRows}. */
+  public void readRows(String name, Shape whole, long first, Tensor destination, Engine engine)
+      throws IOException {
+    file(name, fileOf.get(name)).readRows(name, whole, first, destination, engine);
+  }
+
+  /** See {@link SafetensorsFile#readColumns}. */
+  public void readColumns(String name, Shape whole, long first, Tensor destination, Engine engine)
+      throws IOException {
+    file(name, fileOf.get(name)).readColumns(name, whole, first, destination, engine);
   }
 
   private SafetensorsFile file(String tensor, @Nullable SafetensorsFile found) {

@@ -143,13 +143,82 @@ public final class SafetensorsFile implements AutoCloseable {
    * @throws BadCheckpointException where the shapes differ, or the type cannot be read
    */
   public void read(String name, Tensor destination, Engine engine) throws IOException {
-    Header.Entry entry = entryFor(name, destination);
+    Header.Entry entry = entryFor(name, destination.shape());
+    read(entry, readableType(name, entry), 0, destination, engine);
+  }
+
+  /**
+   * Copies some rows of a tensor, as {@link #read} does all of them.
+   *
+   * @param whole the tensor's shape
+   * @param first of the rows
+   * @param destination of the whole's shape but for the number of rows
+   * @throws BadCheckpointException where the tensor has another shape, or its type cannot be read
+   */
+  public void readRows(String name, Shape whole, long first, Tensor destination, Engine engine)
+      throws IOException {
+    Header.Entry entry = entryFor(name, whole);
     DType dtype = readableType(name, entry);
+    requireWithin(whole, 0, first, destination);
+    long rowBytes = dtype.bytes(whole.elementCount() / Math.max(1, whole.size(0)));
+    read(entry, dtype, first * rowBytes, destination, engine);
+  }
+
+  /**
+   * Copies some columns of a matrix, without reading the others.
+   *
+   * @param whole [m, n], the tensor's shape
+   * @param first of the columns
+   * @param destination [m, columns] on any device; strided views are welcome
+   * @throws BadCheckpointException where the tensor has another shape, or its type cannot be read
+   */
+  public void readColumns(String name, Shape whole, long first, Tensor destination, Engine engine)
+      throws IOException {
+    Header.Entry entry = entryFor(name, whole);
+    DType dtype = readableType(name, entry);
+    requireWithin(whole, 1, first, destination);
+    if (destination.shape().equals(whole)) {
+      read(entry, dtype, 0, destination, engine);
+      return;
+    }
+    long rowBytes = dtype.bytes(whole.size(1));
+    long ownBytes = dtype.bytes(destination.size(1));
+    long rowsAtOnce = Math.max(1, CHUNK_BYTES / Math.max(1, ownBytes));
+    for (long start = 0; start < whole.size(0); start += rowsAtOnce) {
+      long count = Math.min(rowsAtOnce, whole.size(0) - start);
+      try (Arena staging = new Arena(engine, Device.CPU);
+          Tensor part = destination.slice(0, start, count)) {
+        Tensor staged = staging.allocate(dtype, part.shape());
+        for (long row = 0; row < count; row++) {
+          long offset = (start + row) * rowBytes + dtype.bytes(first);
+          readBytes(entry, offset, staged.slice(0, row, 1));
+        }
+        engine.copy(staged, part);
+        engine.synchronize(destination.device());
+      }
+    }
+  }
+
+  private static void requireWithin(Shape whole, int dimension, long first, Tensor part) {
+    long[] expected = whole.toArray();
+    long end = first + part.size(dimension);
+    expected[dimension] = part.size(dimension);
+    if (first < 0 || end > whole.size(dimension) || !part.shape().equals(Shape.of(expected))) {
+      throw new IllegalArgumentException(
+          part + " is no part of " + whole + " from " + first + " on along dimension " + dimension);
+    }
+  }
+
+  /**
+   * @param offset from the tensor's first byte, where what is read begins and goes on in one run
+   */
+  private void read(Header.Entry entry, DType dtype, long offset, Tensor destination, Engine engine)
+      throws IOException {
     if (isDirect(dtype, destination)) {
       engine.synchronize(destination.device());
-      readBytes(entry, 0, destination);
+      readBytes(entry, offset, destination);
     } else {
-      readThrough(entry, dtype, destination, engine);
+      readThrough(entry, dtype, offset, destination, engine);
     }
   }
 
@@ -160,7 +229,7 @@ public final class SafetensorsFile implements AutoCloseable {
    * @throws BadCheckpointException where the shapes or types differ
    */
   public void read(String name, Tensor destination) throws IOException {
-    Header.Entry entry = entryFor(name, destination);
+    Header.Entry entry = entryFor(name, destination.shape());
     if (!isDirect(readableType(name, entry), destination)) {
       throw new BadCheckpointException(
           "Tensor "
@@ -182,9 +251,9 @@ public final class SafetensorsFile implements AutoCloseable {
         && destination.device().isCpu();
   }
 
-  private Header.Entry entryFor(String name, Tensor destination) {
+  private Header.Entry entryFor(String name, Shape wanted) {
     Header.Entry entry = entry(name);
-    if (!entry.shape().equals(destination.shape())) {
+    if (!entry.shape().equals(wanted)) {
       throw new BadCheckpointException(
           "Tensor "
               + Names.label(name)
@@ -193,7 +262,7 @@ public final class SafetensorsFile implements AutoCloseable {
               + " has the shape "
               + entry.shape()
               + " and the model wants "
-              + destination.shape()
+              + wanted
               + ". Is it of another model?");
     }
     return entry;
@@ -228,13 +297,14 @@ public final class SafetensorsFile implements AutoCloseable {
    * Reads parts of at most {@link #CHUNK_BYTES} into a staging tensor and lets the engine convert
    * them.
    */
-  private void readThrough(Header.Entry entry, DType dtype, Tensor destination, Engine engine)
+  private void readThrough(
+      Header.Entry entry, DType dtype, long offset, Tensor destination, Engine engine)
       throws IOException {
     if (destination.elementCount() == 0) {
       return;
     }
     try (Arena staging = new Arena(engine, Device.CPU)) {
-      readPart(entry, dtype, 0, 0, destination, staging);
+      readPart(entry, dtype, offset, 0, destination, staging);
     }
   }
 

@@ -188,7 +188,7 @@ final class SafetensorsDirectoryTest {
           .isInstanceOf(BadCheckpointException.class)
           .hasMessageContaining("no tensor lm_head.bias")
           .hasMessageContaining("The nearest are lm_head.weight.");
-      assertThatThrownBy(() -> directory.read("x", second, memory.engine()))
+      assertThatThrownBy(() -> directory.readRows("x", second.shape(), 0, second, memory.engine()))
           .isInstanceOf(BadCheckpointException.class);
     }
   }
@@ -207,7 +207,7 @@ final class SafetensorsDirectoryTest {
       throws IOException {
     assertThat(directory.shape(name)).isEqualTo(expected.shape());
     Tensor read = memory.blank(expected.dtype(), Shape.of(expected.shape().toArray()));
-    directory.read(name, read, memory.engine());
+    directory.readRows(name, read.shape(), 0, read, memory.engine());
     assertThat(HostMemory.bytes(read)).isEqualTo(HostMemory.bytes(expected));
   }
 

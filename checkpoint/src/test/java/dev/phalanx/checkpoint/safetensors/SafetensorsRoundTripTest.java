@@ -1,7 +1,9 @@
 package dev.phalanx.checkpoint.safetensors;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.phalanx.checkpoint.BadCheckpointException;
 import dev.phalanx.checkpoint.safetensors.SafetensorsWriter.Entry;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Shape;
@@ -159,6 +161,59 @@ final class SafetensorsRoundTripTest {
     memory.engine().copy(stored, expected);
     assertThat(HostMemory.bytes(narrow)).isEqualTo(HostMemory.bytes(expected));
     assertThat(HostMemory.bytes(same)).isEqualTo(HostMemory.bytes(stored));
+  }
+
+  /** The second size takes more than one read. */
+  @ParameterizedTest
+  @CsvSource({
+    "5, 3, FLOAT32",
+    "5, 3, BFLOAT16",
+    "4100, 700, FLOAT32",
+    "4100, 700, BFLOAT16",
+    "1, 1, FLOAT32"
+  })
+  void rowsAndColumnsOfAMatrixAreReadAlone(long rows, long columns, DType dtype)
+      throws IOException {
+    Path file = folder.resolve("x.safetensors");
+    Tensor stored = memory.counting(rows, columns);
+    SafetensorsWriter.write(file, Map.of(), List.of(new Entry("x", stored)));
+    Tensor all = memory.blank(dtype, stored.shape());
+    memory.engine().copy(stored, all);
+    long firstRow = rows / 3;
+    long firstColumn = columns / 2;
+    Tensor someRows = memory.blank(dtype, Shape.of(rows - firstRow, columns));
+    Tensor turned = memory.blank(dtype, Shape.of(columns - firstColumn, rows));
+
+    try (SafetensorsFile read = SafetensorsFile.open(file)) {
+      read.readRows("x", stored.shape(), firstRow, someRows, memory.engine());
+      Tensor someColumns = turned.transpose(0, 1);
+      read.readColumns("x", stored.shape(), firstColumn, someColumns, memory.engine());
+    }
+
+    Tensor expectedRows = all.slice(0, firstRow, rows - firstRow);
+    assertThat(HostMemory.bytes(someRows)).isEqualTo(HostMemory.bytes(expectedRows));
+    Tensor expectedColumns = memory.blank(dtype, turned.shape());
+    memory
+        .engine()
+        .copy(all.slice(1, firstColumn, columns - firstColumn).transpose(0, 1), expectedColumns);
+    assertThat(HostMemory.bytes(turned)).isEqualTo(HostMemory.bytes(expectedColumns));
+  }
+
+  @Test
+  void rowsOfAVectorAreItsElements() throws IOException {
+    Path file = folder.resolve("x.safetensors");
+    SafetensorsWriter.write(file, Map.of(), List.of(new Entry("x", memory.counting(7))));
+    Tensor some = memory.blank(DType.FLOAT32, Shape.of(3));
+    try (SafetensorsFile read = SafetensorsFile.open(file)) {
+      read.readRows("x", Shape.of(7), 2, some, memory.engine());
+      assertThat(HostMemory.floats(some)).containsExactly(-498, -497, -496);
+      assertThatThrownBy(() -> read.readRows("x", Shape.of(8), 2, some, memory.engine()))
+          .isInstanceOf(BadCheckpointException.class)
+          .hasMessageContaining("has the shape [7] and the model wants [8]");
+      assertThatThrownBy(() -> read.readRows("x", Shape.of(7), 5, some, memory.engine()))
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessageContaining("is no part of [7] from 5 on");
+    }
   }
 
   @Test

@@ -4,19 +4,25 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.phalanx.launcher.CommandException;
+import dev.phalanx.launcher.ExitStatus;
 import dev.phalanx.launcher.terminal.Console;
 import dev.phalanx.launcher.terminal.Quantities;
 import dev.phalanx.parallelism.mesh.Axis;
 import dev.phalanx.parallelism.pipeline.ScheduleTable;
 import dev.phalanx.parallelism.plan.Cluster;
 import dev.phalanx.parallelism.plan.StepTime;
+import dev.phalanx.trainer.FamilyRehearsal;
 import dev.phalanx.trainer.JobPlan;
+import dev.phalanx.trainer.ModelFamily;
+import dev.phalanx.trainer.NotFiniteException;
 import dev.phalanx.trainer.PlanSearch;
+import dev.phalanx.trainer.Preflight;
 import dev.phalanx.trainer.Rehearsal;
 import dev.phalanx.trainer.config.ClusterParser;
 import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.config.ParsedPlan;
 import dev.phalanx.trainer.rehearsal.SentOperations;
+import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -29,12 +35,15 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
-/** {@code phalanx plan}: says what a plan file's job would be, without starting anything. */
+/**
+ * {@code phalanx plan}: says what a plan file's job would be, without starting it. Of a network of
+ * another library this process computes two steps.
+ */
 @Command(
     name = "plan",
     description =
         "Says what a plan file's job would be: the ranks' groups, what each rank holds, computes"
-            + " and sends in a step. Nothing is started. Bytes that are sent are the ring"
+            + " and sends in a step. No process is started. Bytes that are sent are the ring"
             + " algorithms'.")
 final class PlanCommand implements Callable<Integer> {
   private static final int PROPOSALS = 5;
@@ -72,9 +81,13 @@ final class PlanCommand implements Callable<Integer> {
     }
     ParsedPlan parsed = plan.read(this::worldSize);
     JobConfig config = parsed.config();
-    requireTransformer(config);
-    JobPlan found = JobPlan.of(parsed, Path.of("").toAbsolutePath(), worldSize(config));
     Console console = common.console();
+    if (!(config.model() instanceof JobConfig.Transformer)) {
+      requireNoCluster(config);
+      network(parsed, console);
+      return 0;
+    }
+    JobPlan found = JobPlan.of(parsed, Path.of("").toAbsolutePath(), worldSize(config));
     if (common.isJson) {
       ObjectNode json = json(found, config);
       cluster.ifPresent(devices -> addTime(json, found, config, devices));
@@ -90,7 +103,7 @@ final class PlanCommand implements Callable<Integer> {
     // Its own layout need not suit the ranks: others are tried.
     ParsedPlan parsed = plan.read();
     JobConfig config = parsed.config();
-    requireTransformer(config);
+    requireNoCluster(config);
     int ranks = workers > 0 ? workers : TrainCommand.worldSize(config, workers);
     PlanSearch.Result result =
         PlanSearch.search(parsed, Path.of("").toAbsolutePath(), ranks, cluster, PROPOSALS);
@@ -103,13 +116,55 @@ final class PlanCommand implements Callable<Integer> {
     return 0;
   }
 
-  /** Of other models only their own library knows what they hold and compute. */
-  private static void requireTransformer(JobConfig config) {
-    if (!(config.model() instanceof JobConfig.Transformer)) {
+  /** Of other models only their own library knows what they compute. */
+  private void requireNoCluster(JobConfig config) {
+    if (clusterFile != null && !(config.model() instanceof JobConfig.Transformer)) {
       throw CommandException.usage(
-          "phalanx plan predicts transformers, and model.family is "
+          "--cluster and --search tell how long transformers take, and model.family is "
               + config.model().family().label()
-              + ", whose layers Phalanx does not know; phalanx train reports what they took");
+              + ", whose layers Phalanx does not know; leave them out, and phalanx plan tells what"
+              + " ranks hold and send");
+    }
+  }
+
+  /** Its own library computes a few steps of it. */
+  private void network(ParsedPlan parsed, Console console) throws Exception {
+    JobConfig config = parsed.config();
+    Path folder = Path.of("").toAbsolutePath();
+    int ranks = worldSize(config);
+    Preflight.check(parsed, folder, ranks);
+    FamilyRehearsal found = rehearse(config, folder, ranks);
+    if (common.isJson) {
+      console.result(NetworkPlanOutput.json(found, config, ranks).toString());
+    } else {
+      NetworkPlanOutput.lines(found, config, ranks).forEach(console::result);
+    }
+  }
+
+  private static FamilyRehearsal rehearse(JobConfig config, Path folder, int ranks)
+      throws InterruptedException, IOException {
+    ModelFamily family = ModelFamily.of(config);
+    takeMemoryFlags(family.memoryFlags(1));
+    try {
+      return family.rehearse(config, folder, ranks);
+    } catch (NotFiniteException e) {
+      throw new CommandException(
+          ExitStatus.NOT_FINITE,
+          "what this plan's ranks would hold is found by two steps of rank 0, and one of them has"
+              + " no number as its loss or its gradient. A lower learning rate may help.",
+          e);
+    }
+  }
+
+  /**
+   * What a worker's JVM is started with in place of this one's flags, which are for models whose
+   * memory arenas free. JavaCPP reads them when it is first used, which it has not been.
+   */
+  private static void takeMemoryFlags(List<String> flags) {
+    System.clearProperty("org.bytedeco.javacpp.nopointergc");
+    for (String flag : flags) {
+      String[] property = flag.substring("-D".length()).split("=", 2);
+      System.setProperty(property[0], property[1]);
     }
   }
 
@@ -144,21 +199,7 @@ final class PlanCommand implements Callable<Integer> {
     ArrayNode ranks = json.putArray("ranks");
     plan.ranks().forEach(rank -> describe(plan, rank, ranks.addObject()));
     ArrayNode communication = json.putArray("communication");
-    first
-        .sent()
-        .forEach(
-            (axis, operations) ->
-                operations
-                    .byName()
-                    .forEach(
-                        (operation, sent) ->
-                            communication
-                                .addObject()
-                                .put("axis", axis.label())
-                                .put("operation", operation)
-                                .put("count_per_step", sent.count())
-                                .put("messages_sent_per_rank", sent.messages())
-                                .put("bytes_sent_per_rank", sent.bytes())));
+    first.sent().forEach((axis, operations) -> add(communication, axis, operations));
     ObjectNode pipeline = json.putObject("pipeline");
     pipeline.put("schedule", config.parallel().schedule());
     pipeline.put("micro_batches", plan.microBatches());
@@ -175,6 +216,21 @@ final class PlanCommand implements Callable<Integer> {
     formulas.put("model_state_bytes", published.modelStateBytes());
     published.activationBytes().ifPresent(bytes -> formulas.put("activation_bytes", bytes));
     return json;
+  }
+
+  /** What a rank sends for the sake of an axis. */
+  static void add(ArrayNode communication, Axis axis, SentOperations operations) {
+    operations
+        .byName()
+        .forEach(
+            (operation, sent) ->
+                communication
+                    .addObject()
+                    .put("axis", axis.label())
+                    .put("operation", operation)
+                    .put("count_per_step", sent.count())
+                    .put("messages_sent_per_rank", sent.messages())
+                    .put("bytes_sent_per_rank", sent.bytes()));
   }
 
   private static void addTime(ObjectNode json, JobPlan plan, JobConfig config, Cluster cluster) {
@@ -376,7 +432,8 @@ final class PlanCommand implements Callable<Integer> {
         : "st. " + plan.mesh().coordinate(rank.number(), Axis.PIPELINE);
   }
 
-  private static List<String> sent(Axis axis, SentOperations operations) {
+  /** What rank 0 sends for the sake of an axis; nothing where that is nothing. */
+  static List<String> sent(Axis axis, SentOperations operations) {
     List<String> lines = new ArrayList<>();
     if (!operations.byName().isEmpty()) {
       lines.add("");
@@ -397,8 +454,9 @@ final class PlanCommand implements Callable<Integer> {
     return lines;
   }
 
-  private static String row(String... cells) {
-    return String.format(Locale.ROOT, "%-6s %11s %11s %11s %11s %11s %11s", (Object[]) cells);
+  /** Of a table whose first column has short names. */
+  static String row(String... cells) {
+    return String.format(Locale.ROOT, "%-6s" + " %11s".repeat(cells.length - 1), (Object[]) cells);
   }
 
   /** The first ones of many. */

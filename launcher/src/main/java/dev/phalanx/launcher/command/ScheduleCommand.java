@@ -18,6 +18,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.text.DecimalFormat;
 import java.text.DecimalFormatSymbols;
+import java.util.Arrays;
+import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.concurrent.Callable;
@@ -33,7 +35,8 @@ import picocli.CommandLine.Option;
     name = "schedule",
     description =
         "Checks, times and draws a pipeline schedule. Times are those of one micro-batch on one"
-            + " rank, in any unit; a rank with several stages divides them equally.")
+            + " rank, in any unit: one for all ranks, or one for each with commas between; a rank"
+            + " with several stages divides them equally.")
 final class ScheduleCommand implements Callable<Integer> {
   /** More would fill the memory, and no picture shows them. */
   private static final long MOST_ACTIONS = 4_000_000;
@@ -67,23 +70,26 @@ final class ScheduleCommand implements Callable<Integer> {
   @Option(
       names = "--forward",
       paramLabel = "T",
+      split = ",",
       defaultValue = "1",
       description = "a forward pass (default: ${DEFAULT-VALUE})")
-  private double forward = 1;
+  private double[] forward = {1};
 
   @Option(
       names = "--backward-input",
       paramLabel = "T",
+      split = ",",
       defaultValue = "1",
       description = "the gradient of a rank's input (default: ${DEFAULT-VALUE})")
-  private double backwardInput = 1;
+  private double[] backwardInput = {1};
 
   @Option(
       names = "--backward-weight",
       paramLabel = "T",
+      split = ",",
       defaultValue = "1",
       description = "the gradients of its weights (default: ${DEFAULT-VALUE})")
-  private double backwardWeight = 1;
+  private double[] backwardWeight = {1};
 
   @Option(
       names = "--hop",
@@ -104,10 +110,10 @@ final class ScheduleCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
-    requireTime("--forward", forward);
-    requireTime("--backward-input", backwardInput);
-    requireTime("--backward-weight", backwardWeight);
-    requireTime("--hop", hop);
+    requireTimes("--forward", forward);
+    requireTimes("--backward-input", backwardInput);
+    requireTimes("--backward-weight", backwardWeight);
+    requireTimes("--hop", hop);
     ScheduleTiming timing;
     ScheduleTable table;
     try {
@@ -128,25 +134,53 @@ final class ScheduleCommand implements Callable<Integer> {
 
   /** A rank's times, divided equally among its stages. */
   private StageCosts costs(ScheduleTable table) {
-    StageCosts ofRank = StageCosts.uniform(forward, backwardInput, backwardWeight, hop);
+    int count = table.ranks().size();
+    double[] forwards = ofRanks("--forward", forward, count);
+    double[] inputs = ofRanks("--backward-input", backwardInput, count);
+    double[] weights = ofRanks("--backward-weight", backwardWeight, count);
+    List<StageCosts> costs =
+        IntStream.range(0, count)
+            .mapToObj(rank -> StageCosts.uniform(forwards[rank], inputs[rank], weights[rank], hop))
+            .toList();
     int[] stagesOfRank =
-        IntStream.range(0, table.ranks().size()).map(rank -> table.stagesOf(rank).size()).toArray();
+        IntStream.range(0, count).map(rank -> table.stagesOf(rank).size()).toArray();
     return new StageCosts() {
       @Override
       public double of(Action action) {
-        return ofRank.of(action) / stagesOfRank[table.rankOf(action.stage())];
+        int rank = table.rankOf(action.stage());
+        return costs.get(rank).of(action) / stagesOfRank[rank];
       }
 
       @Override
       public double hop() {
-        return ofRank.hop();
+        return hop;
       }
     };
   }
 
-  private static void requireTime(String option, double time) {
-    if (!(time >= 0 && time < Double.POSITIVE_INFINITY)) {
-      throw CommandException.usage(option + " is " + time + "; write a time from 0");
+  private static double[] ofRanks(String option, double[] times, int ranks) {
+    if (times.length == 1) {
+      double[] same = new double[ranks];
+      Arrays.fill(same, times[0]);
+      return same;
+    }
+    if (times.length != ranks) {
+      throw CommandException.usage(
+          option
+              + " has "
+              + times.length
+              + " times for "
+              + ranks
+              + " ranks; write one for all, or one for each with commas between");
+    }
+    return times;
+  }
+
+  private static void requireTimes(String option, double... times) {
+    for (double time : times) {
+      if (!(time >= 0 && time < Double.POSITIVE_INFINITY)) {
+        throw CommandException.usage(option + " is " + time + "; write a time from 0");
+      }
     }
   }
 
@@ -222,6 +256,10 @@ final class ScheduleCommand implements Callable<Integer> {
       ArrayNode peaks = result.putArray("peak_micro_batches");
       for (int rank = 0; rank < table.ranks().size(); rank++) {
         add(peaks, table.peakMicroBatches(rank));
+      }
+      ArrayNode waits = result.putArray("waits");
+      for (int rank = 0; rank < table.ranks().size(); rank++) {
+        waits.add(timing.makespan() - timing.busy(rank));
       }
       result.put("deadlock_free", true);
       console.result(result.toString());

@@ -56,6 +56,22 @@ final class ScheduleCommandTest {
     }
   }
 
+  /** F of rank 0, F and B of rank 1, B of rank 0: 2 + 1 + 1 + 2. */
+  @Test
+  void ranksMayTakeTimesOfTheirOwn() throws Exception {
+    String options = "--kind gpipe --stages 2 --micro-batches 1 --backward-weight 0";
+    MainTest.Outcome outcome =
+        schedule((options + " --forward 2,1 --backward-input 2,1 --json").split(" "));
+    JsonNode found = new ObjectMapper().readTree(outcome.output());
+    assertThat(found.path("makespan").doubleValue()).isCloseTo(6, within(1e-9));
+    assertThat(found.path("waits").path(0).doubleValue()).isCloseTo(2, within(1e-9));
+    assertThat(found.path("waits").path(1).doubleValue()).isCloseTo(4, within(1e-9));
+
+    MainTest.Outcome three = schedule((options + " --forward 1,2,3").split(" "));
+    assertThat(three.status()).isEqualTo(64);
+    assertThat(three.error()).contains("--forward has 3 times for 2 ranks");
+  }
+
   /** Rank 0 has two stages of half its time each, rank 1 one. */
   @Test
   void stagesOfATableNeedNotBeEven() throws Exception {

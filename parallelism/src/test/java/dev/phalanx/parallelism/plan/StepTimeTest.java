@@ -29,10 +29,12 @@ final class StepTimeTest {
         NOTHING,
         NOTHING,
         NOTHING,
+        NOTHING,
         1e6,
         0,
         sent(dataBytes),
         false,
+        true,
         1e9);
   }
 
@@ -76,8 +78,8 @@ final class StepTimeTest {
   void whatIsComputedAgainIsSentAgain() {
     StepTime.Work work =
         new StepTime.Work(
-            16e12, 0, true, sent(6e9), NOTHING, NOTHING, NOTHING, 0, 0, NOTHING, false,
-            0); // 0.5 s of sums each time
+            16e12, 0, true, sent(6e9), NOTHING, NOTHING, NOTHING, NOTHING, 0, 0, NOTHING, false,
+            true, 0); // 0.5 s of sums each time
     assertThat(time(1, 4, work).passesSeconds()).isCloseTo(16 + 4 * 2 * 0.5, within(EXACT));
   }
 
@@ -86,29 +88,65 @@ final class StepTimeTest {
   void theKeysWayRoundTheRingIsHiddenBehindAttention() {
     StepTime.Work hidden =
         new StepTime.Work(
-            12e12, 8e12, false, NOTHING, sent(4e9), NOTHING, NOTHING, 0, 0, NOTHING, false, 0);
+            12e12, 8e12, false, NOTHING, sent(4e9), NOTHING, NOTHING, NOTHING, 0, 0, NOTHING, false,
+            true, 0);
     assertThat(time(1, 4, hidden).passesSeconds()).isCloseTo(12, within(EXACT));
     StepTime.Work longer =
         new StepTime.Work(
-            12e12, 8e12, false, NOTHING, sent(7e9), NOTHING, NOTHING, 0, 0, NOTHING, false, 0);
+            12e12, 8e12, false, NOTHING, sent(7e9), NOTHING, NOTHING, NOTHING, 0, 0, NOTHING, false,
+            true, 0);
     assertThat(time(1, 4, longer).passesSeconds()).isCloseTo(12 + 7 - 4, within(EXACT));
   }
 
-  /** 4 micro-batches of one second, forward and back, and 2 s of copies' gradients at the end. */
+  /** 4 micro-batches of one second, forward and back. */
   @Test
   void tokensOnTheirWayToExpertsAreNotHidden() {
-    StepTime.Work work =
-        new StepTime.Work(
-            12e12, 0, false, NOTHING, NOTHING, sent(4e9), sent(2e9), 0, 0, NOTHING, false, 0);
+    StepTime.Work work = withCopies(sent(4e9), NOTHING, NOTHING, true);
     assertThat(time(1, 4, work).passesSeconds()).isCloseTo(12 + 4, within(EXACT));
-    assertThat(time(1, 4, work).exposedDataSeconds()).isCloseTo(2, within(EXACT));
+    assertThat(time(1, 4, work).exposedDataSeconds()).isZero();
+  }
+
+  /** Behind the passes of one micro-batch, 3 s, where they can begin early. */
+  @Test
+  void copiesAreSummedUnderTheLastPasses() {
+    StepTime.Work some = withCopies(NOTHING, sent(2e9), NOTHING, true);
+    assertThat(time(1, 4, some).exposedDataSeconds()).isZero();
+    StepTime.Work much = withCopies(NOTHING, sent(5e9), NOTHING, true);
+    assertThat(time(1, 4, much).exposedDataSeconds()).isCloseTo(2, within(EXACT));
+    StepTime.Work late = withCopies(NOTHING, sent(2e9), NOTHING, false);
+    assertThat(time(1, 4, late).exposedDataSeconds()).isCloseTo(2, within(EXACT));
+    StepTime.Work optimizer = withCopies(NOTHING, NOTHING, sent(2e9), true);
+    assertThat(time(1, 4, optimizer).exposedDataSeconds()).isCloseTo(2, within(EXACT));
+  }
+
+  private static StepTime.Work withCopies(
+      StepTime.Sent exchanged,
+      StepTime.Sent copies,
+      StepTime.Sent ofOptimizer,
+      boolean areCopiesHidden) {
+    return new StepTime.Work(
+        12e12,
+        0,
+        false,
+        NOTHING,
+        NOTHING,
+        exchanged,
+        copies,
+        ofOptimizer,
+        0,
+        0,
+        NOTHING,
+        false,
+        areCopiesHidden,
+        0);
   }
 
   @Test
   void aTableThatTwoStagesHaveIsAddedUpAtTheEnd() {
     StepTime.Work work =
         new StepTime.Work(
-            24e12, 0, false, NOTHING, NOTHING, NOTHING, NOTHING, 0, 3e9, NOTHING, false, 0);
+            24e12, 0, false, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, 0, 3e9, NOTHING, false,
+            true, 0);
     assertThat(time(2, 4, work).exposedDataSeconds()).isCloseTo(3.00002, within(EXACT));
   }
 
@@ -118,7 +156,20 @@ final class StepTimeTest {
     assertThat(time(1, 4, work(12e12, 0, 5e9)).exposedDataSeconds()).isCloseTo(2, within(EXACT));
     StepTime.Work eachTime =
         new StepTime.Work(
-            12e12, 0, false, NOTHING, NOTHING, NOTHING, NOTHING, 0, 0, sent(20e9), true, 0);
+            12e12,
+            0,
+            false,
+            NOTHING,
+            NOTHING,
+            NOTHING,
+            NOTHING,
+            NOTHING,
+            0,
+            0,
+            sent(20e9),
+            true,
+            false,
+            0);
     assertThat(time(1, 4, eachTime).exposedDataSeconds()).isCloseTo(8, within(EXACT));
   }
 

@@ -67,7 +67,7 @@ public final class GenerationModel implements AutoCloseable {
                 throw new IllegalStateException("A model that only generates has no gradients");
               }
             });
-        source.read(parameter, value);
+        source.read(parameter, 0, value);
       }
       arena.engine().synchronize(arena.device());
     }
@@ -92,8 +92,15 @@ public final class GenerationModel implements AutoCloseable {
           engine,
           memory ->
               memory.load(
-                  (parameter, destination) ->
-                      checkpoint.model().read(parameter.name(), destination, engine)),
+                  (parameter, first, rows) ->
+                      checkpoint
+                          .model()
+                          .readRows(
+                              parameter.name(),
+                              parameter.partition().whole(),
+                              first,
+                              rows,
+                              engine)),
           manifest
               .tokenizer()
               .filter(name -> !Tokenizers.isDigest(name))

@@ -2,7 +2,6 @@ package dev.phalanx.trainer.model;
 
 import dev.phalanx.checkpoint.BadCheckpointException;
 import dev.phalanx.checkpoint.safetensors.SafetensorsDirectory;
-import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.Engine;
 import dev.phalanx.tensor.Shape;
 import dev.phalanx.tensor.Tensor;
@@ -33,56 +32,47 @@ final class WeightReader {
         };
   }
 
-  /**
-   * @param destination of the whole parameter's shape
-   */
-  void read(Parameter parameter, Tensor destination) throws IOException {
-    String name = parameter.name();
-    long[] shape = parameter.partition().whole().toArray();
+  /** As a {@link dev.phalanx.sharding.ParameterSource}. */
+  void read(Parameter parameter, long first, Tensor rows) throws IOException {
+    Shape whole = parameter.partition().whole();
     switch (config.family()) {
-      case GPT2 -> {
-        if (name.equals("wpe")) {
-          readPositions(gpt2Name(name), destination);
-          return;
-        }
-        boolean isTransposed = name.startsWith("h.") && shape.length == 2;
-        read(gpt2Name(name), isTransposed ? destination.transpose(0, 1) : destination);
-      }
-      case LLAMA -> {
-        long start = 0;
-        for (Part part : llamaParts(name, shape[0])) {
-          read(part.name(), destination.slice(0, start, part.rows()));
-          start += part.rows();
-        }
-      }
+      case GPT2 -> readGpt2(parameter.name(), whole, first, rows);
+      case LLAMA -> readLlama(parameter.name(), whole, first, rows);
     }
   }
 
-  /** A model may be trained on shorter sequences than it knows positions for. */
-  private void readPositions(String name, Tensor destination) throws IOException {
-    Shape found = files.shape(name);
-    Shape expected = Shape.of(config.sequence(), config.hidden());
-    if (!found.equals(expected)) {
-      throw new BadCheckpointException(
-          "Tensor "
-              + name
-              + " has the shape "
-              + found
-              + " and config.json says "
-              + expected
-              + ". They belong to different models.");
+  private void readGpt2(String name, Shape whole, long first, Tensor rows) throws IOException {
+    String stored = floatingPoint(gpt2Name(name));
+    if (name.startsWith("h.") && whole.rank() == 2) {
+      Shape turned = Shape.of(whole.size(1), whole.size(0));
+      try (Tensor columns = rows.transpose(0, 1)) {
+        files.readColumns(stored, turned, first, columns, engine);
+      }
+    } else if (name.equals("wpe")) { // of which a model on shorter sequences has the first ones
+      files.readRows(stored, Shape.of(config.sequence(), config.hidden()), first, rows, engine);
+    } else {
+      files.readRows(stored, whole, first, rows, engine);
     }
-    try (Arena staging = new Arena(engine, destination.device());
-        Tensor all = staging.allocate(destination.dtype(), found);
-        Tensor used = all.slice(0, 0, destination.size(0))) {
-      read(name, all);
-      engine.copy(used, destination);
-      engine.synchronize(destination.device());
+  }
+
+  private void readLlama(String name, Shape whole, long first, Tensor rows) throws IOException {
+    long start = 0; // of the part
+    for (Part part : llamaParts(name, whole.size(0))) {
+      long from = Math.max(first, start);
+      long to = Math.min(first + rows.size(0), start + part.rows());
+      if (from < to) {
+        Shape ofPart =
+            whole.rank() < 2 ? Shape.of(part.rows()) : Shape.of(part.rows(), whole.size(1));
+        try (Tensor inPart = rows.slice(0, from - first, to - from)) {
+          files.readRows(floatingPoint(part.name()), ofPart, from - start, inPart, engine);
+        }
+      }
+      start += part.rows();
     }
   }
 
   /** A header that was tampered with may call the bytes of a weight whole numbers. */
-  private void read(String name, Tensor destination) throws IOException {
+  private String floatingPoint(String name) {
     if (!files.isFloatingPoint(name)) {
       throw new BadCheckpointException(
           "Tensor "
@@ -90,7 +80,7 @@ final class WeightReader {
               + " holds whole numbers where the model wants weights. The file is damaged or of"
               + " another model; copy it again.");
     }
-    files.read(name, destination, engine);
+    return name;
   }
 
   private record Part(String name, long rows) {}

@@ -11,16 +11,32 @@ import java.util.stream.IntStream;
 public final class RehearsalGroups implements ProcessGroups {
   private final int rank;
   private final int worldSize;
+  private final boolean isAlike;
   private final RehearsalCommunicator world;
 
   public RehearsalGroups(int rank, int worldSize) {
+    this(rank, worldSize, false);
+  }
+
+  private RehearsalGroups(int rank, int worldSize, boolean isAlike) {
     this.rank = rank;
     this.worldSize = worldSize;
+    this.isAlike = isAlike;
     this.world = communicator("world", IntStream.range(0, worldSize).boxed().toList());
   }
 
+  /**
+   * Groups for a model that computes: its ranks tell each other what must fit together, so all of
+   * them have what this one has. Sums are left as this rank's own.
+   */
+  public static RehearsalGroups alike(int rank, int worldSize) {
+    return new RehearsalGroups(rank, worldSize, true);
+  }
+
   private RehearsalCommunicator communicator(String name, List<Integer> ranks) {
-    return new RehearsalCommunicator(name, ranks.indexOf(rank), ranks.size());
+    return isAlike
+        ? new AlikeCommunicator(name, ranks.indexOf(rank), ranks.size())
+        : new RehearsalCommunicator(name, ranks.indexOf(rank), ranks.size());
   }
 
   @Override

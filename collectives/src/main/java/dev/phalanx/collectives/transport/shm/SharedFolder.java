@@ -53,7 +53,7 @@ final class SharedFolder {
     return ROOT.resolve("phalanx-" + HexFormat.of().formatHex(name, 0, 16));
   }
 
-  /** What tells this host's shared memory from all others; empty where there is none. */
+  /** What tells this host's shared memory from all others, and its size; empty without any. */
   static Optional<String> hostIdentity() {
     try {
       if (!Files.isWritable(ROOT)) {
@@ -61,7 +61,7 @@ final class SharedFolder {
       }
       String boot = Files.readString(Path.of("/proc/sys/kernel/random/boot_id")).trim();
       // Containers of one host have a device each.
-      return Optional.of(boot + "/" + Files.getAttribute(ROOT, "unix:dev"));
+      return Optional.of(boot + "/" + Files.getAttribute(ROOT, "unix:dev") + "/" + totalBytes());
     } catch (IOException | UnsupportedOperationException | IllegalArgumentException e) {
       return Optional.empty();
     }
@@ -70,6 +70,24 @@ final class SharedFolder {
   static long usableBytes() {
     try {
       return Files.getFileStore(ROOT).getUsableSpace();
+    } catch (IOException e) {
+      return 0;
+    }
+  }
+
+  /**
+   * The size of all shared memory of the host that this identity is of.
+   *
+   * @throws IllegalArgumentException where {@link #hostIdentity} never said this
+   */
+  static long totalBytes(String identity) {
+    return Long.parseLong(identity.substring(identity.lastIndexOf('/') + 1));
+  }
+
+  /** Of the file system, whoever uses it. */
+  static long totalBytes() {
+    try {
+      return Files.getFileStore(ROOT).getTotalSpace();
     } catch (IOException e) {
       return 0;
     }

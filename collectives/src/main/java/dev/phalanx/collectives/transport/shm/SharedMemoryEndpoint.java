@@ -35,8 +35,14 @@ public final class SharedMemoryEndpoint implements AutoCloseable {
 
   private static final int SMALLEST_RING = 1 << 16;
 
-  /** All rings of a group on a host: containers often have 64 MiB of shared memory in all. */
+  /** All rings of a group on a host. */
   private static final long BUDGET_BYTES = 32L << 20;
+
+  /**
+   * That part of a host's shared memory at most: containers often have 64 MiB of it, and a job may
+   * have dozens of groups.
+   */
+  private static final int PART_OF_ALL = 64;
 
   private final SharedFolder folder;
   private final int rank;
@@ -54,8 +60,8 @@ public final class SharedMemoryEndpoint implements AutoCloseable {
   }
 
   /**
-   * What tells this host, as far as shared memory is concerned, from all others: ranks with the
-   * same one can share memory. Empty where there is none.
+   * What tells this host, as far as shared memory is concerned, from all others, and how much of it
+   * there is: ranks with the same one can share memory. Empty where there is none.
    */
   public static Optional<String> hostIdentity() {
     return SharedFolder.hostIdentity();
@@ -67,9 +73,13 @@ public final class SharedMemoryEndpoint implements AutoCloseable {
     return SharedFolder.usableBytes() >= needed;
   }
 
-  /** The longest payload between {@code size} ranks of a host. */
-  public static int pieceBytes(int size) {
-    return Ring.longestPayload(ringBytes(size));
+  /**
+   * The longest payload between {@code size} ranks of a host.
+   *
+   * @param identity the host's
+   */
+  public static int pieceBytes(int size, String identity) {
+    return Ring.longestPayload(ringBytes(size, SharedFolder.totalBytes(identity)));
   }
 
   /**
@@ -103,7 +113,17 @@ public final class SharedMemoryEndpoint implements AutoCloseable {
   }
 
   private static int ringBytes(int size) {
-    long each = BUDGET_BYTES / Math.max(1, (long) size * (size - 1));
+    return ringBytes(size, SharedFolder.totalBytes());
+  }
+
+  /**
+   * The same on all ranks of a host, which have the same shared memory.
+   *
+   * @param hostBytes of all shared memory
+   */
+  static int ringBytes(int size, long hostBytes) {
+    long budget = Math.min(BUDGET_BYTES, hostBytes / PART_OF_ALL);
+    long each = budget / Math.max(1, (long) size * (size - 1));
     return Math.max(SMALLEST_RING, (int) Math.min(LARGEST_RING, Long.highestOneBit(each)));
   }
 

@@ -41,6 +41,18 @@ final class SharedMemoryEndpointTest {
     }
   }
 
+  /** A container has 64 MiB as a rule, for all groups of a job. */
+  @Test
+  void ringsAreSmallWhereThereIsLittleSharedMemory() {
+    long container = 64L << 20;
+    assertThat(SharedMemoryEndpoint.ringBytes(2, 24L << 30)).isEqualTo(8 << 20);
+    assertThat(SharedMemoryEndpoint.ringBytes(2, container)).isEqualTo(512 << 10);
+    assertThat(SharedMemoryEndpoint.ringBytes(8, container)).isEqualTo(64 << 10);
+    assertThat(SharedMemoryEndpoint.pieceBytes(2, "boot/7/" + container)).isEqualTo(128 << 10);
+    String own = SharedMemoryEndpoint.hostIdentity().orElseThrow();
+    assertThat(SharedMemoryEndpoint.pieceBytes(2, own)).isPositive();
+  }
+
   @Test
   void nothingHasANameOnceAllAreConnected() throws Exception {
     SharedMemoryEndpoint first = SharedMemoryEndpoint.create(token, GroupId.WORLD, 0, 2);
