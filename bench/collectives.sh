@@ -50,11 +50,11 @@ done
 
 "$PYTHON" - "$OUT" <<'PY'
 import json, sys
+from statistics import median
 cells = {}
 for line in open(sys.argv[1]):
     row = json.loads(line)
     cells.setdefault((row["op"], row["ranks"], row["bytes"]), {}).setdefault(row["transport"], []).append(row["median_us"])
-median = lambda values: sorted(values)[len(values) // 2]
 text = lambda micros: f"{micros / 1e3:.1f} ms" if micros >= 1e4 else f"{micros:.0f} µs" if micros >= 100 else f"{micros:.1f} µs"
 names = {"shm": "shared memory", "tcp": "TCP", "grpc": "gRPC", "gloo": "gloo", "mpi-shm": "Open MPI shared memory", "mpi-tcp": "Open MPI TCP"}
 ratios = [("tcp", "grpc"), ("gloo", "shm"), ("gloo", "tcp"), ("mpi-shm", "shm"), ("mpi-tcp", "tcp")]

@@ -27,11 +27,11 @@ done
 
 python3 - "$OUT" <<'PY'
 import json, sys
+from statistics import median
 cells = {}
 for line in open(sys.argv[1]):
     run = json.loads(line)
     cells.setdefault(run["model"], {}).setdefault(run["engine"], []).append(run)
-median = lambda values: sorted(values)[len(values) // 2]
 print("| model | torch tokens/s | nd4j tokens/s | ratio [min .. max] | torch peak MB | nd4j peak MB |")
 print("|---|---|---|---|---|---|")
 for model, cell in cells.items():

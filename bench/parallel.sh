@@ -61,11 +61,11 @@ done
 
 "$PYTHON" - "$OUT" <<'PY'
 import json, subprocess, sys
+from statistics import median
 cells = {}
 for line in open(sys.argv[1]):
     run = json.loads(line)
     cells.setdefault(run["model"], {}).setdefault(run["who"], []).append(run)
-median = lambda values: sorted(values)[len(values) // 2]
 speed = lambda cell, who: [run["tokens_per_s"] for run in cell[who]]
 who = ["one rank", "two threads", "tensor", "tp", "tensor, sequence parallel", "context", "gpipe", "pp-gpipe", "1f1b", "pp-1f1b", "zb-h1"]
 print("Tokens per second\n\n| model | " + " | ".join(who) + " |\n" + "|---" * (1 + len(who)) + "|")

@@ -59,11 +59,11 @@ done
 
 "$PYTHON" - "$OUT" <<'PY'
 import json, sys
+from statistics import median
 cells = {}
 for line in open(sys.argv[1]):
     run = json.loads(line)
     cells.setdefault((run["model"], run["ranks"], run["precision"]), {}).setdefault(run["who"], []).append(run)
-median = lambda values: sorted(values)[len(values) // 2]
 names = {"zero 0": "stage 0", "ddp": "DDP", "zero 1": "stage 1", "zero1": "ZeroRedundancyOptimizer", "zero 2": "stage 2",
          "zero 3": "stage 3", "fsdp2": "fully_shard"}
 ratios = [("zero 0", "ddp"), ("zero 1", "zero1"), ("zero 3", "fsdp2"), ("zero 1", "zero 0"), ("zero 3", "zero 0")]

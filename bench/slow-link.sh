@@ -40,12 +40,12 @@ done
 
 "$PYTHON" - "$OUT" <<'PY'
 import json, sys
+from statistics import median
 cells = {}
 for line in open(sys.argv[1]):
     row = json.loads(line)
     cell = cells.setdefault((row["hosts"], row["ranks_per_host"], row["gbit"], row["bytes"]), {})
     cell.setdefault(row["peer"], []).append(row["median_us"] / 1e3)
-median = lambda values: sorted(values)[len(values) // 2]
 print("| hosts | ranks a host | link | the link's limit | Phalanx | gloo | Phalanx / limit | gloo / Phalanx |")
 print("|---|---|---|---|---|---|---|---|")
 for (hosts, ranks, gbit, size), cell in cells.items():

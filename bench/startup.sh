@@ -30,8 +30,8 @@ for ((round = 1; round <= ROUNDS; round++)); do
 done
 "$PYTHON" - "$OUT" <<'PY'
 import sys
+from statistics import median
 pairs = [tuple(map(float, line.split())) for line in open(sys.argv[1])]
-median = lambda values: sorted(values)[len(values) // 2]
 ratios = [ours / peer for ours, peer in pairs]
 print("| launch to first step, 2 workers | Phalanx s | torchrun s | ratio [min .. max] |")
 print("|---|---|---|---|")

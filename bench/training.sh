@@ -41,12 +41,12 @@ done
 
 "$PYTHON" - "$OUT" <<'PY'
 import json, sys
+from statistics import median
 cells = {}
 for line in open(sys.argv[1]):
     run = json.loads(line)
     cell = cells.setdefault((run["model"], run["threads"], run["precision"]), {})
     cell.setdefault("ours" if run["who"] == "phalanx" else "peer", []).append(run)
-median = lambda values: sorted(values)[len(values) // 2]
 print("| model | threads | precision | Phalanx tokens/s | PyTorch tokens/s | ratio [min .. max] | Phalanx peak MB | PyTorch peak MB |")
 print("|---|---|---|---|---|---|---|---|")
 for (model, threads, precision), cell in cells.items():

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The tables and plots of bench/slow-training.sh: slow_training.py RUNS.jsonl FOLDER"""
 import json, pathlib, subprocess, sys
+from statistics import median
 
 WINDOW = 10
 runs_file, folder = sys.argv[1:3]
@@ -8,7 +9,6 @@ cells = {}
 for line in open(runs_file):
     run = json.loads(line)
     cells.setdefault((run["model"], run["ranks"], run["rate"]), {}).setdefault(run["who"], []).append(run)
-median = lambda values: sorted(values)[len(values) // 2]
 mean = lambda values: sum(values) / len(values)
 
 

@@ -73,8 +73,8 @@ final class HouseTest {
     ND4J("dev.phalanx.engine.nd4j", TENSOR, HOST),
     COLLECTIVES("dev.phalanx.collectives", TENSOR),
     PARALLELISM("dev.phalanx.parallelism", TENSOR, COLLECTIVES),
-    SHARDING("dev.phalanx.sharding", TENSOR, COLLECTIVES, PARALLELISM),
-    CHECKPOINT("dev.phalanx.checkpoint", TENSOR, PARALLELISM),
+    SHARDING("dev.phalanx.sharding", TENSOR, COLLECTIVES),
+    CHECKPOINT("dev.phalanx.checkpoint", TENSOR),
     TRAINER("dev.phalanx.trainer", TENSOR, COLLECTIVES, PARALLELISM, SHARDING, CHECKPOINT),
     DEEPLEARNING4J(
         "dev.phalanx.deeplearning4j",

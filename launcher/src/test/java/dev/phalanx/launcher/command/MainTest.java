@@ -14,6 +14,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import picocli.CommandLine;
 
@@ -70,6 +71,13 @@ final class MainTest {
             "token",
             "doctor",
             "Exit status:");
+  }
+
+  @ParameterizedTest
+  @EnumSource(ExitStatus.class)
+  void everyExitStatusIsDocumented(ExitStatus status) throws IOException {
+    assertThat(Files.readString(Path.of("../docs/exit-statuses.md")))
+        .contains("| " + status.code() + " | ");
   }
 
   @Test
