@@ -10,6 +10,7 @@ import dev.phalanx.trainer.rehearsal.RehearsalEngine;
 import dev.phalanx.trainer.rehearsal.RehearsalGroups;
 import dev.phalanx.trainer.rehearsal.SentOperations;
 import java.io.IOException;
+import java.util.ArrayList;
 import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
@@ -70,20 +71,16 @@ public record Rehearsal(
               partition,
               config);
       steps.run(0, () -> false); // in its first pass a rank learns what to gather ahead
-      Map<Axis, SentOperations> before = sent(rankGroups::ofAxis);
-      Map<Axis, SentOperations> beforeCopies = sent(rankGroups::copiesOfAxis);
-      steps.run(Math.max(1, config.steps() - 1), () -> false);
-      Map<Axis, SentOperations> sent = sent(rankGroups::ofAxis);
-      Map<Axis, SentOperations> forCopies = sent(rankGroups::copiesOfAxis);
-      subtract(sent, before);
-      subtract(forCopies, beforeCopies);
-      double operationsBefore = engine.operations();
-      double attentionBefore = engine.attentionOperations();
-      Map<Axis, SentOperations> beforePasses = sent(rankGroups::ofAxisButCopies);
-      steps.runPasses(0); // the optimizer's and codecs' products are not the model's
-      Map<Axis, SentOperations> inPasses = sent(rankGroups::ofAxisButCopies);
-      subtract(inPasses, beforePasses);
-      double operations = engine.operations() - operationsBefore;
+      Counted before = Counted.of(engine, rankGroups);
+      List<Counted> atEndOfPasses = new ArrayList<>(); // one
+      steps.run(
+          Math.max(1, config.steps() - 1),
+          () -> { // asked when the passes are over, and the optimizer has not begun
+            atEndOfPasses.add(Counted.of(engine, rankGroups));
+            return false;
+          });
+      Counted passes = atEndOfPasses.get(0).since(before);
+      Counted step = Counted.of(engine, rankGroups).since(before);
       return new Rehearsal(
           setup.config().parameterCount(),
           state.memory().parameterBytes(),
@@ -93,25 +90,54 @@ public record Rehearsal(
           arenas.state().peakBytesInUse()
               + arenas.step().peakBytesInUse()
               + arenas.host().peakBytesInUse(),
-          operations,
-          engine.attentionOperations() - attentionBefore,
-          sent,
-          inPasses,
-          forCopies);
+          passes.operations(),
+          passes.attentionOperations(),
+          step.sent(),
+          passes.sentButForCopies(),
+          step.sentForCopies());
     }
   }
 
-  private static void subtract(Map<Axis, SentOperations> sent, Map<Axis, SentOperations> before) {
-    before.forEach(
-        (axis, earlier) -> sent.computeIfPresent(axis, (same, all) -> all.since(earlier)));
-  }
-
-  private static Map<Axis, SentOperations> sent(Function<Axis, List<Communicator>> groups) {
-    Map<Axis, SentOperations> sent = new EnumMap<>(Axis.class);
-    for (Axis axis : RankGroups.COMMUNICATING_AXES) {
-      sent.put(axis, RehearsalGroups.sent(groups.apply(axis)));
+  /** What has been counted since the start. */
+  private record Counted(
+      double operations,
+      double attentionOperations,
+      Map<Axis, SentOperations> sent,
+      Map<Axis, SentOperations> sentButForCopies,
+      Map<Axis, SentOperations> sentForCopies) {
+    static Counted of(RehearsalEngine engine, RankGroups groups) {
+      return new Counted(
+          engine.operations(),
+          engine.attentionOperations(),
+          sent(groups::ofAxis),
+          sent(groups::ofAxisButCopies),
+          sent(groups::copiesOfAxis));
     }
-    return sent;
+
+    private static Map<Axis, SentOperations> sent(Function<Axis, List<Communicator>> groups) {
+      Map<Axis, SentOperations> sent = new EnumMap<>(Axis.class);
+      for (Axis axis : RankGroups.COMMUNICATING_AXES) {
+        sent.put(axis, RehearsalGroups.sent(groups.apply(axis)));
+      }
+      return sent;
+    }
+
+    Counted since(Counted earlier) {
+      return new Counted(
+          operations - earlier.operations,
+          attentionOperations - earlier.attentionOperations,
+          since(sent, earlier.sent),
+          since(sentButForCopies, earlier.sentButForCopies),
+          since(sentForCopies, earlier.sentForCopies));
+    }
+
+    private static Map<Axis, SentOperations> since(
+        Map<Axis, SentOperations> sent, Map<Axis, SentOperations> earlier) {
+      Map<Axis, SentOperations> difference = new EnumMap<>(sent);
+      earlier.forEach(
+          (axis, before) -> difference.computeIfPresent(axis, (same, all) -> all.since(before)));
+      return difference;
+    }
   }
 
   /** What the rank sends in a step for the sake of an axis. */

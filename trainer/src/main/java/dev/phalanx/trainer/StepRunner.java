@@ -144,7 +144,7 @@ final class StepRunner {
   }
 
   /** Forward and backward passes of all micro-batches; the last ones begin the sums over ranks. */
-  void runPasses(long step) {
+  private void runPasses(long step) {
     StagePasses passes =
         new StagePasses(
             state,

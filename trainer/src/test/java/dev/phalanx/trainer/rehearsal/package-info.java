@@ -1,0 +1,4 @@
+@NullMarked
+package dev.phalanx.trainer.rehearsal;
+
+import org.jspecify.annotations.NullMarked;
