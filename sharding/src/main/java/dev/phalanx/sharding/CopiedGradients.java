@@ -28,7 +28,7 @@ import java.util.TreeMap;
  */
 final class CopiedGradients {
   /** Elements from which on a copy costs more than an all-reduce of its own. */
-  static final long LONG_RUN = 1 << 16;
+  private static final long LONG_RUN = 1 << 16;
 
   /** Long runs that begin at the end, each of which may take a copy on the host. */
   private static final int MOST_UNDER_WAY = 2;
