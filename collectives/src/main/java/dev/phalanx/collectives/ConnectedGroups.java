@@ -140,7 +140,7 @@ public final class ConnectedGroups implements ProcessGroups {
       return Optional.empty();
     }
     Optional<String> host = SharedMemoryEndpoint.hostIdentity();
-    if (host.isPresent() && !SharedMemoryEndpoint.hasRoomFor(joining.worldSize())) {
+    if (host.isPresent() && !SharedMemoryEndpoint.hasRoomFor(joining.worldSize(), host.get())) {
       LOGGER.warn(
           "rank {}: there is too little shared memory for {} ranks, so it talks over a network."
               + " Give the host or container more of it.",
@@ -219,7 +219,8 @@ public final class ConnectedGroups implements ProcessGroups {
               joining.credentials().token(),
               id,
               neighbours.indexOf(group.ownIndex()),
-              neighbours.size())) {
+              neighbours.size(),
+              self.sharedMemory().orElseThrow())) {
         List<Link> near =
             memory.connect(
                 Deadline.after(options.timeout()),

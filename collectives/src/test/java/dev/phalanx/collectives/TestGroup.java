@@ -30,6 +30,8 @@ import java.util.stream.IntStream;
 
 /** The ranks of a group as threads of this JVM, over any transport. */
 final class TestGroup implements AutoCloseable {
+  private static final String HOST = SharedMemoryEndpoint.hostIdentity().orElseThrow();
+
   /** What moves the bytes. */
   enum Network {
     IN_PROCESS,
@@ -87,15 +89,11 @@ final class TestGroup implements AutoCloseable {
     JobToken token = JobToken.random();
     List<SharedMemoryEndpoint> inboxes = new ArrayList<>();
     for (int rank = 0; rank < size; rank++) {
-      inboxes.add(SharedMemoryEndpoint.create(token, GroupId.WORLD, rank, size));
+      inboxes.add(SharedMemoryEndpoint.create(token, GroupId.WORLD, rank, size, HOST));
     }
     Topology topology =
         Topology.ofOneHost(
-            "shm",
-            size,
-            SharedMemoryEndpoint.COST,
-            SharedMemoryEndpoint.pieceBytes(
-                size, SharedMemoryEndpoint.hostIdentity().orElseThrow()));
+            "shm", size, SharedMemoryEndpoint.COST, SharedMemoryEndpoint.pieceBytes(size, HOST));
     List<Future<Transport>> futures = new ArrayList<>();
     for (int rank = 0; rank < size; rank++) {
       int own = rank;
@@ -165,8 +163,7 @@ final class TestGroup implements AutoCloseable {
             hosts,
             SharedMemoryEndpoint.COST,
             TcpEndpoint.COST,
-            SharedMemoryEndpoint.pieceBytes(
-                size, SharedMemoryEndpoint.hostIdentity().orElseThrow()));
+            SharedMemoryEndpoint.pieceBytes(size, HOST));
     List<Transport> transports = new ArrayList<>();
     for (List<Link> far : links((token, rank) -> endpoint(token, rank, 1), size, timeout)) {
       int rank = transports.size();

@@ -84,8 +84,12 @@ final class NetworkJobTest {
           .as(what)
           .isEqualTo(predicted.path(what + "_bytes").longValue());
     }
-    assertThat(longer.path("parameter_bytes")).isEqualTo(predicted.path("weight_bytes"));
-    assertThat(longer.path("peak_activation_bytes")).isEqualTo(predicted.path("activation_bytes"));
+    assertThat(longer.path("parameter_bytes").longValue())
+        .isPositive()
+        .isEqualTo(predicted.path("weight_bytes").longValue());
+    assertThat(longer.path("peak_activation_bytes").longValue())
+        .isPositive()
+        .isEqualTo(predicted.path("activation_bytes").longValue());
     for (String what : List.of("bytes_sent", "messages_sent")) {
       long sent =
           longer.path(what).path("data").longValue() - shorter.path(what).path("data").longValue();

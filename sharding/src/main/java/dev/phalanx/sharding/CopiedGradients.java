@@ -25,6 +25,8 @@ import java.util.TreeMap;
  * end.
  *
  * <p>The ranks of a group lay such parameters out alike, so what one has of them the others have.
+ * Each group's sums are in one order on all its ranks; when they begin beside another group's
+ * depends on each rank's time, which groups with threads of their own do not mind.
  */
 final class CopiedGradients {
   /** Elements from which on a copy costs more than an all-reduce of its own. */
@@ -135,15 +137,14 @@ final class CopiedGradients {
    */
   DeviceCollectives.Pending after(DeviceCollectives.Pending sum, ShardLayout.Bucket bucket) {
     List<LongRun> early = longRuns.stream().filter(run -> run.isEarly(bucket)).toList();
-    if (early.isEmpty()) {
-      return sum;
-    }
     Summed summed = new Summed(sum, early);
-    waitingForSums.add(summed);
+    if (!early.isEmpty()) {
+      waitingForSums.add(summed);
+    }
     while (!waitingForSums.isEmpty() && waitingForSums.peek().isDone()) {
       start(waitingForSums.remove());
     }
-    return summed;
+    return early.isEmpty() ? sum : summed;
   }
 
   private void start(Summed summed) {

@@ -59,33 +59,21 @@ final class PredictedTime {
         new StepTime.Sent(context.bytes() * repetition, context.count() * repetition),
         new StepTime.Sent(expert.bytes() * repetition, expert.count() * repetition),
         copies(place),
-        ofOptimizer(place),
+        afterPasses(place),
         hopBytes(),
         tailBytes(place.sent(Axis.PIPELINE)),
         new StepTime.Sent(
             data.bytes() * dataRepetition,
             data.count() * dataRepetition * 2 * rounds(config.parallel().copies(mesh.worldSize()))),
         isDataPerMicroBatch,
-        areCopiesHidden(),
         2.0 * place.optimizerBytes() + place.gradientBytes() + place.parameterBytes());
-  }
-
-  /** Where a bucket's sum over data-parallel ranks is there in the midst of the backward pass. */
-  private boolean areCopiesHidden() {
-    JobConfig.Sharding sharding = config.sharding();
-    int ranks = config.parallel().copies(mesh.worldSize());
-    boolean isCompressed =
-        ranks > 1 && !(config.communication().compression() instanceof JobConfig.Compression.None);
-    boolean isHybrid = sharding.zero() == 1 && ShardGroups.shards(sharding, ranks) < ranks;
-    return sharding.zero() <= 1 && !isCompressed && !isHybrid;
   }
 
   private StepTime.Sent copies(Rehearsal place) {
     return betweenDividing(place::sentForCopies);
   }
 
-  /** What neither passes nor sums of gradients send. */
-  private StepTime.Sent ofOptimizer(Rehearsal place) {
+  private StepTime.Sent afterPasses(Rehearsal place) {
     StepTime.Sent all = betweenDividing(place::sent);
     StepTime.Sent inPasses = betweenDividing(place::sentInPasses);
     StepTime.Sent copies = copies(place);

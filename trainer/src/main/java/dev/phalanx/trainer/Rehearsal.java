@@ -29,7 +29,8 @@ import java.util.function.Function;
  * @param sent for the sake of each axis in the job's last step, or the second one where it has but
  *     one
  * @param sentInPasses what of it micro-batches send, not the sums of copies and the update
- * @param sentForCopies what of it sums gradients that ranks which divide the model have copies of
+ * @param sentForCopies what sums gradients that ranks which divide the model have copies of while
+ *     the last passes go on; the rest of these sums comes after them
  */
 public record Rehearsal(
     long parameters,
@@ -94,7 +95,7 @@ public record Rehearsal(
           passes.attentionOperations(),
           step.sent(),
           passes.sentButForCopies(),
-          step.sentForCopies());
+          passes.sentForCopies());
     }
   }
 
@@ -150,7 +151,7 @@ public record Rehearsal(
     return sentInPasses.getOrDefault(axis, new SentOperations());
   }
 
-  /** What of it sums gradients of copies. */
+  /** What of it sums gradients of copies while passes go on. */
   SentOperations sentForCopies(Axis axis) {
     return sentForCopies.getOrDefault(axis, new SentOperations());
   }

@@ -19,11 +19,11 @@ import java.util.List;
  *   context    = what of the keys' and gradients' way round the ring takes longer than attention,
  *                a third of it in forward, two thirds in backward
  *   exchange   = tokens to the ranks of their experts and back, which nothing hides
- *   step       = passes + what of the data-parallel communication, and of the sums of what ranks
- *                  that divide the layers have copies of, is longer than what hides it; where they
- *                  cannot begin so early these sums come after all
+ *   step       = passes + what of the data-parallel communication, and of those sums of what ranks
+ *                  that divide the layers have copies of that begin in passes, is longer than what
+ *                  hides it
  *                + the sum of a tied table between the stages that have it
- *                + what an optimizer wants of whole parameters
+ *                + the other sums of copies, and what an optimizer wants of whole parameters
  *                + the update, which is bound by memory
  * </pre>
  *
@@ -51,14 +51,13 @@ public record StepTime(double passesSeconds, double exposedDataSeconds, double u
    * @param isRecomputed whether the backward pass computes the forward pass again
    * @param exchanged with the ranks of other experts in all passes
    * @param copies what ranks that divide the layers send each other to sum gradients of which each
-   *     has a part
-   * @param ofOptimizer what they send each other after that: the norm, and what an optimizer wants
-   *     of whole parameters
+   *     has a part, as far as they begin while the last passes go on
+   * @param afterPasses what they send each other then: the rest of these sums, the norm, and what
+   *     an optimizer wants of whole parameters
    * @param hopBytes of an activation that goes to the next stage
    * @param tailBytes sent between stages after the passes
    * @param isDataPerMicroBatch whether gradients or parameters are sent in each micro-batch, under
    *     all passes; else under one of each
-   * @param areCopiesHidden whether copies are summed under those passes too; else after all
    * @param updateBytes that the optimizer reads and writes
    */
   public record Work(
@@ -69,12 +68,11 @@ public record StepTime(double passesSeconds, double exposedDataSeconds, double u
       Sent context,
       Sent exchanged,
       Sent copies,
-      Sent ofOptimizer,
+      Sent afterPasses,
       double hopBytes,
       double tailBytes,
       Sent data,
       boolean isDataPerMicroBatch,
-      boolean areCopiesHidden,
       double updateBytes) {}
 
   /**
@@ -119,12 +117,8 @@ public record StepTime(double passesSeconds, double exposedDataSeconds, double u
       double hidden = times.get(rank).both() * (of.isDataPerMicroBatch() ? microBatches : 1);
       double tail = of.tailBytes() == 0 ? 0 : links.pipeline().seconds(of.tailBytes(), 2);
       double copies = seconds(links.dividing(), of.copies());
-      double late =
-          of.areCopiesHidden()
-              ? Math.max(0, data + copies - hidden)
-              : Math.max(0, data - hidden) + copies;
-      double optimizer = seconds(links.dividing(), of.ofOptimizer());
-      exposed = Math.max(exposed, late + tail + optimizer);
+      double afterPasses = seconds(links.dividing(), of.afterPasses());
+      exposed = Math.max(exposed, Math.max(0, data + copies - hidden) + tail + afterPasses);
       update = Math.max(update, of.updateBytes() / cluster.memoryBytesPerSecond());
     }
     return new StepTime(timing.makespan(), exposed, update);

@@ -34,7 +34,6 @@ final class StepTimeTest {
         0,
         sent(dataBytes),
         false,
-        true,
         1e9);
   }
 
@@ -79,7 +78,7 @@ final class StepTimeTest {
     StepTime.Work work =
         new StepTime.Work(
             16e12, 0, true, sent(6e9), NOTHING, NOTHING, NOTHING, NOTHING, 0, 0, NOTHING, false,
-            true, 0); // 0.5 s of sums each time
+            0); // 0.5 s of sums each time
     assertThat(time(1, 4, work).passesSeconds()).isCloseTo(16 + 4 * 2 * 0.5, within(EXACT));
   }
 
@@ -89,19 +88,19 @@ final class StepTimeTest {
     StepTime.Work hidden =
         new StepTime.Work(
             12e12, 8e12, false, NOTHING, sent(4e9), NOTHING, NOTHING, NOTHING, 0, 0, NOTHING, false,
-            true, 0);
+            0);
     assertThat(time(1, 4, hidden).passesSeconds()).isCloseTo(12, within(EXACT));
     StepTime.Work longer =
         new StepTime.Work(
             12e12, 8e12, false, NOTHING, sent(7e9), NOTHING, NOTHING, NOTHING, 0, 0, NOTHING, false,
-            true, 0);
+            0);
     assertThat(time(1, 4, longer).passesSeconds()).isCloseTo(12 + 7 - 4, within(EXACT));
   }
 
   /** 4 micro-batches of one second, forward and back. */
   @Test
   void tokensOnTheirWayToExpertsAreNotHidden() {
-    StepTime.Work work = withCopies(sent(4e9), NOTHING, NOTHING, true);
+    StepTime.Work work = withCopies(sent(4e9), NOTHING, NOTHING);
     assertThat(time(1, 4, work).passesSeconds()).isCloseTo(12 + 4, within(EXACT));
     assertThat(time(1, 4, work).exposedDataSeconds()).isZero();
   }
@@ -109,36 +108,18 @@ final class StepTimeTest {
   /** Behind the passes of one micro-batch, 3 s, where they can begin early. */
   @Test
   void copiesAreSummedUnderTheLastPasses() {
-    StepTime.Work some = withCopies(NOTHING, sent(2e9), NOTHING, true);
+    StepTime.Work some = withCopies(NOTHING, sent(2e9), NOTHING);
     assertThat(time(1, 4, some).exposedDataSeconds()).isZero();
-    StepTime.Work much = withCopies(NOTHING, sent(5e9), NOTHING, true);
+    StepTime.Work much = withCopies(NOTHING, sent(5e9), NOTHING);
     assertThat(time(1, 4, much).exposedDataSeconds()).isCloseTo(2, within(EXACT));
-    StepTime.Work late = withCopies(NOTHING, sent(2e9), NOTHING, false);
+    StepTime.Work late = withCopies(NOTHING, NOTHING, sent(2e9));
     assertThat(time(1, 4, late).exposedDataSeconds()).isCloseTo(2, within(EXACT));
-    StepTime.Work optimizer = withCopies(NOTHING, NOTHING, sent(2e9), true);
-    assertThat(time(1, 4, optimizer).exposedDataSeconds()).isCloseTo(2, within(EXACT));
   }
 
   private static StepTime.Work withCopies(
-      StepTime.Sent exchanged,
-      StepTime.Sent copies,
-      StepTime.Sent ofOptimizer,
-      boolean areCopiesHidden) {
+      StepTime.Sent exchanged, StepTime.Sent copies, StepTime.Sent afterPasses) {
     return new StepTime.Work(
-        12e12,
-        0,
-        false,
-        NOTHING,
-        NOTHING,
-        exchanged,
-        copies,
-        ofOptimizer,
-        0,
-        0,
-        NOTHING,
-        false,
-        areCopiesHidden,
-        0);
+        12e12, 0, false, NOTHING, NOTHING, exchanged, copies, afterPasses, 0, 0, NOTHING, false, 0);
   }
 
   @Test
@@ -146,7 +127,7 @@ final class StepTimeTest {
     StepTime.Work work =
         new StepTime.Work(
             24e12, 0, false, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, 0, 3e9, NOTHING, false,
-            true, 0);
+            0);
     assertThat(time(2, 4, work).exposedDataSeconds()).isCloseTo(3.00002, within(EXACT));
   }
 
@@ -168,7 +149,6 @@ final class StepTimeTest {
             0,
             sent(20e9),
             true,
-            false,
             0);
     assertThat(time(1, 4, eachTime).exposedDataSeconds()).isCloseTo(8, within(EXACT));
   }

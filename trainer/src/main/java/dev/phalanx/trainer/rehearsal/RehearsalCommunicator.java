@@ -47,7 +47,7 @@ class RehearsalCommunicator implements Communicator {
         }
       };
 
-  /** Of every transport, unless very many ranks share a host. */
+  /** Of every transport, unless very many ranks share a host, or there is little shared memory. */
   private static final long PIECE_BYTES = TcpEndpoint.PIECE_BYTES;
 
   private final String name;

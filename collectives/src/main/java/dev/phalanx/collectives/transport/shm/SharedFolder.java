@@ -85,12 +85,8 @@ final class SharedFolder {
   }
 
   /** Of the file system, whoever uses it. */
-  static long totalBytes() {
-    try {
-      return Files.getFileStore(ROOT).getTotalSpace();
-    } catch (IOException e) {
-      return 0;
-    }
+  private static long totalBytes() throws IOException {
+    return Files.getFileStore(ROOT).getTotalSpace();
   }
 
   /**

@@ -67,9 +67,14 @@ public final class SharedMemoryEndpoint implements AutoCloseable {
     return SharedFolder.hostIdentity();
   }
 
-  /** Whether there is as much shared memory as the rings of {@code size} ranks take. */
-  public static boolean hasRoomFor(int size) {
-    long needed = (long) size * (size - 1) * (Ring.HEADER_BYTES + ringBytes(size));
+  /**
+   * Whether there is as much shared memory as the rings of {@code size} ranks take.
+   *
+   * @param identity this host's
+   */
+  public static boolean hasRoomFor(int size, String identity) {
+    int ring = ringBytes(size, SharedFolder.totalBytes(identity));
+    long needed = (long) size * (size - 1) * (Ring.HEADER_BYTES + ring);
     return SharedFolder.usableBytes() >= needed;
   }
 
@@ -87,12 +92,13 @@ public final class SharedMemoryEndpoint implements AutoCloseable {
    *
    * @param token the job's; the folder's name follows from it
    * @param rank this rank's number among those of the group on this host, of {@code size}
+   * @param identity this host's, as all its ranks gave it at the rendezvous
    * @throws IOException where there is no shared memory or not enough
    */
-  public static SharedMemoryEndpoint create(JobToken token, GroupId group, int rank, int size)
-      throws IOException {
+  public static SharedMemoryEndpoint create(
+      JobToken token, GroupId group, int rank, int size, String identity) throws IOException {
     SharedFolder folder = new SharedFolder(token, group);
-    int ringBytes = ringBytes(size);
+    int ringBytes = ringBytes(size, SharedFolder.totalBytes(identity));
     long bytes = Math.max(1, size - 1) * (long) (Ring.HEADER_BYTES + ringBytes);
     return new SharedMemoryEndpoint(
         folder, rank, size, ringBytes, folder.create(name(rank), bytes));
@@ -110,10 +116,6 @@ public final class SharedMemoryEndpoint implements AutoCloseable {
 
   private static String name(int rank) {
     return "rank-" + rank;
-  }
-
-  private static int ringBytes(int size) {
-    return ringBytes(size, SharedFolder.totalBytes());
   }
 
   /**

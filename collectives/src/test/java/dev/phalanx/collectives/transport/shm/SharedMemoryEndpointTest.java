@@ -25,6 +25,8 @@ import org.junit.jupiter.api.Timeout;
 
 @Timeout(30)
 final class SharedMemoryEndpointTest {
+  private static final String HOST = SharedMemoryEndpoint.hostIdentity().orElseThrow();
+
   private final JobToken token = JobToken.random();
 
   /** The job's, as {@code docs/wire-format.md} describes it; other jobs of the host have theirs. */
@@ -49,14 +51,13 @@ final class SharedMemoryEndpointTest {
     assertThat(SharedMemoryEndpoint.ringBytes(2, container)).isEqualTo(512 << 10);
     assertThat(SharedMemoryEndpoint.ringBytes(8, container)).isEqualTo(64 << 10);
     assertThat(SharedMemoryEndpoint.pieceBytes(2, "boot/7/" + container)).isEqualTo(128 << 10);
-    String own = SharedMemoryEndpoint.hostIdentity().orElseThrow();
-    assertThat(SharedMemoryEndpoint.pieceBytes(2, own)).isPositive();
+    assertThat(SharedMemoryEndpoint.pieceBytes(2, HOST)).isPositive();
   }
 
   @Test
   void nothingHasANameOnceAllAreConnected() throws Exception {
-    SharedMemoryEndpoint first = SharedMemoryEndpoint.create(token, GroupId.WORLD, 0, 2);
-    SharedMemoryEndpoint second = SharedMemoryEndpoint.create(token, GroupId.WORLD, 1, 2);
+    SharedMemoryEndpoint first = SharedMemoryEndpoint.create(token, GroupId.WORLD, 0, 2, HOST);
+    SharedMemoryEndpoint second = SharedMemoryEndpoint.create(token, GroupId.WORLD, 1, 2, HOST);
     assertThat(folder()).isDirectory();
     assertThat(folder().toString()).doesNotContain(token.hex().substring(0, 16));
     assertThat(PosixFilePermissions.toString(Files.getPosixFilePermissions(folder())))
@@ -69,9 +70,9 @@ final class SharedMemoryEndpointTest {
 
   @Test
   void theRankThatDoesNotComeIsNamedAndTheRestIsCleanedUp() throws Exception {
-    SharedMemoryEndpoint first = SharedMemoryEndpoint.create(token, GroupId.WORLD, 0, 3);
-    SharedMemoryEndpoint second = SharedMemoryEndpoint.create(token, GroupId.WORLD, 1, 3);
-    SharedMemoryEndpoint.create(token, GroupId.WORLD, 2, 3);
+    SharedMemoryEndpoint first = SharedMemoryEndpoint.create(token, GroupId.WORLD, 0, 3, HOST);
+    SharedMemoryEndpoint second = SharedMemoryEndpoint.create(token, GroupId.WORLD, 1, 3, HOST);
+    SharedMemoryEndpoint.create(token, GroupId.WORLD, 2, 3, HOST);
     CompletableFuture<List<Link>> other = CompletableFuture.supplyAsync(() -> connect(second));
     assertThatThrownBy(
             () -> first.connect(Deadline.after(Duration.ofMillis(500)), peer -> Optional.empty()))
@@ -84,7 +85,8 @@ final class SharedMemoryEndpointTest {
 
   @Test
   void aRankThatIsLostMeanwhileIsNamedAtOnce() throws Exception {
-    try (SharedMemoryEndpoint first = SharedMemoryEndpoint.create(token, GroupId.WORLD, 0, 2)) {
+    try (SharedMemoryEndpoint first =
+        SharedMemoryEndpoint.create(token, GroupId.WORLD, 0, 2, HOST)) {
       assertThatThrownBy(
               () ->
                   first.connect(
@@ -96,8 +98,9 @@ final class SharedMemoryEndpointTest {
 
   @Test
   void aSecondRankOfTheSameNumberIsRefused() throws Exception {
-    try (SharedMemoryEndpoint first = SharedMemoryEndpoint.create(token, GroupId.WORLD, 0, 2)) {
-      assertThatThrownBy(() -> SharedMemoryEndpoint.create(token, GroupId.WORLD, 0, 2))
+    try (SharedMemoryEndpoint first =
+        SharedMemoryEndpoint.create(token, GroupId.WORLD, 0, 2, HOST)) {
+      assertThatThrownBy(() -> SharedMemoryEndpoint.create(token, GroupId.WORLD, 0, 2, HOST))
           .isInstanceOf(IOException.class)
           .hasMessageContaining("rank-0");
       assertThat(first).isNotNull();
