@@ -3,7 +3,6 @@ package dev.phalanx.trainer.rehearsal;
 import dev.phalanx.collectives.ReduceOperation;
 import dev.phalanx.collectives.Work;
 import dev.phalanx.tensor.Tensor;
-import org.jspecify.annotations.Nullable;
 
 /**
  * Ranks that all have what this one has, of which each sum is this rank's own part of it. Tensors
@@ -25,8 +24,8 @@ final class AlikeCommunicator extends RehearsalCommunicator {
 
   @Override
   public Work allGather(Tensor input, Tensor output) {
-    if (input.storage() != output.storage()) {
-      spread(input, output);
+    for (int rank = 0; rank < size() && input.storage() != output.storage(); rank++) {
+      copy(input, 0, output, rank * input.byteSize(), input.byteSize());
     }
     return super.allGather(input, output);
   }
@@ -42,20 +41,6 @@ final class AlikeCommunicator extends RehearsalCommunicator {
       first += bytes;
     }
     return super.allGather(input, output, counts);
-  }
-
-  @Override
-  public Work gather(Tensor input, @Nullable Tensor output, int root) {
-    if (output != null) {
-      spread(input, output);
-    }
-    return super.gather(input, output, root);
-  }
-
-  private void spread(Tensor input, Tensor output) {
-    for (int rank = 0; rank < size(); rank++) {
-      copy(input, 0, output, rank * input.byteSize(), input.byteSize());
-    }
   }
 
   @Override

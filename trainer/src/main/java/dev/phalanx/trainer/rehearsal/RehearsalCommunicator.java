@@ -21,7 +21,7 @@ import org.jspecify.annotations.Nullable;
 /**
  * Sends nothing and counts what a rank would send: by the ring's algorithms, which send as little
  * as is possible, payload only. Of trees and direct algorithms, which small tensors take, the bytes
- * of a single rank may differ. Memory stays as it is.
+ * of a single rank may differ. Memory stays as it is, unless a subclass says otherwise.
  */
 class RehearsalCommunicator implements Communicator {
   private static final Work DONE =
