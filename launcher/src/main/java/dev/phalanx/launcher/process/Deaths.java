@@ -66,7 +66,11 @@ final class Deaths {
       case KILL, 15 ->
           "Somebody or a resource manager ended it; start again, with --resume to go on from the"
               + " last checkpoint.";
-      case 4, 6, 7, 8, 11 ->
+      case 6 -> // the Java machine ends so with a report, the C library without one
+          "Native code gave up. Please report what it said above, and hs_err_pid"
+              + pid
+              + ".log where there is one in this folder.";
+      case 4, 7, 8, 11 ->
           "Native code crashed; hs_err_pid"
               + pid
               + ".log in this folder tells where. Please report it with that file.";

@@ -35,6 +35,13 @@ final class DeathsTest {
   }
 
   @Test
+  void anAbortPointsToWhatWasSaidSinceThereMayBeNoReport() {
+    assertThat(Deaths.describe(134, 71, "", false).message())
+        .contains("said above")
+        .contains("hs_err_pid71.log where there is one");
+  }
+
+  @Test
   void aKillWithoutWantOfMemoryPointsToWhoMayHaveDoneIt() {
     assertThat(Deaths.describe(137, 71, "", false).message())
         .contains("resource manager")

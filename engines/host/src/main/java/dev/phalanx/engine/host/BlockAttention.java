@@ -30,13 +30,14 @@ public final class BlockAttention {
   private static final long SCORES = 128 * 1024;
 
   private final AttentionArithmetic arithmetic;
-  private final BlasProducts blas = new BlasProducts();
+  private final Sgemm blas;
   private final BlasVectors vectors = new BlasVectors();
   private final FloatAddress logSums = new FloatAddress();
   private final FloatAddress partLogSums = new FloatAddress();
 
-  public BlockAttention(AttentionArithmetic arithmetic) {
+  public BlockAttention(AttentionArithmetic arithmetic, Sgemm blas) {
     this.arithmetic = arithmetic;
+    this.blas = blas;
   }
 
   /** One sequence of a tensor [b, t, h, d] in FLOAT32: where it lies and how it steps. */

@@ -6,7 +6,6 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
-import java.util.Collection;
 import java.util.Set;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -18,6 +17,9 @@ import java.util.stream.Stream;
  */
 public record CpuFeatures(Set<String> flags) {
   private static final Path CPU_INFO = Path.of("/proc/cpuinfo");
+
+  private static final Set<String> AVX512 =
+      Set.of("avx512f", "avx512vl", "avx512bw", "avx512dq", "avx512cd");
 
   /** Either multiplies BFLOAT16 numbers. */
   private static final Set<String> BFLOAT16_PRODUCTS = Set.of("avx512_bf16", "amx_bf16");
@@ -40,16 +42,18 @@ public record CpuFeatures(Set<String> flags) {
           lines
               .filter(line -> line.startsWith("flags"))
               .limit(1)
-              .flatMap(line -> Arrays.stream(line.substring(line.indexOf(':') + 1).split("\\s+")))
+              .flatMap(
+                  line ->
+                      Arrays.stream(line.substring(line.indexOf(':') + 1).strip().split("\\s+")))
               .collect(Collectors.toSet()));
     } catch (IOException | UncheckedIOException e) {
       return new CpuFeatures(Set.of());
     }
   }
 
-  /** Whether all of these are there. */
-  public boolean hasAll(Collection<String> wanted) {
-    return flags.containsAll(wanted);
+  /** Whether vectors are 512 bits wide, with all that compilers take for granted then. */
+  public boolean hasAvx512() {
+    return flags.containsAll(AVX512);
   }
 
   /** Whether there are instructions for products of BFLOAT16 numbers. */

@@ -2,6 +2,7 @@ package dev.phalanx.engine.nd4j;
 
 import dev.phalanx.engine.host.Arguments;
 import dev.phalanx.engine.host.EngineContract;
+import dev.phalanx.engine.host.HostTensors;
 import dev.phalanx.tensor.Tensor;
 
 /**
@@ -132,8 +133,8 @@ final class Activations {
     if (gate.elementCount() == 0) {
       return;
     }
-    long gateStride = Floats.rowStride(gate);
-    long upStride = Floats.rowStride(upper);
+    long gateStride = HostTensors.rowStride(gate);
+    long upStride = HostTensors.rowStride(upper);
     int most = FloatPiece.rowsOf(width);
     for (long start = 0; start < gate.size(0); start += most) {
       int rows = (int) Math.min(most, gate.size(0) - start);
@@ -162,10 +163,10 @@ final class Activations {
     if (gate.elementCount() == 0) {
       return;
     }
-    long gateStride = Floats.rowStride(gate);
-    long upStride = Floats.rowStride(upper);
-    long dGateStride = Floats.rowStride(dGate);
-    long dUpStride = Floats.rowStride(dUpper);
+    long gateStride = HostTensors.rowStride(gate);
+    long upStride = HostTensors.rowStride(upper);
+    long dGateStride = HostTensors.rowStride(dGate);
+    long dUpStride = HostTensors.rowStride(dUpper);
     int most = FloatPiece.rowsOf(width);
     for (long start = 0; start < gate.size(0); start += most) {
       int rows = (int) Math.min(most, gate.size(0) - start);

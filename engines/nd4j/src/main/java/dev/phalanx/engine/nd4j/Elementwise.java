@@ -3,6 +3,7 @@ package dev.phalanx.engine.nd4j;
 import dev.phalanx.engine.host.Arguments;
 import dev.phalanx.engine.host.BlasVectors;
 import dev.phalanx.engine.host.EngineContract;
+import dev.phalanx.engine.host.HostTensors;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Tensor;
 
@@ -23,12 +24,12 @@ final class Elementwise implements AutoCloseable {
     Arguments.onCpu("copy", source);
     Arguments.onCpu("copy", destination);
     Arguments.sameShape("copy", source, destination);
-    arrays.copy(Floats.open(source), Floats.open(destination));
+    arrays.copy(HostTensors.open(source), HostTensors.open(destination));
   }
 
   void fill(Tensor tensor, double value) {
     Arguments.onCpu("fill", tensor);
-    arrays.fill(Floats.open(tensor), value);
+    arrays.fill(HostTensors.open(tensor), value);
   }
 
   void add(Tensor a, Tensor b, Tensor out) {
@@ -71,8 +72,8 @@ final class Elementwise implements AutoCloseable {
     if (count == 0) {
       return;
     }
-    boolean isXDirect = isDirect(Floats.open(x));
-    boolean isYDirect = isDirect(Floats.open(y));
+    boolean isXDirect = isDirect(HostTensors.open(x));
+    boolean isYDirect = isDirect(HostTensors.open(y));
     long from = isXDirect ? x.address() : gatheredX.get(count);
     long to = isYDirect ? y.address() : gatheredY.get(count);
     if (!isXDirect) {
@@ -100,8 +101,8 @@ final class Elementwise implements AutoCloseable {
   void multiply(Tensor a, Tensor b, Tensor out) {
     Arguments.alike("multiply", a, b, out);
     Floats.address("multiply", a);
-    Floats.open(b);
-    Floats.open(out);
+    HostTensors.open(b);
+    HostTensors.open(out);
     arrays.multiply(a, b, out);
   }
 

@@ -1,5 +1,6 @@
 package dev.phalanx.engine.nd4j;
 
+import dev.phalanx.engine.host.HostTensors;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Tensor;
 
@@ -13,22 +14,7 @@ final class Floats {
       throw new IllegalArgumentException(
           kernel + " was given a " + tensor + "; the engine 'nd4j' computes in FLOAT32 alone");
     }
-    return open(tensor).address();
-  }
-
-  static Tensor open(Tensor tensor) {
-    if (tensor.isClosed()) {
-      throw new IllegalStateException("The " + tensor + " was used after it was closed");
-    }
-    return tensor;
-  }
-
-  /** The distance between the rows of a matrix whose rows are dense, at least their width. */
-  static long rowStride(Tensor matrix) {
-    int rank = matrix.shape().rank();
-    return matrix.size(rank - 2) == 1
-        ? Math.max(1, matrix.size(rank - 1))
-        : matrix.stride(rank - 2);
+    return HostTensors.open(tensor).address();
   }
 
   /** Addresses move by elements. */

@@ -3,6 +3,7 @@ package dev.phalanx.engine.nd4j;
 import dev.phalanx.engine.host.AttentionArithmetic;
 import dev.phalanx.engine.host.BlockAttention.Block;
 import dev.phalanx.engine.host.BlockAttention.Sequence;
+import dev.phalanx.engine.host.HostTensors;
 import dev.phalanx.tensor.Tensor;
 import java.util.Arrays;
 
@@ -31,7 +32,7 @@ final class Nd4jAttentionArithmetic implements AttentionArithmetic, AutoCloseabl
 
   @Override
   public void fill(Tensor tensor, double value) {
-    arrays.fill(Floats.open(tensor), value);
+    arrays.fill(HostTensors.open(tensor), value);
   }
 
   @Override

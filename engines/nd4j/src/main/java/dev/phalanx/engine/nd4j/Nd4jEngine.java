@@ -4,6 +4,7 @@ import dev.phalanx.engine.host.BlockAttention;
 import dev.phalanx.engine.host.DropoutMask;
 import dev.phalanx.engine.host.EngineContract;
 import dev.phalanx.engine.host.LossRows;
+import dev.phalanx.engine.host.Sgemm;
 import dev.phalanx.engine.host.WrappedBlock;
 import dev.phalanx.tensor.AdamW;
 import dev.phalanx.tensor.DType;
@@ -29,6 +30,7 @@ final class Nd4jEngine implements Engine {
   static final String NAME = "nd4j";
 
   private final int threads;
+  private final Sgemm sgemm;
   private final String version = Nd4jLibrary.version();
   private final NativeArrays arrays;
   private final Elementwise elementwise;
@@ -51,10 +53,11 @@ final class Nd4jEngine implements Engine {
     this.arrays = new NativeArrays(operations);
     this.elementwise = new Elementwise(arrays);
     this.reductions = new Reductions(arrays);
-    this.matrixProducts = new MatrixProducts(arrays, elementwise);
+    this.sgemm = Sgemm.open(() -> operations.setOmpNumThreads(1));
+    this.matrixProducts = new MatrixProducts(arrays, elementwise, sgemm);
     this.rotaryEmbedding = new RotaryEmbedding(arrays);
     this.attentionArithmetic = new Nd4jAttentionArithmetic(arrays);
-    this.attention = new BlockAttention(attentionArithmetic);
+    this.attention = new BlockAttention(attentionArithmetic, sgemm);
   }
 
   @Override
@@ -66,6 +69,8 @@ final class Nd4jEngine implements Engine {
   public String description() {
     return "ND4J "
         + version
+        + " and "
+        + sgemm.library()
         + " on the CPU"
         + (Nd4jLibrary.usesAvx512() ? " with AVX-512" : "")
         + ", threads: "
@@ -375,6 +380,7 @@ final class Nd4jEngine implements Engine {
 
   @Override
   public void close() {
+    sgemm.close();
     attentionArithmetic.close();
     rotaryEmbedding.close();
     matrixProducts.close();

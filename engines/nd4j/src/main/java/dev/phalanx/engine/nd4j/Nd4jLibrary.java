@@ -6,7 +6,6 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.util.List;
 import java.util.Properties;
-import java.util.Set;
 import org.nd4j.linalg.cpu.nativecpu.bindings.Nd4jCpu;
 
 /**
@@ -18,10 +17,6 @@ import org.nd4j.linalg.cpu.nativecpu.bindings.Nd4jCpu;
  * way, with both builds on the class path, calls {@link #usesAvx512} before anything of ND4J's.
  */
 public final class Nd4jLibrary {
-  /** What the build for AVX-512 was compiled for, as Linux names it. */
-  private static final Set<String> AVX512 =
-      Set.of("avx512f", "avx512vl", "avx512bw", "avx512dq", "avx512cd");
-
   /** Of the class path, with JavaCPP's name of the platform. */
   private static final String FOLDER = "/org/nd4j/linalg/cpu/nativecpu/bindings/%s";
 
@@ -71,7 +66,7 @@ public final class Nd4jLibrary {
   }
 
   private static boolean locate() {
-    boolean hasAvx512 = canRunAvx512(CpuFeatures.ofThisMachine()) && isOnClassPath("-avx512/");
+    boolean hasAvx512 = CpuFeatures.ofThisMachine().hasAvx512() && isOnClassPath("-avx512/");
     String folder = FOLDER + (hasAvx512 ? "-avx512/" : "/");
     if (!NativeLibraries.locate(PRESETS, List.of(NativeLibraries.OPENBLAS_FOLDER, folder))) {
       throw new IllegalStateException(
@@ -85,10 +80,5 @@ public final class Nd4jLibrary {
   private static boolean isOnClassPath(String build) {
     return Nd4jCpu.class.getResource(FOLDER.formatted("linux-x86_64") + build + "libnd4jcpu.so")
         != null;
-  }
-
-  /** Whether the processor and the system can do all that the build for AVX-512 needs. */
-  static boolean canRunAvx512(CpuFeatures cpu) {
-    return cpu.hasAll(AVX512);
   }
 }

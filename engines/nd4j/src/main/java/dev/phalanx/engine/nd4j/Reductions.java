@@ -5,6 +5,7 @@ import dev.phalanx.engine.host.BlasVectors;
 import dev.phalanx.engine.host.EngineContract;
 import dev.phalanx.engine.host.HostAddress;
 import dev.phalanx.engine.host.HostBlock;
+import dev.phalanx.engine.host.HostTensors;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Tensor;
 import org.bytedeco.javacpp.DoublePointer;
@@ -32,7 +33,7 @@ final class Reductions implements AutoCloseable {
 
   void sum(Tensor x, Tensor out) {
     EngineContract.total("sum", x, out);
-    Floats.open(x);
+    HostTensors.open(x);
     double total = 0;
     DoublePointer copy = new DoublePointer(new HostAddress(wide.address()));
     for (long start = 0; start < x.elementCount(); start += PIECE) {
@@ -50,7 +51,7 @@ final class Reductions implements AutoCloseable {
         }
       }
     }
-    arrays.fill(Floats.open(out), total);
+    arrays.fill(HostTensors.open(out), total);
   }
 
   void sumRows(Tensor x, Tensor out, boolean accumulate) {
@@ -76,7 +77,7 @@ final class Reductions implements AutoCloseable {
     Arguments.floating("squaredNorm", x);
     EngineContract.total("squaredNorm", x, out);
     double total = blas.squares(Floats.address("squaredNorm", x), x.elementCount());
-    arrays.fill(Floats.open(out), total);
+    arrays.fill(HostTensors.open(out), total);
   }
 
   boolean allFinite(Tensor x) {

@@ -1,7 +1,7 @@
 /**
- * The engine on ND4J, in fp32 on the CPU: OpenBLAS for products of matrices, ND4J's native
- * operations for copies between types and arithmetic element by element, and loops of our own for
- * the rest, each because it was measured to be faster (docs/engines.md).
+ * The engine on ND4J, in fp32 on the CPU: oneDNN and OpenBLAS for products of matrices, ND4J's
+ * native operations for copies between types and arithmetic element by element, and loops of our
+ * own for the rest, each because it was measured to be faster (docs/engines.md).
  *
  * <p>Uses the tensor package, the host package of the engines, ND4J and OpenBLAS. {@link
  * dev.phalanx.engine.nd4j.Nd4jEngineProvider} is what the {@code ServiceLoader} finds; read {@code

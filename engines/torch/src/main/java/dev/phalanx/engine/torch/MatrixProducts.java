@@ -1,12 +1,17 @@
 package dev.phalanx.engine.torch;
 
 import dev.phalanx.engine.host.EngineContract;
+import dev.phalanx.engine.host.Float32Products;
+import dev.phalanx.engine.host.Sgemm;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.jspecify.annotations.Nullable;
 
-/** Products of matrices. Transposes are views: BLAS and oneDNN read them where they lie. */
+/**
+ * Products of matrices, transposed ones read where they lie: FLOAT32 by {@link Sgemm}, BFLOAT16 by
+ * LibTorch where the processor has instructions for it, FLOAT16 and other BFLOAT16 widened.
+ */
 final class MatrixProducts {
   /** Elements of the product kept between a BFLOAT16 product and its sum into FLOAT32. */
   private static final long NARROW_ELEMENTS = 2 << 20;
@@ -14,15 +19,17 @@ final class MatrixProducts {
   private final TorchContext context;
   private final Scratch narrow;
   private final WidenedProducts widened;
+  private final Float32Products products;
   private final boolean multipliesBfloat16;
 
   /**
    * @param multipliesBfloat16 whether the processor does, and BFLOAT16 is LibTorch's matter
    */
-  MatrixProducts(TorchContext context, boolean multipliesBfloat16) {
+  MatrixProducts(TorchContext context, Sgemm sgemm, boolean multipliesBfloat16) {
     this.context = context;
     this.narrow = context.scratch();
-    this.widened = new WidenedProducts(context);
+    this.widened = new WidenedProducts(context, sgemm);
+    this.products = new Float32Products(sgemm, tensor -> context.of(tensor).zero_());
     this.multipliesBfloat16 = multipliesBfloat16;
   }
 
@@ -39,6 +46,10 @@ final class MatrixProducts {
       double alpha,
       boolean accumulate) {
     EngineContract.matmul(a, transposeA, b, transposeB, out);
+    if (a.dtype() == DType.FLOAT32) {
+      products.matmul(a, transposeA, b, transposeB, out, alpha, accumulate);
+      return;
+    }
     if (out.elementCount() == 0) {
       return;
     }
@@ -99,6 +110,10 @@ final class MatrixProducts {
       double alpha,
       boolean accumulate) {
     EngineContract.batchedMatmul(a, transposeA, b, transposeB, out);
+    if (a.dtype() == DType.FLOAT32) {
+      products.batchedMatmul(a, transposeA, b, transposeB, out, alpha, accumulate);
+      return;
+    }
     if (out.elementCount() == 0) {
       return;
     }
@@ -130,6 +145,10 @@ final class MatrixProducts {
     if (out.elementCount() == 0) {
       return;
     }
+    if (x.dtype() == DType.FLOAT32) {
+      products.linear(x, weight, out, start(residual, bias, out));
+      return;
+    }
     var product = context.of(out);
     var factor = context.transposed(weight);
     if (isWidened(x.dtype())) {
@@ -150,8 +169,18 @@ final class MatrixProducts {
     }
   }
 
-  /** Sets {@code out} to what the product is added to. */
-  private void start(Tensor residual, @Nullable Tensor bias, Tensor out) {
+  /**
+   * Sets {@code out} to what the product is added to.
+   *
+   * @return whether there is anything
+   */
+  private boolean start(@Nullable Tensor residual, @Nullable Tensor bias, Tensor out) {
+    if (residual == null) {
+      if (bias != null) {
+        context.of(out).copy_(context.of(bias));
+      }
+      return bias != null;
+    }
     boolean inPlace = residual.address() == out.address();
     if (bias == null) {
       if (!inPlace) {
@@ -162,5 +191,6 @@ final class MatrixProducts {
     } else {
       torch.add_out(context.of(out), context.of(residual), context.of(bias));
     }
+    return true;
   }
 }

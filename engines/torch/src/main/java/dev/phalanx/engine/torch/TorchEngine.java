@@ -2,6 +2,7 @@ package dev.phalanx.engine.torch;
 
 import dev.phalanx.engine.host.BlockAttention;
 import dev.phalanx.engine.host.LossRows;
+import dev.phalanx.engine.host.Sgemm;
 import dev.phalanx.engine.host.TeamEngine;
 import dev.phalanx.engine.host.WrappedBlock;
 import dev.phalanx.tensor.AdamW;
@@ -27,6 +28,7 @@ import org.jspecify.annotations.Nullable;
  */
 final class TorchEngine implements Engine {
   private final int threads;
+  private final Sgemm sgemm;
   private final TorchContext context;
   private final Elementwise elementwise;
   private final Reductions reductions;
@@ -51,16 +53,17 @@ final class TorchEngine implements Engine {
     openblas.blas_set_num_threads(1);
     this.threads = options.threads();
     this.context = new TorchContext();
+    this.sgemm = context.own(Sgemm.open(torch::init_num_threads));
     this.elementwise = new Elementwise(context);
     this.reductions = new Reductions(context);
-    this.matrixProducts = new MatrixProducts(context, multipliesBfloat16);
+    this.matrixProducts = new MatrixProducts(context, sgemm, multipliesBfloat16);
     this.activations = new Activations(context);
     this.dropout = new Dropout(context, elementwise);
     this.layerNormalization = new LayerNormalization(context);
     this.rmsNormalization = new RmsNormalization(context);
     this.indexedRows = new Rows(context);
     this.rotaryEmbedding = new RotaryEmbedding(context);
-    this.attention = new BlockAttention(new TorchAttentionArithmetic(context));
+    this.attention = new BlockAttention(new TorchAttentionArithmetic(context), sgemm);
     this.lossKernels = new Losses(context);
     this.partialLosses = new PartialLosses(context);
     this.optimizers = new Optimizers(context);
@@ -76,6 +79,8 @@ final class TorchEngine implements Engine {
     return "LibTorch "
         + Objects.requireNonNullElse(
             torch.class.getPackage().getImplementationVersion(), "(version unknown)")
+        + " and "
+        + sgemm.library()
         + " on the CPU, threads: "
         + threads;
   }

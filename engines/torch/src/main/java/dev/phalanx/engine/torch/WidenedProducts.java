@@ -1,6 +1,6 @@
 package dev.phalanx.engine.torch;
 
-import dev.phalanx.engine.host.BlasProducts;
+import dev.phalanx.engine.host.Sgemm;
 import dev.phalanx.tensor.DType;
 import org.bytedeco.pytorch.Tensor;
 import org.jspecify.annotations.Nullable;
@@ -29,12 +29,13 @@ final class WidenedProducts {
    */
   private record Wide(long address, long distance, boolean isTransposed) {}
 
-  private final BlasProducts blas = new BlasProducts();
+  private final Sgemm blas;
   private final Scratch wideLeft;
   private final Scratch wideRight;
   private final Scratch products;
 
-  WidenedProducts(TorchContext context) {
+  WidenedProducts(TorchContext context, Sgemm blas) {
+    this.blas = blas;
     this.wideLeft = context.scratch();
     this.wideRight = context.scratch();
     this.products = context.scratch();

@@ -2,16 +2,18 @@ package dev.phalanx.engine.host;
 
 import org.bytedeco.openblas.global.openblas;
 
-/** FLOAT32 products of matrices that lie anywhere in memory with any distance between rows. */
-public final class BlasProducts {
+/** By OpenBLAS. */
+final class OpenBlasSgemm implements Sgemm {
   private final FloatAddress left = new FloatAddress();
   private final FloatAddress right = new FloatAddress();
   private final FloatAddress result = new FloatAddress();
 
-  /**
-   * C [m, n] = alpha A [m, k] B [k, n] + beta C, by rows; a transposed factor lies as its
-   * transpose. Distances between rows are in elements.
-   */
+  @Override
+  public String library() {
+    return "OpenBLAS";
+  }
+
+  @Override
   public void multiply(
       boolean transposeA,
       boolean transposeB,
@@ -42,4 +44,7 @@ public final class BlasProducts {
         result.moveTo(c),
         Math.toIntExact(rowsOfC));
   }
+
+  @Override
+  public void close() {}
 }
