@@ -30,6 +30,9 @@ import picocli.CommandLine.Mixin;
     name = "doctor",
     description = "Looks whether everything that a job needs works on this machine.")
 final class DoctorCommand implements Callable<Integer> {
+  /** Rows and columns of a product that is large enough for every library of an engine. */
+  private static final int PRODUCT = 256;
+
   private record Finding(String what, boolean isWell, String details) {}
 
   private interface Check {
@@ -96,14 +99,15 @@ final class DoctorCommand implements Callable<Integer> {
   private static String engine(String name) {
     try (Engine engine = Engines.open(name, EngineOptions.singleThreaded());
         Arena arena = new Arena(engine, Device.CPU)) {
-      Tensor ones = arena.allocate(DType.FLOAT32, 8, 8);
-      Tensor product = arena.allocate(DType.FLOAT32, 8, 8);
+      Tensor ones = arena.allocate(DType.FLOAT32, PRODUCT, PRODUCT);
+      Tensor product = arena.allocate(DType.FLOAT32, PRODUCT, PRODUCT);
       engine.fill(ones, 1);
       engine.matmul(ones, false, ones, false, product, 1, false);
       engine.synchronize(Device.CPU);
       float found = product.byteBuffer(0, Float.BYTES).getFloat(0);
-      if (found != 8) {
-        throw new IllegalStateException("a product of ones gave " + found + " instead of 8");
+      if (found != PRODUCT) {
+        throw new IllegalStateException(
+            "a product of ones gave " + found + " instead of " + PRODUCT);
       }
       return engine.description();
     }

@@ -28,6 +28,14 @@ public abstract class EngineConformance {
   }
 
   @Nested
+  class Threads extends ThreadConformance {
+    @Override
+    protected EngineProvider provider() {
+      return EngineConformance.this.provider();
+    }
+  }
+
+  @Nested
   class Elementwise extends ElementwiseConformance {
     @Override
     protected EngineProvider provider() {

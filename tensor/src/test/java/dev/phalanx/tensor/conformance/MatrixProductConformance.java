@@ -246,7 +246,8 @@ public abstract class MatrixProductConformance extends KernelConformance {
       all.add(new int[] {17, (int) size, 3});
       all.add(new int[] {33, 65, (int) size});
     }
-    all.addAll(Arrays.asList(new int[] {128, 64, 96}, new int[] {1, 300, 257}));
+    all.addAll(
+        Arrays.asList(new int[] {128, 64, 96}, new int[] {1, 300, 257}, new int[] {128, 192, 128}));
     return all;
   }
 }

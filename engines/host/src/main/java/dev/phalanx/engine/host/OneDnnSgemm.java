@@ -2,20 +2,16 @@ package dev.phalanx.engine.host;
 
 import java.util.Iterator;
 import java.util.LinkedHashMap;
-import java.util.List;
 import java.util.Map;
-import org.bytedeco.dnnl.dnnl_engine;
-import org.bytedeco.dnnl.dnnl_stream;
-import org.bytedeco.dnnl.dnnl_version_t;
-import org.bytedeco.dnnl.global.dnnl;
+import java.util.Optional;
 import org.bytedeco.javacpp.BytePointer;
 import org.jspecify.annotations.Nullable;
 
 /**
  * Products by oneDNN, which makes a kernel for the form of each: with AVX-512 they reach some
  * ninety per cent of the processor's peak where OpenBLAS reaches eighty; with narrower vectors both
- * are alike. To make a kernel takes half a millisecond and as many kilobytes, so products that are
- * small or seldom twice of one form stay with OpenBLAS; which these are follows from the form
+ * are alike. To make a kernel takes half a millisecond and some hundred kilobytes, so products that
+ * are small or seldom twice of one form stay with OpenBLAS; which these are follows from the form
  * alone, so that a job that goes on computes what one without a pause would have.
  *
  * <p>These are oneDNN's {@code matmul} primitives. Its {@code dnnl_sgemm} has a kernel that uses
@@ -23,11 +19,6 @@ import org.jspecify.annotations.Nullable;
  * them, writes its frame into the heap (seen with 3.11 and Java's Flight Recorder).
  */
 final class OneDnnSgemm implements Sgemm {
-  private static final List<String> FOLDERS =
-      List.of("/org/bytedeco/dnnl/%s/", "/org/bytedeco/opencl/%s/");
-
-  private static final boolean IS_LOADED = load();
-
   /** Sizes of a model are its multiples; numbers of rows that change at every step are not. */
   private static final long WHOLE = 64;
 
@@ -37,53 +28,43 @@ final class OneDnnSgemm implements Sgemm {
   /** Multiplications of a product that is too small to gain: a block of attention to 256 keys. */
   private static final long SMALL_PRODUCT = 1L << 20;
 
+  /** oneDNN keeps kernels that were closed for a while, for all of the process. */
   private static final int KEPT_PRODUCTS = 256;
 
   private final Sgemm others;
-  private final Runnable useOneThread;
-  private final dnnl_engine engine = new dnnl_engine();
-  private final dnnl_stream stream = new dnnl_stream();
-  private final Map<OneDnnProduct.Form, OneDnnProduct> products =
+  private final OneDnn library;
+  private final long smallProduct;
+  private final long longProduct;
+  private final Map<OneDnnProduct.Form, Optional<OneDnnProduct>> products =
       new LinkedHashMap<>(64, 0.75f, true);
   private final FloatAddress left = new FloatAddress();
   private final FloatAddress right = new FloatAddress();
   private final FloatAddress result = new FloatAddress();
   private final FloatAddress scratch = new FloatAddress();
   private @Nullable BytePointer scratchMemory;
-  private @Nullable Thread preparedThread;
 
   /**
    * @param others for products that are not worth a kernel
-   * @param useOneThread tells OpenMP, which oneDNN asks for threads, that the thread which runs
-   *     this works alone
+   * @param useOneThread as in {@link OneDnn}
    */
   OneDnnSgemm(Sgemm others, Runnable useOneThread) {
+    this(others, useOneThread, SMALL_PRODUCT, LONG_PRODUCT);
+  }
+
+  /**
+   * @param smallProduct multiplications up to which a product is not worth a kernel
+   * @param longProduct multiplications from which it is, whatever its sizes
+   */
+  OneDnnSgemm(Sgemm others, Runnable useOneThread, long smallProduct, long longProduct) {
     this.others = others;
-    this.useOneThread = useOneThread;
-    check(dnnl.dnnl_engine_create(engine, dnnl.dnnl_cpu, 0));
-    check(dnnl.dnnl_stream_create(stream, engine, dnnl.dnnl_stream_default_flags));
-  }
-
-  /** Whether the library is on the class path and runs on this machine. */
-  static boolean isLoaded() {
-    return IS_LOADED;
-  }
-
-  private static boolean load() {
-    try {
-      if (NativeLibraries.hasNoExtension()) {
-        NativeLibraries.locate(List.of(dnnl.class), FOLDERS);
-      }
-      return NativeLibraries.oneAtATime(() -> dnnl.dnnl_version()) != null;
-    } catch (LinkageError e) {
-      return false;
-    }
+    this.library = new OneDnn(useOneThread);
+    this.smallProduct = smallProduct;
+    this.longProduct = longProduct;
   }
 
   @Override
   public String library() {
-    dnnl_version_t version = dnnl.dnnl_version();
-    return "oneDNN " + version.major() + "." + version.minor() + "." + version.patch();
+    return OneDnn.version();
   }
 
   @Override
@@ -95,57 +76,54 @@ final class OneDnnSgemm implements Sgemm {
       long k,
       double alpha,
       long a,
-      long rowsOfA,
+      long strideOfA,
       long b,
-      long rowsOfB,
+      long strideOfB,
       double beta,
       long c,
-      long rowsOfC) {
-    if (!isWorthAKernel(m, n, k)) {
+      long strideOfC) {
+    Optional<OneDnnProduct> product =
+        isWorthAKernel(m, n, k)
+            ? product(
+                new OneDnnProduct.Form(
+                    transposeA,
+                    transposeB,
+                    m,
+                    n,
+                    k,
+                    (float) alpha,
+                    strideOfA,
+                    strideOfB,
+                    (float) beta,
+                    strideOfC))
+            : Optional.empty();
+    if (product.isEmpty()) {
       others.multiply(
-          transposeA, transposeB, m, n, k, alpha, a, rowsOfA, b, rowsOfB, beta, c, rowsOfC);
+          transposeA, transposeB, m, n, k, alpha, a, strideOfA, b, strideOfB, beta, c, strideOfC);
       return;
     }
-    Thread current = Thread.currentThread();
-    if (current != preparedThread) {
-      useOneThread.run();
-      preparedThread = current;
-    }
-    OneDnnProduct.Form form =
-        new OneDnnProduct.Form(
-            transposeA,
-            transposeB,
-            m,
-            n,
-            k,
-            (float) alpha,
-            rowsOfA,
-            rowsOfB,
-            (float) beta,
-            rowsOfC);
-    OneDnnProduct product = product(form);
-    scratch.moveTo(scratchOf(product.scratchBytes()));
-    product.run(stream, left.moveTo(a), right.moveTo(b), result.moveTo(c), scratch, form);
+    scratch.moveTo(scratchOf(product.get().scratchBytes()));
+    product.get().run(library, left.moveTo(a), right.moveTo(b), result.moveTo(c), scratch);
   }
 
   private boolean isWorthAKernel(long m, long n, long k) {
     long multiplications = m * n * k;
     boolean isOfWholes = m % WHOLE == 0 && n % WHOLE == 0 && k % WHOLE == 0;
-    return multiplications > SMALL_PRODUCT && (isOfWholes || multiplications >= LONG_PRODUCT);
+    return multiplications > smallProduct && (isOfWholes || multiplications >= longProduct);
   }
 
-  private OneDnnProduct product(OneDnnProduct.Form form) {
-    OneDnnProduct found = products.get(form);
+  private Optional<OneDnnProduct> product(OneDnnProduct.Form form) {
+    Optional<OneDnnProduct> found = products.get(form);
     if (found != null) {
       return found;
     }
     if (products.size() == KEPT_PRODUCTS) {
-      Iterator<OneDnnProduct> leastRecent = products.values().iterator();
-      OneDnnProduct expired = leastRecent.next();
+      Iterator<Optional<OneDnnProduct>> leastRecent = products.values().iterator();
+      Optional<OneDnnProduct> expired = leastRecent.next();
       leastRecent.remove();
-      expired.close();
+      expired.ifPresent(OneDnnProduct::close);
     }
-    OneDnnProduct made = new OneDnnProduct(engine, form);
+    Optional<OneDnnProduct> made = OneDnnProduct.of(library.engine(), form);
     products.put(form, made);
     return made;
   }
@@ -164,18 +142,11 @@ final class OneDnnSgemm implements Sgemm {
     return present.address();
   }
 
-  private static void check(int status) {
-    if (status != dnnl.dnnl_success) {
-      throw new IllegalStateException("oneDNN could not begin: status " + status);
-    }
-  }
-
   @Override
   public void close() {
-    products.values().forEach(OneDnnProduct::close);
+    products.values().forEach(product -> product.ifPresent(OneDnnProduct::close));
     products.clear();
-    dnnl.dnnl_stream_destroy(stream);
-    dnnl.dnnl_engine_destroy(engine);
+    library.close();
     BytePointer memory = scratchMemory;
     if (memory != null) {
       scratchMemory = null;

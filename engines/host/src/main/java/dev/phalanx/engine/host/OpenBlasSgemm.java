@@ -10,7 +10,7 @@ final class OpenBlasSgemm implements Sgemm {
 
   @Override
   public String library() {
-    return "OpenBLAS";
+    return "OpenBLAS" + OneDnn.whyNot();
   }
 
   @Override
@@ -22,12 +22,12 @@ final class OpenBlasSgemm implements Sgemm {
       long k,
       double alpha,
       long a,
-      long rowsOfA,
+      long strideOfA,
       long b,
-      long rowsOfB,
+      long strideOfB,
       double beta,
       long c,
-      long rowsOfC) {
+      long strideOfC) {
     openblas.cblas_sgemm(
         openblas.CblasRowMajor,
         transposeA ? openblas.CblasTrans : openblas.CblasNoTrans,
@@ -37,12 +37,12 @@ final class OpenBlasSgemm implements Sgemm {
         Math.toIntExact(k),
         (float) alpha,
         left.moveTo(a),
-        Math.toIntExact(rowsOfA),
+        Math.toIntExact(strideOfA),
         right.moveTo(b),
-        Math.toIntExact(rowsOfB),
+        Math.toIntExact(strideOfB),
         (float) beta,
         result.moveTo(c),
-        Math.toIntExact(rowsOfC));
+        Math.toIntExact(strideOfC));
   }
 
   @Override

@@ -12,9 +12,7 @@ public interface Sgemm extends AutoCloseable {
    */
   static Sgemm open(Runnable useOneThread) {
     Sgemm openBlas = new OpenBlasSgemm();
-    return CpuFeatures.ofThisMachine().hasAvx512() && OneDnnSgemm.isLoaded()
-        ? new OneDnnSgemm(openBlas, useOneThread)
-        : openBlas;
+    return OneDnn.isWorthUsing() ? new OneDnnSgemm(openBlas, useOneThread) : openBlas;
   }
 
   /** Whose it is, for people. */
@@ -32,12 +30,12 @@ public interface Sgemm extends AutoCloseable {
       long k,
       double alpha,
       long a,
-      long rowsOfA,
+      long strideOfA,
       long b,
-      long rowsOfB,
+      long strideOfB,
       double beta,
       long c,
-      long rowsOfC);
+      long strideOfC);
 
   @Override
   void close();

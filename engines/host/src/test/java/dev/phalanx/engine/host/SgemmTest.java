@@ -1,6 +1,8 @@
 package dev.phalanx.engine.host;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatCode;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
 import java.util.ArrayList;
@@ -8,27 +10,62 @@ import java.util.List;
 import java.util.Random;
 import java.util.function.LongSupplier;
 import java.util.stream.Stream;
+import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
 import org.bytedeco.javacpp.FloatPointer;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /** Every library's products against plain sums. */
 class SgemmTest {
   /** Beyond the blocks and vectors of the libraries' kernels, and on either side of their edges. */
-  private static final long[] SIZES = {1, 17, 64, 65, 128, 192, 257, 448, 1024};
+  private static final long[] SIZES = {1, 17, 64, 65, 128, 192, 257, 448, 1024, 1025};
 
   private static Sgemm oneDnn() {
     return new OneDnnSgemm(new OpenBlasSgemm(), () -> {});
   }
 
+  /** Every product by oneDNN: nobody else is there. */
+  private static Sgemm oneDnnAlone() {
+    return new OneDnnSgemm(new NoSgemm(), () -> {}, 0, 0);
+  }
+
   private static Stream<Sgemm> libraries() {
-    return Stream.of(oneDnn(), new OpenBlasSgemm());
+    return Stream.of(oneDnnAlone(), oneDnn(), new OpenBlasSgemm());
+  }
+
+  private static final class NoSgemm implements Sgemm {
+    @Override
+    public String library() {
+      return "none";
+    }
+
+    @Override
+    public void multiply(
+        boolean transposeA,
+        boolean transposeB,
+        long m,
+        long n,
+        long k,
+        double alpha,
+        long a,
+        long strideOfA,
+        long b,
+        long strideOfB,
+        double beta,
+        long c,
+        long strideOfC) {
+      throw new AssertionError("a product [%d, %d, %d] is not oneDNN's".formatted(m, n, k));
+    }
+
+    @Override
+    public void close() {}
   }
 
   @Test
   void theLibraryIsTheOneForTheProcessor() {
-    assertThat(OneDnnSgemm.isLoaded()).isTrue();
+    assertThat(OneDnn.isLoaded()).isTrue();
     try (Sgemm sgemm = Sgemm.open(() -> {})) {
       assertThat(sgemm.library())
           .startsWith(CpuFeatures.ofThisMachine().hasAvx512() ? "oneDNN 3." : "OpenBLAS");
@@ -155,7 +192,48 @@ class SgemmTest {
     }
   }
 
-  /** More forms than are kept: kernels are made again, and results stay the same. */
+  @ParameterizedTest
+  @CsvSource({
+    "64, 1024, 64, true", // multiples of 64, beyond a block of attention
+    "64, 256, 64, false",
+    "64, 1024, 65, false", // such sizes may never come again
+    "1025, 1024, 1025, true", // unless it lasts
+    "1000, 50257, 16, true"
+  })
+  void theFormDecidesWhoseAProductIs(long m, long n, long k, boolean isOneDnns) {
+    try (Sgemm sgemm = new OneDnnSgemm(new NoSgemm(), () -> {});
+        FloatPointer a = new FloatPointer(m * k);
+        FloatPointer b = new FloatPointer(k * n);
+        FloatPointer c = new FloatPointer(m * n)) {
+      ThrowingCallable product =
+          () ->
+              sgemm.multiply(
+                  false, false, m, n, k, 1, a.address(), k, b.address(), n, 0, c.address(), n);
+      if (isOneDnns) {
+        assertThatCode(product).doesNotThrowAnyException();
+      } else {
+        assertThatThrownBy(product).hasMessageContaining("not oneDNN's");
+      }
+    }
+  }
+
+  @Test
+  void nothingIsComputedAfterTheEnd() {
+    try (FloatPointer memory = new FloatPointer(128 * 128)) {
+      Sgemm sgemm = oneDnnAlone();
+      sgemm.close();
+      sgemm.close();
+      long place = memory.address();
+      assertThatThrownBy(
+              () ->
+                  sgemm.multiply(
+                      false, false, 64, 64, 64, 1, place, 64, place, 64, 0, place + 16384, 64))
+          .isInstanceOf(IllegalStateException.class)
+          .hasMessageContaining("closed");
+    }
+  }
+
+  /** More forms than are kept: what was given up is found again, and results stay the same. */
   @Test
   void moreFormsThanAreKeptGiveTheSameProducts() {
     Random random = new Random(11);

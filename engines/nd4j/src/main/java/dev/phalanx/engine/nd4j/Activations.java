@@ -3,13 +3,15 @@ package dev.phalanx.engine.nd4j;
 import dev.phalanx.engine.host.Arguments;
 import dev.phalanx.engine.host.EngineContract;
 import dev.phalanx.engine.host.HostTensors;
+import dev.phalanx.engine.host.OneDnnGelu;
 import dev.phalanx.tensor.Tensor;
+import org.jspecify.annotations.Nullable;
 
 /**
- * GELU, SiLU and SwiGLU with their gradients, all from the logistic function s(x) = 1 / (1 +
- * exp(-x)): GELU's 0.5 (1 + tanh u) is s(2u).
+ * GELU, SiLU and SwiGLU with their gradients: most of GELU by oneDNN where that gains, all else
+ * from the logistic function s(x) = 1 / (1 + exp(-x)): GELU's 0.5 (1 + tanh u) is s(2u).
  */
-final class Activations {
+final class Activations implements AutoCloseable {
   /** sqrt(8 / pi): twice GELU's factor. */
   private static final float TWICE_SLOPE = 1.5957691216057308f;
 
@@ -21,6 +23,16 @@ final class Activations {
   private final FloatPiece dy = new FloatPiece();
   private final FloatPiece up = new FloatPiece();
   private final FloatPiece dUp = new FloatPiece();
+  private final Runnable useOneThread;
+  private @Nullable OneDnnGelu oneDnn;
+  private boolean isOneDnnOpened;
+
+  /**
+   * @param useOneThread tells OpenMP that the thread which runs this works alone
+   */
+  Activations(Runnable useOneThread) {
+    this.useOneThread = useOneThread;
+  }
 
   void gelu(Tensor input, Tensor out) {
     forward("gelu", input, out, true);
@@ -43,7 +55,9 @@ final class Activations {
     long from = Floats.address(kernel, input);
     long to = Floats.address(kernel, out);
     long total = input.elementCount();
-    for (long start = 0; start < total; start += FloatPiece.SIZE) {
+    OneDnnGelu gelu = isGelu ? oneDnn() : null;
+    long first = gelu == null ? 0 : gelu.forward(from, to, total);
+    for (long start = first; start < total; start += FloatPiece.SIZE) {
       int count = (int) Math.min(FloatPiece.SIZE, total - start);
       float[] values = x.read(Floats.at(from, start), count);
       float[] results = y.room(count);
@@ -51,6 +65,15 @@ final class Activations {
       byLogistic(values, results, count);
       y.write(Floats.at(to, start), count);
     }
+  }
+
+  /** Opened when it is first asked for; null where it gains nothing. */
+  private @Nullable OneDnnGelu oneDnn() {
+    if (!isOneDnnOpened) {
+      isOneDnnOpened = true;
+      oneDnn = OneDnnGelu.open(useOneThread).orElse(null);
+    }
+    return oneDnn;
   }
 
   /** {@code exp(-2u)} for GELU, else {@code exp(-x)}. */
@@ -90,7 +113,9 @@ final class Activations {
     long from = Floats.address(kernel, input);
     long to = Floats.address(kernel, inputGradient);
     long total = input.elementCount();
-    for (long start = 0; start < total; start += FloatPiece.SIZE) {
+    OneDnnGelu gelu = isGelu ? oneDnn() : null;
+    long first = gelu == null ? 0 : gelu.backward(slopes, from, to, total);
+    for (long start = first; start < total; start += FloatPiece.SIZE) {
       int count = (int) Math.min(FloatPiece.SIZE, total - start);
       float[] values = x.read(Floats.at(from, start), count);
       float[] results = y.room(count);
@@ -190,6 +215,15 @@ final class Activations {
       float silu = values[i] * s;
       upSlopes[i] = given[i] * silu;
       powers[i] = given[i] * factors[i] * (s + silu * (1 - s));
+    }
+  }
+
+  @Override
+  public void close() {
+    OneDnnGelu opened = oneDnn;
+    if (opened != null) {
+      oneDnn = null;
+      opened.close();
     }
   }
 }

@@ -20,8 +20,9 @@ import org.jspecify.annotations.Nullable;
 import org.nd4j.linalg.cpu.nativecpu.bindings.Nd4jCpu;
 
 /**
- * Kernels on ND4J and OpenBLAS in FLOAT32, for the CPU. Each group of kernels has a class of its
- * own; this one hands calls on. Of the other types it carries values: {@link #copy} converts them.
+ * Kernels on ND4J, oneDNN and OpenBLAS in FLOAT32, for the CPU. Each group of kernels has a class
+ * of its own; this one hands calls on. Of the other types it carries values: {@link #copy} converts
+ * them.
  *
  * <p>All kernels are done when they return. They run in the thread that calls; several threads are
  * the matter of {@link dev.phalanx.engine.host.TeamEngine}.
@@ -36,7 +37,7 @@ final class Nd4jEngine implements Engine {
   private final Elementwise elementwise;
   private final Reductions reductions;
   private final MatrixProducts matrixProducts;
-  private final Activations activations = new Activations();
+  private final Activations activations;
   private final LayerNormalization layerNormalization = new LayerNormalization();
   private final RmsNormalization rmsNormalization = new RmsNormalization();
   private final Rows indexedRows = new Rows();
@@ -53,7 +54,9 @@ final class Nd4jEngine implements Engine {
     this.arrays = new NativeArrays(operations);
     this.elementwise = new Elementwise(arrays);
     this.reductions = new Reductions(arrays);
-    this.sgemm = Sgemm.open(() -> operations.setOmpNumThreads(1));
+    Runnable useOneThread = () -> operations.setOmpNumThreads(1);
+    this.activations = new Activations(useOneThread);
+    this.sgemm = Sgemm.open(useOneThread);
     this.matrixProducts = new MatrixProducts(arrays, elementwise, sgemm);
     this.rotaryEmbedding = new RotaryEmbedding(arrays);
     this.attentionArithmetic = new Nd4jAttentionArithmetic(arrays);
@@ -381,6 +384,7 @@ final class Nd4jEngine implements Engine {
   @Override
   public void close() {
     sgemm.close();
+    activations.close();
     attentionArithmetic.close();
     rotaryEmbedding.close();
     matrixProducts.close();

@@ -2,9 +2,13 @@ package dev.phalanx.engine.torch;
 
 import dev.phalanx.engine.host.Arguments;
 import dev.phalanx.engine.host.EngineContract;
+import dev.phalanx.engine.host.HostTensors;
+import dev.phalanx.engine.host.OneDnnGelu;
+import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Tensor;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.pytorch.global.torch;
+import org.jspecify.annotations.Nullable;
 
 /** GELU, SiLU and SwiGLU with their gradients. */
 final class Activations {
@@ -16,6 +20,8 @@ final class Activations {
 
   private final TorchContext context;
   private final BytePointer tanh;
+  private @Nullable OneDnnGelu oneDnn;
+  private boolean isOneDnnOpened;
 
   Activations(TorchContext context) {
     this.context = context;
@@ -24,12 +30,54 @@ final class Activations {
 
   void gelu(Tensor x, Tensor out) {
     Arguments.alike("gelu", x, out);
-    torch.gelu_out(context.of(out), context.of(x), tanh);
+    long count = x.elementCount();
+    OneDnnGelu gelu = geluFor(x);
+    long done = gelu == null ? 0 : gelu.forward(at(x, 0), at(out, 0), count);
+    if (done == 0) {
+      torch.gelu_out(context.of(out), context.of(x), tanh);
+    } else if (done < count) {
+      try (var lastX = last(x, done);
+          var lastOut = last(out, done)) {
+        torch.gelu_out(lastOut, lastX, tanh);
+      }
+    }
   }
 
   void geluBackward(Tensor dy, Tensor x, Tensor dx) {
     Arguments.alike("geluBackward", dy, x, dx);
-    torch.gelu_backward_out(context.of(dx), context.of(dy), context.of(x), tanh);
+    long count = x.elementCount();
+    OneDnnGelu gelu = geluFor(x);
+    long done = gelu == null ? 0 : gelu.backward(at(dy, 0), at(x, 0), at(dx, 0), count);
+    if (done == 0) {
+      torch.gelu_backward_out(context.of(dx), context.of(dy), context.of(x), tanh);
+    } else if (done < count) {
+      try (var lastDy = last(dy, done);
+          var lastX = last(x, done);
+          var lastDx = last(dx, done)) {
+        torch.gelu_backward_out(lastDx, lastDy, lastX, tanh);
+      }
+    }
+  }
+
+  /** Opened for the first tensor that it can compute; null where LibTorch has to. */
+  private @Nullable OneDnnGelu geluFor(Tensor tensor) {
+    if (tensor.dtype() != DType.FLOAT32) {
+      return null;
+    }
+    if (!isOneDnnOpened) {
+      isOneDnnOpened = true;
+      oneDnn = OneDnnGelu.open(torch::init_num_threads).map(context::own).orElse(null);
+    }
+    return oneDnn;
+  }
+
+  private static long at(Tensor tensor, long element) {
+    return HostTensors.open(tensor).address() + Float.BYTES * element;
+  }
+
+  /** What of a contiguous FLOAT32 tensor lies behind its first elements. */
+  private org.bytedeco.pytorch.Tensor last(Tensor tensor, long done) {
+    return context.blob(at(tensor, done), DType.FLOAT32, tensor.elementCount() - done);
   }
 
   void silu(Tensor x, Tensor out) {

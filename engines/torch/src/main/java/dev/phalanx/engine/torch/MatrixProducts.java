@@ -146,7 +146,7 @@ final class MatrixProducts {
       return;
     }
     if (x.dtype() == DType.FLOAT32) {
-      products.linear(x, weight, out, start(residual, bias, out));
+      products.linear(x, weight, out, start(bias, residual, out));
       return;
     }
     var product = context.of(out);
@@ -160,7 +160,7 @@ final class MatrixProducts {
           residual == null ? null : context.of(residual),
           product);
     } else if (residual != null) {
-      start(residual, bias, out);
+      start(bias, residual, out);
       torch.addmm_out(product, product, context.of(x), factor);
     } else if (bias != null) {
       torch.addmm_out(product, context.of(bias), context.of(x), factor);
@@ -174,7 +174,7 @@ final class MatrixProducts {
    *
    * @return whether there is anything
    */
-  private boolean start(@Nullable Tensor residual, @Nullable Tensor bias, Tensor out) {
+  private boolean start(@Nullable Tensor bias, @Nullable Tensor residual, Tensor out) {
     if (residual == null) {
       if (bias != null) {
         context.of(out).copy_(context.of(bias));

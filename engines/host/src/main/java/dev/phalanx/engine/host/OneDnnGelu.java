@@ -1,0 +1,137 @@
+package dev.phalanx.engine.host;
+
+import java.util.Optional;
+import org.bytedeco.dnnl.dnnl_exec_arg_t;
+import org.bytedeco.dnnl.dnnl_memory;
+import org.bytedeco.dnnl.dnnl_memory_desc;
+import org.bytedeco.dnnl.dnnl_primitive;
+import org.bytedeco.dnnl.dnnl_primitive_desc;
+import org.bytedeco.dnnl.global.dnnl;
+
+/**
+ * GELU by its tangent, and its gradient, of FLOAT32 numbers by oneDNN, in half the time of
+ * LibTorch's. Pieces of one size share one kernel; what is left behind the last whole piece is the
+ * matter of whoever calls.
+ */
+public final class OneDnnGelu implements AutoCloseable {
+  /** Numbers of a piece. */
+  static final int PIECE = 1 << 14;
+
+  private final OneDnn library;
+  private final dnnl_primitive forward = new dnnl_primitive();
+  private final dnnl_primitive backward = new dnnl_primitive();
+  private final dnnl_memory input = new dnnl_memory();
+  private final dnnl_memory given = new dnnl_memory();
+  private final dnnl_memory result = new dnnl_memory();
+  private final dnnl_exec_arg_t forwardArguments = new dnnl_exec_arg_t(2);
+  private final dnnl_exec_arg_t backwardArguments = new dnnl_exec_arg_t(3);
+  private final FloatAddress inputAddress = new FloatAddress();
+  private final FloatAddress givenAddress = new FloatAddress();
+  private final FloatAddress resultAddress = new FloatAddress();
+
+  /**
+   * Nothing where oneDNN gains nothing.
+   *
+   * @param useOneThread tells OpenMP that the thread which runs this works alone
+   */
+  public static Optional<OneDnnGelu> open(Runnable useOneThread) {
+    return OneDnn.isWorthUsing() ? Optional.of(new OneDnnGelu(useOneThread)) : Optional.empty();
+  }
+
+  OneDnnGelu(Runnable useOneThread) {
+    this.library = new OneDnn(useOneThread);
+    dnnl_memory_desc piece = new dnnl_memory_desc();
+    check(
+        dnnl.dnnl_memory_desc_create_with_strides(
+            piece, 1, new long[] {PIECE}, dnnl.dnnl_f32, new long[] {1}));
+    dnnl_primitive_desc forwardPlan = new dnnl_primitive_desc();
+    check(
+        dnnl.dnnl_eltwise_forward_primitive_desc_create(
+            forwardPlan,
+            library.engine(),
+            dnnl.dnnl_forward_training,
+            dnnl.dnnl_eltwise_gelu_tanh,
+            piece,
+            piece,
+            0,
+            0,
+            null));
+    dnnl_primitive_desc backwardPlan = new dnnl_primitive_desc();
+    check(
+        dnnl.dnnl_eltwise_backward_primitive_desc_create(
+            backwardPlan,
+            library.engine(),
+            dnnl.dnnl_eltwise_gelu_tanh,
+            piece,
+            piece,
+            piece,
+            0,
+            0,
+            forwardPlan,
+            null));
+    check(dnnl.dnnl_primitive_create(forward, forwardPlan));
+    check(dnnl.dnnl_primitive_create(backward, backwardPlan));
+    check(dnnl.dnnl_memory_create(input, piece, library.engine(), null));
+    check(dnnl.dnnl_memory_create(given, piece, library.engine(), null));
+    check(dnnl.dnnl_memory_create(result, piece, library.engine(), null));
+    forwardArguments.getPointer(0).arg(dnnl.DNNL_ARG_SRC).memory(input);
+    forwardArguments.getPointer(1).arg(dnnl.DNNL_ARG_DST).memory(result);
+    backwardArguments.getPointer(0).arg(dnnl.DNNL_ARG_SRC).memory(input);
+    backwardArguments.getPointer(1).arg(dnnl.DNNL_ARG_DIFF_DST).memory(given);
+    backwardArguments.getPointer(2).arg(dnnl.DNNL_ARG_DIFF_SRC).memory(result);
+    check(dnnl.dnnl_primitive_desc_destroy(backwardPlan));
+    check(dnnl.dnnl_primitive_desc_destroy(forwardPlan));
+    check(dnnl.dnnl_memory_desc_destroy(piece));
+  }
+
+  private static void check(int status) {
+    OneDnn.check(status, "GELU");
+  }
+
+  /**
+   * Writes GELU of the whole pieces of {@code count} numbers; in place too.
+   *
+   * @return how many numbers that were
+   */
+  public long forward(long x, long y, long count) {
+    long whole = count - count % PIECE;
+    for (long done = 0; done < whole; done += PIECE) {
+      place(input, inputAddress, x, done);
+      place(result, resultAddress, y, done);
+      library.execute(forward, 2, forwardArguments, "GELU");
+    }
+    return whole;
+  }
+
+  /**
+   * Likewise its gradient: {@code dx = dy gelu'(x)}.
+   *
+   * @return how many numbers that were
+   */
+  public long backward(long dy, long x, long dx, long count) {
+    long whole = count - count % PIECE;
+    for (long done = 0; done < whole; done += PIECE) {
+      place(given, givenAddress, dy, done);
+      place(input, inputAddress, x, done);
+      place(result, resultAddress, dx, done);
+      library.execute(backward, 3, backwardArguments, "GELU's gradient");
+    }
+    return whole;
+  }
+
+  private static void place(dnnl_memory memory, FloatAddress place, long address, long element) {
+    check(dnnl.dnnl_memory_set_data_handle(memory, place.moveTo(address + Float.BYTES * element)));
+  }
+
+  @Override
+  public void close() {
+    dnnl.dnnl_primitive_destroy(forward);
+    dnnl.dnnl_primitive_destroy(backward);
+    dnnl.dnnl_memory_destroy(input);
+    dnnl.dnnl_memory_destroy(given);
+    dnnl.dnnl_memory_destroy(result);
+    forwardArguments.close();
+    backwardArguments.close();
+    library.close();
+  }
+}
