@@ -8,6 +8,7 @@ import dev.phalanx.tensor.Tensor;
 import java.util.Arrays;
 import java.util.function.BiConsumer;
 import java.util.function.DoubleUnaryOperator;
+import java.util.stream.LongStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -104,13 +105,16 @@ public abstract class ElementwiseConformance extends KernelConformance {
     void apply(Tensor dy, Tensor x, Tensor dx);
   }
 
+  /** Beyond what an engine may compute at once, with something left over. */
+  private static final long PIECES = 2 * 16384 + 5;
+
   private void checkActivation(
       DType dtype,
       BiConsumer<Tensor, Tensor> forward,
       Backward backward,
       DoubleUnaryOperator function,
       DoubleUnaryOperator slope) {
-    for (long size : ODD_SIZES) {
+    for (long size : LongStream.concat(LongStream.of(ODD_SIZES), LongStream.of(PIECES)).toArray()) {
       double[] x = ReferenceKernels.map(normal(dtype, size), v -> 2 * v);
       x[0] = -30;
       double[] dy = normal(dtype, size);

@@ -4,17 +4,35 @@ import java.util.List;
 import org.bytedeco.dnnl.dnnl_engine;
 import org.bytedeco.dnnl.dnnl_exec_arg_t;
 import org.bytedeco.dnnl.dnnl_primitive;
+import org.bytedeco.dnnl.dnnl_primitive_desc;
 import org.bytedeco.dnnl.dnnl_stream;
 import org.bytedeco.dnnl.dnnl_version_t;
 import org.bytedeco.dnnl.global.dnnl;
+import org.bytedeco.javacpp.BytePointer;
+import org.bytedeco.javacpp.PointerPointer;
 import org.jspecify.annotations.Nullable;
 
 /** oneDNN for one engine of ours, which computes in the thread that calls; one at a time does. */
 final class OneDnn implements AutoCloseable {
-  private static final List<String> FOLDERS =
-      List.of("/org/bytedeco/dnnl/%s/", "/org/bytedeco/opencl/%s/");
+  /** Loads the library when it is first asked for the outcome: not where there is no use of it. */
+  private static final class Loading {
+    private static final List<String> FOLDERS =
+        List.of("/org/bytedeco/dnnl/%s/", "/org/bytedeco/opencl/%s/");
 
-  private static final @Nullable Throwable WHY_NOT_LOADED = load();
+    static final @Nullable Throwable FAILURE = load();
+
+    private static @Nullable Throwable load() {
+      try {
+        if (NativeLibraries.hasNoExtension()) {
+          NativeLibraries.locate(List.of(dnnl.class), FOLDERS);
+        }
+        NativeLibraries.oneAtATime(() -> dnnl.dnnl_version());
+        return null;
+      } catch (LinkageError e) {
+        return e;
+      }
+    }
+  }
 
   private final Runnable useOneThread;
   private final dnnl_engine engine = new dnnl_engine();
@@ -39,7 +57,7 @@ final class OneDnn implements AutoCloseable {
 
   /** Whether the library is on the class path and runs on this machine. */
   static boolean isLoaded() {
-    return WHY_NOT_LOADED == null;
+    return Loading.FAILURE == null;
   }
 
   /** Whether it is there and gains anything: with narrower vectors than AVX-512's it does not. */
@@ -49,22 +67,11 @@ final class OneDnn implements AutoCloseable {
 
   /** What it could not be loaded for, where there is anything to gain from it; else nothing. */
   static String whyNot() {
-    Throwable why = WHY_NOT_LOADED;
-    return why == null || !CpuFeatures.ofThisMachine().hasAvx512()
-        ? ""
-        : " (oneDNN cannot be loaded: " + NativeLibraries.rootCause(why) + ")";
-  }
-
-  private static @Nullable Throwable load() {
-    try {
-      if (NativeLibraries.hasNoExtension()) {
-        NativeLibraries.locate(List.of(dnnl.class), FOLDERS);
-      }
-      NativeLibraries.oneAtATime(() -> dnnl.dnnl_version());
-      return null;
-    } catch (LinkageError e) {
-      return e;
+    if (!CpuFeatures.ofThisMachine().hasAvx512()) {
+      return "";
     }
+    Throwable why = Loading.FAILURE;
+    return why == null ? "" : " (oneDNN cannot be loaded: " + NativeLibraries.rootCause(why) + ")";
   }
 
   static String version() {
@@ -89,7 +96,8 @@ final class OneDnn implements AutoCloseable {
     check(dnnl.dnnl_primitive_execute(primitive, stream, count, arguments), what);
   }
 
-  private void prepareThread() {
+  /** What comes next, in this thread, works alone. */
+  void prepareThread() {
     if (isClosed) {
       throw new IllegalStateException("An engine was used after it was closed");
     }
@@ -97,6 +105,16 @@ final class OneDnn implements AutoCloseable {
     if (current != preparedThread) {
       useOneThread.run();
       preparedThread = current;
+    }
+  }
+
+  /** What oneDNN calls the implementation that it has chosen. */
+  static String implementation(dnnl_primitive_desc plan) {
+    try (PointerPointer<BytePointer> answer = new PointerPointer<>(1)) {
+      check(
+          dnnl.dnnl_primitive_desc_query(plan, dnnl.dnnl_query_impl_info_str, 0, answer),
+          "the name of an implementation");
+      return answer.get(BytePointer.class).getString();
     }
   }
 

@@ -1,6 +1,8 @@
 package dev.phalanx.engine.host;
 
+import java.util.List;
 import java.util.Optional;
+import org.bytedeco.dnnl.dnnl_engine;
 import org.bytedeco.dnnl.dnnl_exec_arg_t;
 import org.bytedeco.dnnl.dnnl_memory;
 import org.bytedeco.dnnl.dnnl_memory_desc;
@@ -28,6 +30,8 @@ public final class OneDnnGelu implements AutoCloseable {
   private final FloatAddress inputAddress = new FloatAddress();
   private final FloatAddress givenAddress = new FloatAddress();
   private final FloatAddress resultAddress = new FloatAddress();
+  private final boolean isFast;
+  private boolean isClosed;
 
   /**
    * Nothing where oneDNN gains nothing.
@@ -35,20 +39,57 @@ public final class OneDnnGelu implements AutoCloseable {
    * @param useOneThread tells OpenMP that the thread which runs this works alone
    */
   public static Optional<OneDnnGelu> open(Runnable useOneThread) {
-    return OneDnn.isWorthUsing() ? Optional.of(new OneDnnGelu(useOneThread)) : Optional.empty();
+    if (!OneDnn.isWorthUsing()) {
+      return Optional.empty();
+    }
+    OneDnnGelu made = new OneDnnGelu(useOneThread);
+    if (!made.isFast) {
+      made.close();
+      return Optional.empty();
+    }
+    return Optional.of(made);
   }
 
   OneDnnGelu(Runnable useOneThread) {
     this.library = new OneDnn(useOneThread);
     dnnl_memory_desc piece = new dnnl_memory_desc();
+    dnnl_primitive_desc forwardPlan = new dnnl_primitive_desc();
+    dnnl_primitive_desc backwardPlan = new dnnl_primitive_desc();
+    try {
+      plan(piece, forwardPlan, backwardPlan, library.engine());
+      this.isFast = isFast(forwardPlan) && isFast(backwardPlan);
+      check(dnnl.dnnl_primitive_create(forward, forwardPlan));
+      check(dnnl.dnnl_primitive_create(backward, backwardPlan));
+      for (dnnl_memory memory : List.of(input, given, result)) {
+        check(dnnl.dnnl_memory_create(memory, piece, library.engine(), null));
+      }
+    } catch (IllegalStateException e) {
+      close();
+      throw e;
+    } finally {
+      dnnl.dnnl_primitive_desc_destroy(backwardPlan);
+      dnnl.dnnl_primitive_desc_destroy(forwardPlan);
+      dnnl.dnnl_memory_desc_destroy(piece);
+    }
+    forwardArguments.getPointer(0).arg(dnnl.DNNL_ARG_SRC).memory(input);
+    forwardArguments.getPointer(1).arg(dnnl.DNNL_ARG_DST).memory(result);
+    backwardArguments.getPointer(0).arg(dnnl.DNNL_ARG_SRC).memory(input);
+    backwardArguments.getPointer(1).arg(dnnl.DNNL_ARG_DIFF_DST).memory(given);
+    backwardArguments.getPointer(2).arg(dnnl.DNNL_ARG_DIFF_SRC).memory(result);
+  }
+
+  private static void plan(
+      dnnl_memory_desc piece,
+      dnnl_primitive_desc forward,
+      dnnl_primitive_desc backward,
+      dnnl_engine engine) {
     check(
         dnnl.dnnl_memory_desc_create_with_strides(
             piece, 1, new long[] {PIECE}, dnnl.dnnl_f32, new long[] {1}));
-    dnnl_primitive_desc forwardPlan = new dnnl_primitive_desc();
     check(
         dnnl.dnnl_eltwise_forward_primitive_desc_create(
-            forwardPlan,
-            library.engine(),
+            forward,
+            engine,
             dnnl.dnnl_forward_training,
             dnnl.dnnl_eltwise_gelu_tanh,
             piece,
@@ -56,32 +97,23 @@ public final class OneDnnGelu implements AutoCloseable {
             0,
             0,
             null));
-    dnnl_primitive_desc backwardPlan = new dnnl_primitive_desc();
     check(
         dnnl.dnnl_eltwise_backward_primitive_desc_create(
-            backwardPlan,
-            library.engine(),
+            backward,
+            engine,
             dnnl.dnnl_eltwise_gelu_tanh,
             piece,
             piece,
             piece,
             0,
             0,
-            forwardPlan,
+            forward,
             null));
-    check(dnnl.dnnl_primitive_create(forward, forwardPlan));
-    check(dnnl.dnnl_primitive_create(backward, backwardPlan));
-    check(dnnl.dnnl_memory_create(input, piece, library.engine(), null));
-    check(dnnl.dnnl_memory_create(given, piece, library.engine(), null));
-    check(dnnl.dnnl_memory_create(result, piece, library.engine(), null));
-    forwardArguments.getPointer(0).arg(dnnl.DNNL_ARG_SRC).memory(input);
-    forwardArguments.getPointer(1).arg(dnnl.DNNL_ARG_DST).memory(result);
-    backwardArguments.getPointer(0).arg(dnnl.DNNL_ARG_SRC).memory(input);
-    backwardArguments.getPointer(1).arg(dnnl.DNNL_ARG_DIFF_DST).memory(given);
-    backwardArguments.getPointer(2).arg(dnnl.DNNL_ARG_DIFF_SRC).memory(result);
-    check(dnnl.dnnl_primitive_desc_destroy(backwardPlan));
-    check(dnnl.dnnl_primitive_desc_destroy(forwardPlan));
-    check(dnnl.dnnl_memory_desc_destroy(piece));
+  }
+
+  /** Whether it is made for the processor; oneDNN also has plain loops. */
+  private static boolean isFast(dnnl_primitive_desc plan) {
+    return OneDnn.implementation(plan).startsWith("jit");
   }
 
   private static void check(int status) {
@@ -94,6 +126,7 @@ public final class OneDnnGelu implements AutoCloseable {
    * @return how many numbers that were
    */
   public long forward(long x, long y, long count) {
+    library.prepareThread();
     long whole = count - count % PIECE;
     for (long done = 0; done < whole; done += PIECE) {
       place(input, inputAddress, x, done);
@@ -109,6 +142,7 @@ public final class OneDnnGelu implements AutoCloseable {
    * @return how many numbers that were
    */
   public long backward(long dy, long x, long dx, long count) {
+    library.prepareThread();
     long whole = count - count % PIECE;
     for (long done = 0; done < whole; done += PIECE) {
       place(given, givenAddress, dy, done);
@@ -125,6 +159,10 @@ public final class OneDnnGelu implements AutoCloseable {
 
   @Override
   public void close() {
+    if (isClosed) {
+      return;
+    }
+    isClosed = true;
     dnnl.dnnl_primitive_destroy(forward);
     dnnl.dnnl_primitive_destroy(backward);
     dnnl.dnnl_memory_destroy(input);

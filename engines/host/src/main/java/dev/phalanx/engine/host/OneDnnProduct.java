@@ -10,8 +10,6 @@ import org.bytedeco.dnnl.dnnl_primitive;
 import org.bytedeco.dnnl.dnnl_primitive_attr;
 import org.bytedeco.dnnl.dnnl_primitive_desc;
 import org.bytedeco.dnnl.global.dnnl;
-import org.bytedeco.javacpp.BytePointer;
-import org.bytedeco.javacpp.PointerPointer;
 
 /** One product of oneDNN's, made for its form; what it multiplies is given to each run of it. */
 final class OneDnnProduct implements AutoCloseable {
@@ -55,11 +53,14 @@ final class OneDnnProduct implements AutoCloseable {
       describe(right, form.transposeB, form.k, form.n, form.strideOfB);
       describe(result, false, form.m, form.n, form.strideOfC);
       describe(attributes, form);
-      OneDnn.check(
+      int status =
           dnnl.dnnl_matmul_primitive_desc_create(
-              plan, engine, left, right, null, result, attributes),
-          form);
-      return implementation(plan).startsWith(TRUSTED)
+              plan, engine, left, right, null, result, attributes);
+      if (status == dnnl.dnnl_unimplemented) {
+        return Optional.empty();
+      }
+      OneDnn.check(status, form);
+      return OneDnn.implementation(plan).startsWith(TRUSTED)
           ? Optional.of(new OneDnnProduct(engine, form, plan, left, right, result))
           : Optional.empty();
     } finally {
@@ -91,15 +92,6 @@ final class OneDnnProduct implements AutoCloseable {
     } catch (IllegalStateException e) {
       close();
       throw e;
-    }
-  }
-
-  private static String implementation(dnnl_primitive_desc plan) {
-    try (PointerPointer<BytePointer> answer = new PointerPointer<>(1)) {
-      OneDnn.check(
-          dnnl.dnnl_primitive_desc_query(plan, dnnl.dnnl_query_impl_info_str, 0, answer),
-          "the name of an implementation");
-      return answer.get(BytePointer.class).getString();
     }
   }
 

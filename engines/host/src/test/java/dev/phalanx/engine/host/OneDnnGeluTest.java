@@ -1,6 +1,7 @@
 package dev.phalanx.engine.host;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
 import java.util.Random;
@@ -81,6 +82,20 @@ class OneDnnGeluTest {
       gelu.forward(memory.address(), memory.address(), COUNT);
       assertThat((double) memory.get(7)).isCloseTo(gelu(x[7]), within(1e-6));
       assertThat(memory.get(COUNT - 1)).isEqualTo(x[COUNT - 1]);
+    }
+  }
+
+  @Test
+  void nothingIsComputedAfterTheEnd() {
+    try (FloatPointer memory = new FloatPointer(new float[COUNT])) {
+      OneDnnGelu gelu = new OneDnnGelu(() -> {});
+      gelu.close();
+      gelu.close();
+      long place = memory.address();
+      assertThatThrownBy(() -> gelu.forward(place, place, COUNT))
+          .isInstanceOf(IllegalStateException.class);
+      assertThatThrownBy(() -> gelu.backward(place, place, place, COUNT))
+          .isInstanceOf(IllegalStateException.class);
     }
   }
 }

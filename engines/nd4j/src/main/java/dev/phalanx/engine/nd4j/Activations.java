@@ -26,6 +26,7 @@ final class Activations implements AutoCloseable {
   private final Runnable useOneThread;
   private @Nullable OneDnnGelu oneDnn;
   private boolean isOneDnnOpened;
+  private boolean isClosed;
 
   /**
    * @param useOneThread tells OpenMP that the thread which runs this works alone
@@ -69,9 +70,12 @@ final class Activations implements AutoCloseable {
 
   /** Opened when it is first asked for; null where it gains nothing. */
   private @Nullable OneDnnGelu oneDnn() {
+    if (isClosed) {
+      throw new IllegalStateException("The engine 'nd4j' was used after it was closed");
+    }
     if (!isOneDnnOpened) {
-      isOneDnnOpened = true;
       oneDnn = OneDnnGelu.open(useOneThread).orElse(null);
+      isOneDnnOpened = true;
     }
     return oneDnn;
   }
@@ -220,10 +224,9 @@ final class Activations implements AutoCloseable {
 
   @Override
   public void close() {
-    OneDnnGelu opened = oneDnn;
-    if (opened != null) {
-      oneDnn = null;
-      opened.close();
+    isClosed = true;
+    if (oneDnn != null) {
+      oneDnn.close();
     }
   }
 }

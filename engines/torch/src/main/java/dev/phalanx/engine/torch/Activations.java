@@ -61,12 +61,13 @@ final class Activations {
 
   /** Opened for the first tensor that it can compute; null where LibTorch has to. */
   private @Nullable OneDnnGelu geluFor(Tensor tensor) {
+    context.of(tensor); // prepares this thread, and tells an engine that was closed
     if (tensor.dtype() != DType.FLOAT32) {
       return null;
     }
     if (!isOneDnnOpened) {
-      isOneDnnOpened = true;
       oneDnn = OneDnnGelu.open(torch::init_num_threads).map(context::own).orElse(null);
+      isOneDnnOpened = true;
     }
     return oneDnn;
   }

@@ -20,8 +20,8 @@ import org.bytedeco.pytorch.global.torch;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Kernels on LibTorch, for the CPU. Each group of kernels has a class of its own; this one hands
- * calls on.
+ * Kernels on LibTorch and oneDNN, for the CPU. Each group of kernels has a class of its own; this
+ * one hands calls on.
  *
  * <p>All kernels are done when they return. They run in the thread that calls; several threads are
  * the matter of {@link TeamEngine}.
