@@ -15,7 +15,7 @@ import org.bytedeco.dnnl.global.dnnl;
  * LibTorch's. Pieces of one size share one kernel; what is left behind the last whole piece is the
  * matter of whoever calls.
  */
-public final class OneDnnGelu implements AutoCloseable {
+final class OneDnnGelu implements AutoCloseable {
   /** Numbers of a piece. */
   static final int PIECE = 1 << 14;
 
@@ -38,7 +38,7 @@ public final class OneDnnGelu implements AutoCloseable {
    *
    * @param useOneThread tells OpenMP that the thread which runs this works alone
    */
-  public static Optional<OneDnnGelu> open(Runnable useOneThread) {
+  static Optional<OneDnnGelu> open(Runnable useOneThread) {
     if (!OneDnn.isWorthUsing()) {
       return Optional.empty();
     }
@@ -125,7 +125,7 @@ public final class OneDnnGelu implements AutoCloseable {
    *
    * @return how many numbers that were
    */
-  public long forward(long x, long y, long count) {
+  long forward(long x, long y, long count) {
     library.prepareThread();
     long whole = count - count % PIECE;
     for (long done = 0; done < whole; done += PIECE) {
@@ -141,7 +141,7 @@ public final class OneDnnGelu implements AutoCloseable {
    *
    * @return how many numbers that were
    */
-  public long backward(long dy, long x, long dx, long count) {
+  long backward(long dy, long x, long dx, long count) {
     library.prepareThread();
     long whole = count - count % PIECE;
     for (long done = 0; done < whole; done += PIECE) {

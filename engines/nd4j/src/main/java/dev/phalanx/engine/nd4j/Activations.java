@@ -2,10 +2,9 @@ package dev.phalanx.engine.nd4j;
 
 import dev.phalanx.engine.host.Arguments;
 import dev.phalanx.engine.host.EngineContract;
+import dev.phalanx.engine.host.FasterGelu;
 import dev.phalanx.engine.host.HostTensors;
-import dev.phalanx.engine.host.OneDnnGelu;
 import dev.phalanx.tensor.Tensor;
-import org.jspecify.annotations.Nullable;
 
 /**
  * GELU, SiLU and SwiGLU with their gradients: most of GELU by oneDNN where that gains, all else
@@ -23,16 +22,13 @@ final class Activations implements AutoCloseable {
   private final FloatPiece dy = new FloatPiece();
   private final FloatPiece up = new FloatPiece();
   private final FloatPiece dUp = new FloatPiece();
-  private final Runnable useOneThread;
-  private @Nullable OneDnnGelu oneDnn;
-  private boolean isOneDnnOpened;
-  private boolean isClosed;
+  private final FasterGelu fasterGelu;
 
   /**
    * @param useOneThread tells OpenMP that the thread which runs this works alone
    */
   Activations(Runnable useOneThread) {
-    this.useOneThread = useOneThread;
+    this.fasterGelu = new FasterGelu(useOneThread);
   }
 
   void gelu(Tensor input, Tensor out) {
@@ -56,8 +52,7 @@ final class Activations implements AutoCloseable {
     long from = Floats.address(kernel, input);
     long to = Floats.address(kernel, out);
     long total = input.elementCount();
-    OneDnnGelu gelu = isGelu ? oneDnn() : null;
-    long first = gelu == null ? 0 : gelu.forward(from, to, total);
+    long first = isGelu ? fasterGelu.forward(from, to, total) : 0;
     for (long start = first; start < total; start += FloatPiece.SIZE) {
       int count = (int) Math.min(FloatPiece.SIZE, total - start);
       float[] values = x.read(Floats.at(from, start), count);
@@ -66,18 +61,6 @@ final class Activations implements AutoCloseable {
       byLogistic(values, results, count);
       y.write(Floats.at(to, start), count);
     }
-  }
-
-  /** Opened when it is first asked for; null where it gains nothing. */
-  private @Nullable OneDnnGelu oneDnn() {
-    if (isClosed) {
-      throw new IllegalStateException("The engine 'nd4j' was used after it was closed");
-    }
-    if (!isOneDnnOpened) {
-      oneDnn = OneDnnGelu.open(useOneThread).orElse(null);
-      isOneDnnOpened = true;
-    }
-    return oneDnn;
   }
 
   /** {@code exp(-2u)} for GELU, else {@code exp(-x)}. */
@@ -117,8 +100,7 @@ final class Activations implements AutoCloseable {
     long from = Floats.address(kernel, input);
     long to = Floats.address(kernel, inputGradient);
     long total = input.elementCount();
-    OneDnnGelu gelu = isGelu ? oneDnn() : null;
-    long first = gelu == null ? 0 : gelu.backward(slopes, from, to, total);
+    long first = isGelu ? fasterGelu.backward(slopes, from, to, total) : 0;
     for (long start = first; start < total; start += FloatPiece.SIZE) {
       int count = (int) Math.min(FloatPiece.SIZE, total - start);
       float[] values = x.read(Floats.at(from, start), count);
@@ -224,9 +206,6 @@ final class Activations implements AutoCloseable {
 
   @Override
   public void close() {
-    isClosed = true;
-    if (oneDnn != null) {
-      oneDnn.close();
-    }
+    fasterGelu.close();
   }
 }

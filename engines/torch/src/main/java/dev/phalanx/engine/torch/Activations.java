@@ -2,13 +2,12 @@ package dev.phalanx.engine.torch;
 
 import dev.phalanx.engine.host.Arguments;
 import dev.phalanx.engine.host.EngineContract;
+import dev.phalanx.engine.host.FasterGelu;
 import dev.phalanx.engine.host.HostTensors;
-import dev.phalanx.engine.host.OneDnnGelu;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Tensor;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.pytorch.global.torch;
-import org.jspecify.annotations.Nullable;
 
 /** GELU, SiLU and SwiGLU with their gradients. */
 final class Activations {
@@ -20,19 +19,18 @@ final class Activations {
 
   private final TorchContext context;
   private final BytePointer tanh;
-  private @Nullable OneDnnGelu oneDnn;
-  private boolean isOneDnnOpened;
+  private final FasterGelu fasterGelu;
 
   Activations(TorchContext context) {
     this.context = context;
+    this.fasterGelu = context.own(new FasterGelu(torch::init_num_threads));
     this.tanh = context.own(new BytePointer("tanh"));
   }
 
   void gelu(Tensor x, Tensor out) {
     Arguments.alike("gelu", x, out);
     long count = x.elementCount();
-    OneDnnGelu gelu = geluFor(x);
-    long done = gelu == null ? 0 : gelu.forward(at(x, 0), at(out, 0), count);
+    long done = isFloat32(x) ? fasterGelu.forward(at(x, 0), at(out, 0), count) : 0;
     if (done == 0) {
       torch.gelu_out(context.of(out), context.of(x), tanh);
     } else if (done < count) {
@@ -46,8 +44,7 @@ final class Activations {
   void geluBackward(Tensor dy, Tensor x, Tensor dx) {
     Arguments.alike("geluBackward", dy, x, dx);
     long count = x.elementCount();
-    OneDnnGelu gelu = geluFor(x);
-    long done = gelu == null ? 0 : gelu.backward(at(dy, 0), at(x, 0), at(dx, 0), count);
+    long done = isFloat32(x) ? fasterGelu.backward(at(dy, 0), at(x, 0), at(dx, 0), count) : 0;
     if (done == 0) {
       torch.gelu_backward_out(context.of(dx), context.of(dy), context.of(x), tanh);
     } else if (done < count) {
@@ -59,17 +56,9 @@ final class Activations {
     }
   }
 
-  /** Opened for the first tensor that it can compute; null where LibTorch has to. */
-  private @Nullable OneDnnGelu geluFor(Tensor tensor) {
+  private boolean isFloat32(Tensor tensor) {
     context.of(tensor); // prepares this thread, and tells an engine that was closed
-    if (tensor.dtype() != DType.FLOAT32) {
-      return null;
-    }
-    if (!isOneDnnOpened) {
-      oneDnn = OneDnnGelu.open(torch::init_num_threads).map(context::own).orElse(null);
-      isOneDnnOpened = true;
-    }
-    return oneDnn;
+    return tensor.dtype() == DType.FLOAT32;
   }
 
   private static long at(Tensor tensor, long element) {
