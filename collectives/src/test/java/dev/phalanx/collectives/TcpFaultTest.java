@@ -208,6 +208,7 @@ final class TcpFaultTest {
     return "none";
   }
 
+  /** Of two, the one that finds the damage later may find it in what the earlier one says of it. */
   @Test
   void ranksBesideADamagedConnectionHearOfIt() throws Exception {
     try (Ranks ranks = new Ranks(3, LONG)) {
@@ -217,7 +218,12 @@ final class TcpFaultTest {
       }
       List<String> failures = ranks.run(TcpFaultTest::failureOfALargeAllReduce);
       assertThat(failures)
-          .allSatisfy(failure -> assertThat(failure).contains("damaged frame of all_reduce #0"));
+          .allSatisfy(
+              failure ->
+                  assertThat(failure)
+                      .containsPattern(
+                          "damaged frame (of all_reduce #0|that says it cannot go on)"))
+          .anySatisfy(failure -> assertThat(failure).contains("damaged frame of all_reduce #0"));
     }
   }
 

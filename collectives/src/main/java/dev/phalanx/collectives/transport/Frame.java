@@ -122,13 +122,22 @@ public record Frame(byte kind, int payloadBytes, int piece, int checksum, Call c
   public void requireIntact(int found) {
     if (found != checksum) {
       throw new IllegalArgumentException(
-          "a damaged frame of "
-              + call.title()
+          "a damaged frame "
+              + subject()
               + ": its CRC-32C is "
               + Integer.toHexString(found)
               + " instead of "
               + Integer.toHexString(checksum));
     }
+  }
+
+  /** What a reader of the message may ask about; a control frame's call is none that was made. */
+  private String subject() {
+    return switch (kind) {
+      case ABORT -> "that says it cannot go on";
+      case FAREWELL -> "that says it has left";
+      default -> "of " + call.title();
+    };
   }
 
   private static <T> T entry(T[] entries, int index, String what) {
