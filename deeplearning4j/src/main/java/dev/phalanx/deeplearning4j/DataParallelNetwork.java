@@ -54,8 +54,8 @@ import org.nd4j.linalg.factory.Nd4j;
  * iteration and the rank: a run can be repeated with as many ranks, and other numbers of ranks draw
  * others. The thread's {@code Nd4j.getRandom()} is set anew for each batch.
  *
- * <p>Batch normalisation normalises with the statistics of a rank's own share; its running mean and
- * variance are those of all shares.
+ * <p>Batch normalisation normalises with the statistics of the whole batch, of which ranks tell
+ * each other in the midst of both passes.
  *
  * <p>Thread: one, the one that made this.
  *
@@ -71,6 +71,7 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
   private final GradientMemory gradients;
   private final GradientReducer reducer;
   private final @Nullable FlatUpdate update;
+  private final List<WholeBatchNormalization> normalizations;
   private final NetworkCheckpoints checkpoints;
   private long batchesOfEpoch; // done, of the epoch that is under way or that a checkpoint was in
   private boolean isInEpoch;
@@ -124,6 +125,8 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
       this.checkpoints =
           new NetworkCheckpoints(
               network, ranks, options, order, reducer.compressed(), arena, update);
+      this.normalizations = // one rank's share is the whole batch
+          ranks.size() == 1 ? List.of() : WholeBatchNormalization.of(network, reducer);
     } catch (InterruptedException | RuntimeException | Error e) {
       leave(memory);
       throw e;
@@ -484,8 +487,10 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
     } catch (InterruptedWaitException e) {
       Thread.interrupted(); // the exception tells it from here on
       throw (InterruptedException) new InterruptedException(e.getMessage()).initCause(e);
+    } finally {
+      reducer.leave();
     }
-    reducer.end();
+    reducer.requireAllUpdates();
     if (isInEpoch) {
       batchesOfEpoch++;
     }
@@ -538,6 +543,7 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
     }
     isClosed = true;
     checkpoints.close();
+    normalizations.forEach(WholeBatchNormalization::close);
     leave(gradients);
     if (!silenced.isEmpty() && network.listeners().isEmpty()) { // else others were set meanwhile
       network.setListeners(silenced);

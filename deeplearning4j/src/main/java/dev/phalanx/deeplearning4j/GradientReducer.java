@@ -70,6 +70,7 @@ final class GradientReducer {
   private long expectedUpdates;
   private long doneUpdates;
   private long waitedNanos;
+  private @Nullable RuntimeException failure; // of a pass, which could not throw it
 
   /** Makes what compresses the sums over runs of parameters, of these shapes. */
   interface Compressor {
@@ -219,6 +220,41 @@ final class GradientReducer {
     return total;
   }
 
+  /** Whether a batch of all ranks is being computed. */
+  boolean isUnderWay() {
+    return allSamples > 0;
+  }
+
+  /** Whether this rank's share counts in the batch that is under way. */
+  boolean hasSamples() {
+    return ownSamples > 0;
+  }
+
+  /**
+   * Sums numbers over all ranks in the midst of a pass, in which all of them do so.
+   *
+   * @param own [n] FLOAT64, of this rank; those of all ranks afterwards
+   * @return whether they have been; else {@link #reduce} tells why not, for Deeplearning4j goes on
+   *     where a layer's helper throws something
+   */
+  boolean sum(Tensor own) {
+    if (failure != null) {
+      return false;
+    }
+    long begin = System.nanoTime();
+    try {
+      ranks.allReduce(own, ReduceOperation.SUM).await();
+      return true;
+    } catch (InterruptedException e) {
+      failure = new InterruptedWaitException(e);
+    } catch (RuntimeException e) {
+      failure = e;
+    } finally {
+      waitedNanos += System.nanoTime() - begin;
+    }
+    return false;
+  }
+
   private void requireSameBatch(int rank) {
     long first = header(0, BATCH_SAMPLES);
     long other = header(rank, BATCH_SAMPLES);
@@ -270,6 +306,9 @@ final class GradientReducer {
           "This network is trained on several ranks: call fit of its DataParallelNetwork or"
               + " ParallelTraining, which all ranks do together. Close that before you train the"
               + " network alone.");
+    }
+    if (failure != null) {
+      throw failure;
     }
     doneUpdates++;
     if (ownSamples == 0) {
@@ -338,11 +377,15 @@ final class GradientReducer {
     return 1;
   }
 
+  /** The batch is over, whether it was done or failed. */
+  void leave() {
+    allSamples = 0;
+  }
+
   /**
    * @throws IllegalStateException where the network did not ask for the other ranks' gradients
    */
-  void end() {
-    allSamples = 0;
+  void requireAllUpdates() {
     if (doneUpdates != expectedUpdates) {
       throw new IllegalStateException(
           "The network updated its parameters without the other ranks' gradients ("

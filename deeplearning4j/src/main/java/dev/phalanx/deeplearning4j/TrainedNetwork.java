@@ -89,6 +89,8 @@ abstract sealed class TrainedNetwork {
   /** Trains with an updater of its own again, which goes on from the same state. */
   abstract void updateAlone();
 
+  abstract List<Layer> layers();
+
   /** The flat view of gradients, made where there is none yet. */
   abstract INDArray gradients();
 
@@ -287,6 +289,11 @@ abstract sealed class TrainedNetwork {
     }
 
     @Override
+    List<Layer> layers() {
+      return List.of(network.getLayers());
+    }
+
+    @Override
     INDArray gradients() {
       if (network.getFlattenedGradients() == null) {
         network.initGradientsView();
@@ -447,6 +454,11 @@ abstract sealed class TrainedNetwork {
     @Override
     void updateAlone() {
       network.setUpdater(new ComputationGraphUpdater(network, updater().getStateViewArray()));
+    }
+
+    @Override
+    List<Layer> layers() {
+      return List.of(network.getLayers());
     }
 
     @Override

@@ -210,28 +210,6 @@ final class DataParallelNetworkTest {
     }
   }
 
-  /** What is left of whole-batch normalisation: means are exact, variances miss what is between. */
-  @Test
-  void runningMeansOfBatchNormalisationAreThoseOfTheWholeBatch() throws Exception {
-    DataSet batch = Networks.vectors(7).get(0);
-    MultiLayerNetwork alone = Networks.normalized();
-    MultiLayerNetwork together = Networks.normalized();
-
-    alone.fit(batch);
-    try (var training = ParallelTraining.threads(together, 2)) {
-      training.fit(batch);
-    }
-
-    INDArray difference = together.getParam("1_mean").sub(alone.getParam("1_mean"));
-    assertThat(alone.getParam("1_mean").amaxNumber().doubleValue()).isGreaterThan(0.01);
-    assertThat(difference.amaxNumber().doubleValue()).isLessThan(1e-6);
-    double[] shared = together.getParam("1_var").toDoubleVector();
-    double[] whole = alone.getParam("1_var").toDoubleVector();
-    for (int i = 0; i < shared.length; i++) {
-      assertThat(shared[i]).isPositive().isLessThanOrEqualTo(whole[i] + 1e-6);
-    }
-  }
-
   @Test
   void dropoutDrawsTheSameMasksInEachRunOfAsManyRanksAndOthersOnEachRank() throws Exception {
     List<DataSet> batches = Networks.vectors(8, 8, 8);

@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.Random;
 import java.util.function.UnaryOperator;
 import org.deeplearning4j.nn.conf.BackpropType;
+import org.deeplearning4j.nn.conf.CNN2DFormat;
 import org.deeplearning4j.nn.conf.ComputationGraphConfiguration;
 import org.deeplearning4j.nn.conf.ConvolutionMode;
 import org.deeplearning4j.nn.conf.MultiLayerConfiguration;
@@ -71,18 +72,41 @@ final class Networks {
             .setInputType(InputType.convolutional(SIDE, SIDE, 1)));
   }
 
+  static MultiLayerNetwork normalized() {
+    return normalized(new BatchNormalization.Builder().useLogStd(false).decay(0.8).build());
+  }
+
   /**
    * With SGD: what is before a normalisation has gradients of rounding alone, which Adam blows up.
    */
-  static MultiLayerNetwork normalized() {
+  static MultiLayerNetwork normalized(BatchNormalization normalization) {
     return initialized(
         builder()
             .updater(new Sgd(0.1))
             .list()
             .layer(new DenseLayer.Builder().nOut(10).activation(Activation.IDENTITY).build())
-            .layer(new BatchNormalization.Builder().useLogStd(false).decay(0.8).build())
+            .layer(normalization)
             .layer(output())
             .setInputType(InputType.feedForward(FEATURES)));
+  }
+
+  /** Normalises the channels of images. */
+  static MultiLayerNetwork normalizedImages(BatchNormalization normalization, CNN2DFormat format) {
+    return initialized(
+        builder()
+            .updater(new Sgd(0.1))
+            .convolutionMode(ConvolutionMode.Same)
+            .list()
+            .layer(
+                new ConvolutionLayer.Builder(3, 3)
+                    .nOut(4)
+                    .dataFormat(format)
+                    .activation(Activation.IDENTITY)
+                    .build())
+            .layer(normalization)
+            .layer(new DenseLayer.Builder().nOut(8).activation(Activation.TANH).build())
+            .layer(output())
+            .setInputType(InputType.convolutional(SIDE, SIDE, 1, format)));
   }
 
   static NeuralNetConfiguration.ListBuilder recurrentLayers(

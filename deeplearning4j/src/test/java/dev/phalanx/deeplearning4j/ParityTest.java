@@ -12,8 +12,10 @@ import java.util.stream.Stream;
 import org.assertj.core.util.DoubleComparator;
 import org.deeplearning4j.nn.api.Model;
 import org.deeplearning4j.nn.conf.BackpropType;
+import org.deeplearning4j.nn.conf.CNN2DFormat;
 import org.deeplearning4j.nn.conf.GradientNormalization;
 import org.deeplearning4j.nn.conf.NeuralNetConfiguration;
+import org.deeplearning4j.nn.conf.layers.BatchNormalization;
 import org.deeplearning4j.nn.graph.ComputationGraph;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.deeplearning4j.optimize.api.BaseTrainingListener;
@@ -80,12 +82,53 @@ final class ParityTest {
                         .backpropType(BackpropType.TruncatedBPTT)
                         .tBPTTLength(3)),
             () -> Networks.series(SIZES)));
+    addNormalizations(cases);
     return cases.stream().flatMap(each -> ranks(each).map(ranks -> Arguments.of(each, ranks)));
+  }
+
+  /** Shares of one sample and of none among them, whose own variance would be nothing. */
+  private static void addNormalizations(List<Case> cases) {
+    Supplier<List<DataSet>> vectors = () -> Networks.vectors(SIZES);
+    cases.add(
+        new Case(
+            "normalized, variance",
+            () -> Networks.normalized(normalization().useLogStd(false).build()),
+            vectors));
+    cases.add(
+        new Case(
+            "normalized, logarithm",
+            () -> Networks.normalized(normalization().useLogStd(true).build()),
+            vectors));
+    cases.add(
+        new Case(
+            "normalized, locked",
+            () -> Networks.normalized(normalization().lockGammaBeta(true).build()),
+            vectors));
+    cases.add(
+        new Case(
+            "normalized images",
+            () -> Networks.normalizedImages(normalization().build(), CNN2DFormat.NCHW),
+            () -> Networks.images(SIZES)));
+    cases.add(
+        new Case(
+            "normalized images, channels last",
+            () -> Networks.normalizedImages(normalization().build(), CNN2DFormat.NHWC),
+            () -> channelsLast(Networks.images(SIZES))));
+  }
+
+  private static BatchNormalization.Builder normalization() {
+    return new BatchNormalization.Builder().decay(0.8);
+  }
+
+  private static List<DataSet> channelsLast(List<DataSet> images) {
+    return images.stream()
+        .map(each -> new DataSet(each.getFeatures().permute(0, 2, 3, 1).dup('c'), each.getLabels()))
+        .toList();
   }
 
   /** One rank does what the network does by itself, whatever its updater. */
   private static Stream<Integer> ranks(Case each) {
-    if (each.name().endsWith("adam")) {
+    if (each.name().endsWith("adam") || each.name().startsWith("normalized")) {
       return Stream.of(1, 2, 4);
     }
     boolean isOfAnUpdater = each.name().endsWith("sgd") || each.name().endsWith("rmsprop");

@@ -1,0 +1,385 @@
+package dev.phalanx.deeplearning4j;
+
+import dev.phalanx.tensor.Tensor;
+import java.lang.reflect.Field;
+import java.nio.DoubleBuffer;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.IntStream;
+import org.deeplearning4j.nn.api.Layer;
+import org.deeplearning4j.nn.conf.CNN2DFormat;
+import org.deeplearning4j.nn.gradient.DefaultGradient;
+import org.deeplearning4j.nn.gradient.Gradient;
+import org.deeplearning4j.nn.layers.FrozenLayer;
+import org.deeplearning4j.nn.layers.FrozenLayerWithBackprop;
+import org.deeplearning4j.nn.layers.normalization.BatchNormalization;
+import org.deeplearning4j.nn.layers.normalization.BatchNormalizationHelper;
+import org.deeplearning4j.nn.layers.wrapper.BaseWrapperLayer;
+import org.deeplearning4j.nn.params.BatchNormalizationParamInitializer;
+import org.deeplearning4j.nn.workspace.ArrayType;
+import org.deeplearning4j.nn.workspace.LayerWorkspaceMgr;
+import org.jspecify.annotations.Nullable;
+import org.nd4j.common.primitives.Pair;
+import org.nd4j.linalg.api.buffer.DataType;
+import org.nd4j.linalg.api.memory.MemoryWorkspace;
+import org.nd4j.linalg.api.ndarray.INDArray;
+import org.nd4j.linalg.api.ops.BroadcastOp;
+import org.nd4j.linalg.api.ops.DynamicCustomOp;
+import org.nd4j.linalg.api.ops.impl.broadcast.BroadcastMulOp;
+import org.nd4j.linalg.api.ops.impl.broadcast.BroadcastSubOp;
+import org.nd4j.linalg.api.shape.Shape;
+import org.nd4j.linalg.factory.Nd4j;
+
+/**
+ * Normalises a layer's batch with the statistics of all ranks' shares, so that its outputs,
+ * gradients and running statistics are those of the whole batch on one machine (Ioffe and Szegedy,
+ * 2015; between devices first by Peng et al., 2018, "MegDet", 3.2). Both passes of a layer cost one
+ * small all-reduce:
+ *
+ * <pre>
+ *   forward    count, sums and sums of squares of this share's channels -> those of the batch
+ *   backward   sums of dy and of dy * normalised x                      -> those of the batch
+ * </pre>
+ *
+ * <p>It is what Deeplearning4j asks in the place of a library's kernel. Outside of a batch of all
+ * ranks, and where the ranks fail, it declines, and the layer goes on by itself; {@link
+ * GradientReducer#reduce} then tells why.
+ *
+ * <p>Used by the thread that trains.
+ */
+final class WholeBatchNormalization implements BatchNormalizationHelper {
+  private static final Field HELPER = helperField();
+
+  private final BatchNormalization layer;
+  private final @Nullable BatchNormalizationHelper ownHelper; // which the layer had before
+  private final GradientReducer ranks;
+  private @Nullable Tensor sums; // [2 channels + 1] FLOAT64
+  private @Nullable INDArray mean; // [channels], of the last forward pass
+  private @Nullable INDArray variance; // likewise
+  private long batchCount; // numbers of a channel in the batch that is under way; 0: there is none
+
+  private WholeBatchNormalization(
+      BatchNormalization layer,
+      @Nullable BatchNormalizationHelper ownHelper,
+      GradientReducer ranks) {
+    this.layer = layer;
+    this.ownHelper = ownHelper;
+    this.ranks = ranks;
+  }
+
+  /** Makes all layers that normalise batches ask other ranks, until each is closed. */
+  static List<WholeBatchNormalization> of(TrainedNetwork network, GradientReducer ranks) {
+    List<WholeBatchNormalization> installed = new ArrayList<>();
+    for (Layer each : network.layers()) {
+      if (unwrapped(each) instanceof BatchNormalization layer) {
+        var helper =
+            new WholeBatchNormalization(layer, (BatchNormalizationHelper) layer.getHelper(), ranks);
+        set(layer, helper);
+        installed.add(helper);
+      }
+    }
+    return installed;
+  }
+
+  /** Frozen layers normalise with what they have, and stay wrapped. */
+  private static Layer unwrapped(Layer layer) {
+    Layer found = layer;
+    while (found instanceof BaseWrapperLayer wrapper
+        && !(found instanceof FrozenLayer)
+        && !(found instanceof FrozenLayerWithBackprop)) {
+      found = wrapper.getUnderlying();
+    }
+    return found;
+  }
+
+  private static Field helperField() {
+    try {
+      Field field = BatchNormalization.class.getDeclaredField("helper");
+      field.setAccessible(true);
+      return field;
+    } catch (NoSuchFieldException | RuntimeException e) {
+      throw new IllegalStateException(
+          "This Deeplearning4j's batch normalisation cannot be done over several ranks ("
+              + e
+              + "). Use the version that Phalanx was built with.",
+          e);
+    }
+  }
+
+  private static void set(BatchNormalization layer, @Nullable BatchNormalizationHelper helper) {
+    try {
+      HELPER.set(layer, helper);
+    } catch (IllegalAccessException e) {
+      throw new IllegalStateException(e); // it has been made accessible
+    }
+  }
+
+  /** The layer normalises by itself again. */
+  void close() {
+    set(layer, ownHelper);
+    if (sums != null) {
+      sums.close();
+    }
+  }
+
+  @Override
+  public boolean checkSupported() {
+    return true;
+  }
+
+  @Override
+  public boolean checkSupported(double epsilon, boolean isLocked) {
+    return true;
+  }
+
+  @Override
+  public Map<String, Long> helperMemoryUse() {
+    return Map.of();
+  }
+
+  /**
+   * @param x [n, channels, ...], or [n, ..., channels]
+   * @return nothing where the layer is to normalise by itself
+   */
+  @Override
+  @SuppressWarnings("NullAway") // Deeplearning4j takes null for nothing
+  public @Nullable INDArray preOutput(
+      INDArray x,
+      boolean training,
+      long[] shape,
+      @Nullable INDArray gamma,
+      @Nullable INDArray beta,
+      INDArray runningMean,
+      INDArray runningVariance,
+      double decay,
+      double epsilon,
+      CNN2DFormat format,
+      LayerWorkspaceMgr workspaces) {
+    if (!training) {
+      return ownHelper == null
+          ? null
+          : ownHelper.preOutput(
+              x,
+              false,
+              shape,
+              gamma,
+              beta,
+              runningMean,
+              runningVariance,
+              decay,
+              epsilon,
+              format,
+              workspaces);
+    }
+    batchCount = 0;
+    int axis = channelAxis(x, format);
+    INDArray input = withDefaultStrides(x);
+    if (!ranks.isUnderWay() || !findStatistics(input, axis, runningMean)) {
+      return null;
+    }
+    boolean isPlain = layer.layerConf().isLockGammaBeta() && isLockedToPlain();
+    INDArray output =
+        workspaces.createUninitialized(ArrayType.ACTIVATIONS, x.dataType(), input.shape(), 'c');
+    var normalize =
+        DynamicCustomOp.builder("batchnorm").addFloatingPointArguments(epsilon).addOutputs(output);
+    if (gamma == null || beta == null || isPlain) {
+      normalize.addInputs(input, mean, variance).addIntegerArguments(0, 0, axis);
+    } else {
+      normalize
+          .addInputs(input, mean, variance, vector(gamma), vector(beta))
+          .addIntegerArguments(1, 1, axis);
+    }
+    Nd4j.exec(normalize.build());
+    return output;
+  }
+
+  /** What Deeplearning4j makes of constants, of which it leaves out both where one is usual. */
+  private boolean isLockedToPlain() {
+    return layer.layerConf().getGamma() == 1 || layer.layerConf().getBeta() == 0;
+  }
+
+  /**
+   * Leaves the mean and the variance of the whole batch's channels. Ranks add up squares of
+   * differences from a place that they have in common, the running mean: those of the numbers
+   * themselves would swallow a variance that is small beside the mean.
+   *
+   * @return whether the ranks have answered
+   */
+  private boolean findStatistics(INDArray x, int axis, INDArray runningMean) {
+    int channels = Math.toIntExact(x.size(axis));
+    double[] place = vector(runningMean).toDoubleVector();
+    DoubleBuffer numbers = numbers(channels);
+    if (ranks.hasSamples()) {
+      int[] others = allBut(axis, x.rank());
+      long count = x.length() / channels;
+      double[] ownMean = x.mean(others).toDoubleVector();
+      double[] ownVariance = x.var(false, others).toDoubleVector();
+      for (int channel = 0; channel < channels; channel++) {
+        double difference = ownMean[channel] - place[channel];
+        numbers.put(channel, count * difference);
+        numbers.put(channels + channel, count * (ownVariance[channel] + difference * difference));
+      }
+      numbers.put(2 * channels, (double) count);
+    }
+    if (!ranks.sum(sums())) {
+      return false;
+    }
+    long count = (long) numbers.get(2 * channels);
+    makeRoom(channels, x.dataType());
+    for (int channel = 0; channel < channels; channel++) {
+      double difference = numbers.get(channel) / count;
+      double square = numbers.get(channels + channel) / count;
+      mean().putScalar(channel, place[channel] + difference);
+      variance().putScalar(channel, Math.max(0, square - difference * difference));
+    }
+    batchCount = count;
+    return true;
+  }
+
+  /**
+   * {@code dx = gamma / deviation (dy - mean(dy) - xhat mean(dy xhat))}, with means over the batch.
+   *
+   * @return nothing where the forward pass was the layer's own
+   */
+  @Override
+  @SuppressWarnings("NullAway") // Deeplearning4j takes null for nothing
+  public @Nullable Pair<Gradient, INDArray> backpropGradient(
+      INDArray x,
+      INDArray dy,
+      long[] shape,
+      INDArray gamma,
+      @Nullable INDArray beta,
+      INDArray gammaGradient,
+      INDArray betaGradient,
+      double epsilon,
+      CNN2DFormat format,
+      LayerWorkspaceMgr workspaces) {
+    long count = batchCount;
+    batchCount = 0;
+    if (count == 0) {
+      return null;
+    }
+    int axis = channelAxis(x, format);
+    int channels = Math.toIntExact(x.size(axis));
+    INDArray given = withDefaultStrides(dy);
+    INDArray scale = inverseDeviation(epsilon);
+    INDArray normalized = Nd4j.createUninitialized(x.dataType(), x.shape());
+    broadcast(new BroadcastSubOp(withDefaultStrides(x), mean, normalized, axis));
+    broadcast(new BroadcastMulOp(normalized, scale, normalized, axis));
+
+    int[] others = allBut(axis, x.rank());
+    INDArray ownBeta = given.sum(others);
+    INDArray ownGamma = given.mul(normalized).sum(others);
+    DoubleBuffer numbers = numbers(channels);
+    if (ranks.hasSamples()) {
+      numbers.put(ownBeta.toDoubleVector()).put(ownGamma.toDoubleVector());
+    }
+    if (!ranks.sum(sums())) {
+      return null;
+    }
+    INDArray ofGiven = ownBeta.like();
+    INDArray ofProduct = ownGamma.like();
+    for (int channel = 0; channel < channels; channel++) {
+      ofGiven.putScalar(channel, numbers.get(channel) / count);
+      ofProduct.putScalar(channel, numbers.get(channels + channel) / count);
+    }
+    INDArray dx =
+        workspaces.createUninitialized(ArrayType.ACTIVATION_GRAD, x.dataType(), x.shape(), 'c');
+    broadcast(new BroadcastMulOp(normalized, ofProduct, normalized, axis));
+    given.subi(normalized, dx);
+    broadcast(new BroadcastSubOp(dx, ofGiven, dx, axis));
+    broadcast(new BroadcastMulOp(dx, scale.mul(vector(gamma)), dx, axis));
+
+    Gradient gradient = new DefaultGradient();
+    gradient.setGradientFor(
+        BatchNormalizationParamInitializer.GAMMA,
+        gammaGradient.assign(ownGamma.reshape(gammaGradient.shape())));
+    gradient.setGradientFor(
+        BatchNormalizationParamInitializer.BETA,
+        betaGradient.assign(ownBeta.reshape(betaGradient.shape())));
+    return new Pair<>(gradient, dx);
+  }
+
+  private static void broadcast(BroadcastOp operation) {
+    Nd4j.getExecutioner().exec(operation);
+  }
+
+  private INDArray inverseDeviation(double epsilon) {
+    INDArray inverse = variance().add(epsilon);
+    for (long channel = 0; channel < inverse.length(); channel++) {
+      inverse.putScalar(channel, 1 / Math.sqrt(inverse.getDouble(channel)));
+    }
+    return inverse;
+  }
+
+  /** Of the last forward pass, from which the layer's running mean follows. */
+  @Override
+  public INDArray getMeanCache(DataType type) {
+    return mean().castTo(type);
+  }
+
+  /** Likewise the variance, without what is added to it. */
+  @Override
+  public INDArray getVarCache(DataType type) {
+    return variance().castTo(type);
+  }
+
+  private INDArray mean() {
+    return present(mean);
+  }
+
+  private INDArray variance() {
+    return present(variance);
+  }
+
+  private Tensor sums() {
+    return present(sums);
+  }
+
+  private static <T> T present(@Nullable T statistic) {
+    if (statistic == null) {
+      throw new IllegalStateException("No batch has been normalised yet");
+    }
+    return statistic;
+  }
+
+  /** Zeros, for what ranks are to add up. */
+  private DoubleBuffer numbers(int channels) {
+    if (sums == null) {
+      sums = NativeMemory.numbers(2 * channels + 1);
+    }
+    DoubleBuffer numbers = Numbers.elements(sums);
+    for (int i = 0; i < numbers.capacity(); i++) {
+      numbers.put(i, 0);
+    }
+    return numbers;
+  }
+
+  /** For numbers that outlive the workspace of a pass. */
+  private void makeRoom(int channels, DataType type) {
+    if (mean == null) {
+      try (MemoryWorkspace none = Nd4j.getMemoryManager().scopeOutOfWorkspaces()) {
+        mean = Nd4j.create(type, channels);
+        variance = Nd4j.create(type, channels);
+      }
+    }
+  }
+
+  private static int channelAxis(INDArray x, CNN2DFormat format) {
+    return format == CNN2DFormat.NHWC ? x.rank() - 1 : 1;
+  }
+
+  private static int[] allBut(int axis, int rank) {
+    return IntStream.range(0, rank).filter(each -> each != axis).toArray();
+  }
+
+  private static INDArray vector(INDArray row) {
+    return row.reshape(row.length());
+  }
+
+  /** Kernels that broadcast want numbers one after the other. */
+  private static INDArray withDefaultStrides(INDArray array) {
+    return Shape.hasDefaultStridesForShape(array) ? array : array.dup('c');
+  }
+}
