@@ -21,6 +21,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
 import org.nd4j.linalg.factory.Nd4j;
+import org.nd4j.nativeblas.NativeOpsHolder;
 
 /**
  * Networks of Deeplearning4j as models of a plan file:
@@ -114,8 +115,18 @@ public final class Deeplearning4jFamily implements ModelFamily {
               NetworkFile.of(job, context.baseDirectory()).open(),
               data,
               () -> Engines.open(kernels, options))) {
+        computeWith(context.threads());
         return use.of(training, engine, host);
       }
     }
+  }
+
+  /**
+   * Layers compute on ND4J, which divides its operations among threads itself: those of this thread
+   * by OpenMP, products by OpenBLAS. Engines divide their kernels, and have set both to one.
+   */
+  static void computeWith(int threads) {
+    NativeOpsHolder.getInstance().getDeviceNativeOps().setOmpNumThreads(threads);
+    Nd4j.factory().blas().setMaxThreads(threads);
   }
 }

@@ -2,6 +2,7 @@ package dev.phalanx.deeplearning4j;
 
 import dev.phalanx.trainer.data.DataException;
 import java.util.Arrays;
+import org.deeplearning4j.nn.api.Model;
 import org.deeplearning4j.nn.conf.BackpropType;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.dataset.DataSet;
@@ -9,6 +10,19 @@ import org.nd4j.linalg.dataset.DataSet;
 /** Whether a network and samples are made for each other. */
 final class NetworkFit {
   private NetworkFit() {}
+
+  /**
+   * The network of a plan.
+   *
+   * @throws DataException where several ranks cannot train it
+   */
+  static TrainedNetwork trained(Model network) {
+    try {
+      return TrainedNetwork.of(network);
+    } catch (IllegalArgumentException e) {
+      throw DataException.plan("model.path", String.valueOf(e.getMessage()));
+    }
+  }
 
   /**
    * Lets the network look at one sample.

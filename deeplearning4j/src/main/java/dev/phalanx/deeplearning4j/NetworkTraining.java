@@ -85,7 +85,7 @@ final class NetworkTraining implements TrainedModel, AutoCloseable {
     this.job = job;
     this.context = context;
     this.listener = listener;
-    this.network = TrainedNetwork.of(model);
+    this.network = NetworkFit.trained(model);
     this.data = data.normalized();
     this.batch = Math.toIntExact(job.batch().global());
     this.batchesOfEpoch = (data.training().count() + (long) batch - 1) / batch;

@@ -8,6 +8,7 @@ import java.util.Objects;
 import java.util.stream.Stream;
 import org.deeplearning4j.nn.api.Layer;
 import org.deeplearning4j.nn.api.Model;
+import org.deeplearning4j.nn.api.OptimizationAlgorithm;
 import org.deeplearning4j.nn.api.Trainable;
 import org.deeplearning4j.nn.api.TrainingConfig;
 import org.deeplearning4j.nn.api.layers.IOutputLayer;
@@ -17,9 +18,12 @@ import org.deeplearning4j.nn.conf.GradientNormalization;
 import org.deeplearning4j.nn.conf.MultiLayerConfiguration;
 import org.deeplearning4j.nn.conf.graph.LayerVertex;
 import org.deeplearning4j.nn.conf.layers.BaseLayer;
+import org.deeplearning4j.nn.conf.layers.recurrent.Bidirectional;
+import org.deeplearning4j.nn.conf.layers.wrapper.BaseWrapperLayer;
 import org.deeplearning4j.nn.graph.ComputationGraph;
 import org.deeplearning4j.nn.graph.vertex.GraphVertex;
 import org.deeplearning4j.nn.layers.FrozenLayer;
+import org.deeplearning4j.nn.layers.FrozenLayerWithBackprop;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.deeplearning4j.nn.updater.BaseMultiLayerUpdater;
 import org.deeplearning4j.nn.updater.MultiLayerUpdater;
@@ -29,8 +33,10 @@ import org.deeplearning4j.optimize.api.TrainingListener;
 import org.jspecify.annotations.Nullable;
 import org.nd4j.linalg.api.buffer.DataBuffer;
 import org.nd4j.linalg.api.ndarray.INDArray;
+import org.nd4j.linalg.api.ops.executioner.OpExecutioner;
 import org.nd4j.linalg.dataset.DataSet;
 import org.nd4j.linalg.dataset.api.MultiDataSet;
+import org.nd4j.linalg.factory.Nd4j;
 import org.nd4j.linalg.learning.GradientUpdater;
 import org.nd4j.linalg.learning.config.NoOp;
 import org.nd4j.linalg.learning.regularization.Regularization;
@@ -57,7 +63,32 @@ abstract sealed class TrainedNetwork {
     }
   }
 
+  /**
+   * @throws IllegalArgumentException where it cannot be trained on several ranks
+   */
   static TrainedNetwork of(Model network) {
+    TrainedNetwork trained = initialized(network);
+    OptimizationAlgorithm algorithm = network.conf().getOptimizationAlgo();
+    if (algorithm != OptimizationAlgorithm.STOCHASTIC_GRADIENT_DESCENT) {
+      throw new IllegalArgumentException(
+          "The network is optimised by "
+              + algorithm
+              + ", which searches along a line by scores of a rank's own share. Configure"
+              + " optimizationAlgo(STOCHASTIC_GRADIENT_DESCENT), with any updater.");
+    }
+    var backend = Nd4j.getExecutioner().type();
+    if (backend != OpExecutioner.ExecutionerType.NATIVE_CPU) {
+      throw new IllegalArgumentException(
+          "ND4J runs on its backend "
+              + backend
+              + ", and ranks add up gradients in the host's memory, of whose copies that backend"
+              + " is not told. Put nd4j-native on the class path in its place; GPUs are for the"
+              + " transformers of a plan, with engine: torch.");
+    }
+    return trained;
+  }
+
+  private static TrainedNetwork initialized(Model network) {
     if (network instanceof MultiLayerNetwork layers) {
       layers.init();
       return new Layers(layers);
@@ -198,10 +229,16 @@ abstract sealed class TrainedNetwork {
                 state.getParamOffsetStart(),
                 shape(Objects.requireNonNull(layer.paramTable(false).get(state.getParamName()))),
                 layer.updaterDivideByMinibatch(state.getParamName()),
-                !(layer.getConfig().getUpdaterByParam(state.getParamName()) instanceof NoOp)));
+                !isFrozen(state)));
       }
     }
     return variables;
+  }
+
+  /** Of a layer that lets gradients through, the configuration is what it would be without that. */
+  private static boolean isFrozen(UpdaterBlock.ParamState state) {
+    return state.getLayer() instanceof FrozenLayerWithBackprop
+        || state.getLayer().getConfig().getUpdaterByParam(state.getParamName()) instanceof NoOp;
   }
 
   /**
@@ -211,6 +248,9 @@ abstract sealed class TrainedNetwork {
   final void requirePlainGradients() {
     for (UpdaterBlock block : updater().getUpdaterBlocks()) {
       for (UpdaterBlock.ParamState state : block.getLayersAndVariablesInBlock()) {
+        if (isFrozen(state)) {
+          continue;
+        }
         TrainingConfig configuration = state.getLayer().getConfig();
         String name = nameOf(state.getLayer()) + "_" + state.getParamName();
         GradientNormalization normalization = configuration.getGradientNormalization();
@@ -255,6 +295,15 @@ abstract sealed class TrainedNetwork {
   }
 
   private static String rule(org.deeplearning4j.nn.conf.layers.Layer layer) {
+    if (layer instanceof BaseWrapperLayer wrapper) {
+      return rule(wrapper.getUnderlying());
+    }
+    if (layer instanceof Bidirectional both) {
+      return rule(both.getFwd());
+    }
+    if (layer instanceof org.deeplearning4j.nn.conf.layers.misc.FrozenLayer frozen) {
+      return rule(frozen.getLayer());
+    }
     return layer instanceof BaseLayer base && base.getIUpdater() != null
         ? base.getIUpdater().getClass().getSimpleName()
         : "none";

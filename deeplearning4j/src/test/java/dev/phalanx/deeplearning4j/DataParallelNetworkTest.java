@@ -3,12 +3,14 @@ package dev.phalanx.deeplearning4j;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.phalanx.collectives.CollectiveException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Future;
 import org.deeplearning4j.datasets.iterator.ExistingDataSetIterator;
 import org.deeplearning4j.nn.api.Model;
+import org.deeplearning4j.nn.api.OptimizationAlgorithm;
 import org.deeplearning4j.nn.conf.dropout.Dropout;
 import org.deeplearning4j.nn.graph.ComputationGraph;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
@@ -19,6 +21,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.dataset.DataSet;
 import org.nd4j.linalg.dataset.api.iterator.DataSetIterator;
+import org.nd4j.linalg.factory.Nd4j;
 import org.nd4j.linalg.indexing.NDArrayIndex;
 import org.nd4j.linalg.learning.config.Sgd;
 
@@ -374,6 +377,59 @@ final class DataParallelNetworkTest {
           .isInstanceOf(IllegalStateException.class)
           .hasMessageContaining("without the other ranks' gradients");
     }
+  }
+
+  /** Deeplearning4j goes on by itself where such a layer's helper fails. */
+  @Test
+  void aRankThatIsLostInTheMidstOfAPassIsNamed() throws Exception {
+    List<Future<Boolean>> ranks =
+        Ranks.run(
+            2,
+            world -> {
+              DataSet batch = Networks.vectors(4).get(0);
+              try (var rank = DataParallelNetwork.of(Networks.normalized(), world)) {
+                if (world.rank() == 1) { // fails before the layer that normalises
+                  batch.setFeatures(Nd4j.create(4, Networks.FEATURES + 1));
+                }
+                rank.fitShards(batches(List.of(batch)), 1);
+              }
+              return true;
+            });
+
+    assertThatThrownBy(ranks.get(1)::get).hasMessageContaining("columns");
+    assertThatThrownBy(ranks.get(0)::get)
+        .hasCauseInstanceOf(CollectiveException.class)
+        .hasMessageContaining("rank 1");
+  }
+
+  @Test
+  void layersNormaliseByThemselvesOutsideOfCommonTraining() throws Exception {
+    DataSet batch = Networks.vectors(7).get(0);
+    MultiLayerNetwork alone = Networks.normalized();
+    MultiLayerNetwork together = Networks.normalized();
+    alone.fit(batch);
+    alone.fit(batch);
+
+    try (var training = ParallelTraining.threads(together, 2)) {
+      training.fit(batch);
+      INDArray used = together.output(batch.getFeatures());
+      assertThat(used).isEqualTo(together.clone().output(batch.getFeatures()));
+      together.feedForward(batch.getFeatures(), true);
+    }
+    together.fit(batch);
+
+    ParityTest.assertClose(together, alone, TOLERANCE);
+  }
+
+  @Test
+  void optimisationThatSearchesAlongALineIsRefused() {
+    MultiLayerNetwork network =
+        Networks.dense(builder -> builder.optimizationAlgo(OptimizationAlgorithm.LBFGS));
+
+    assertThatThrownBy(() -> ParallelTraining.threads(network, 2))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining("optimised by LBFGS")
+        .hasMessageContaining("optimizationAlgo(STOCHASTIC_GRADIENT_DESCENT)");
   }
 
   @Test

@@ -9,6 +9,10 @@ import java.util.List;
 import java.util.stream.Stream;
 import org.deeplearning4j.datasets.iterator.ExistingDataSetIterator;
 import org.deeplearning4j.nn.conf.GradientNormalization;
+import org.deeplearning4j.nn.conf.inputs.InputType;
+import org.deeplearning4j.nn.conf.layers.DenseLayer;
+import org.deeplearning4j.nn.conf.layers.OutputLayer;
+import org.deeplearning4j.nn.conf.layers.misc.FrozenLayerWithBackprop;
 import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.deeplearning4j.nn.transferlearning.TransferLearning;
 import org.junit.jupiter.api.Test;
@@ -16,8 +20,10 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
+import org.nd4j.linalg.activations.Activation;
 import org.nd4j.linalg.dataset.DataSet;
 import org.nd4j.linalg.learning.config.Sgd;
+import org.nd4j.linalg.lossfunctions.LossFunctions.LossFunction;
 
 /** Our optimizers in the place of a network's updater. */
 final class FlatUpdateTest {
@@ -178,5 +184,31 @@ final class FlatUpdateTest {
 
     assertThat(network.getParam("0_W")).isEqualTo(frozen);
     assertThat(network.getParam("1_W")).isNotEqualTo(output);
+  }
+
+  /** Such a layer's own configuration has the rule and the regularisation that it had before. */
+  @Test
+  void layersThatAreFrozenAndLetGradientsThroughStayAsTheyAre() throws Exception {
+    MultiLayerNetwork network =
+        Networks.initialized(
+            Networks.builder()
+                .list()
+                .layer(new DenseLayer.Builder().nOut(7).activation(Activation.TANH).build())
+                .layer(
+                    new FrozenLayerWithBackprop(
+                        new DenseLayer.Builder().nOut(5).l2(0.1).updater(new Sgd(0.1)).build()))
+                .layer(
+                    new OutputLayer.Builder(LossFunction.MCXENT)
+                        .nOut(Networks.CLASSES)
+                        .activation(Activation.SOFTMAX)
+                        .build())
+                .setInputType(InputType.feedForward(Networks.FEATURES)));
+    var before = network.getParam("0_W").dup();
+    var frozen = network.getParam("1_W").dup();
+
+    trained(network, 2, TrainingOptions.DEFAULT.withOptimizer(ADAMW.sharded()));
+
+    assertThat(network.getParam("1_W")).isEqualTo(frozen);
+    assertThat(network.getParam("0_W")).isNotEqualTo(before);
   }
 }
