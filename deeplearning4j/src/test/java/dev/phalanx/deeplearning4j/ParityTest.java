@@ -24,12 +24,16 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
+import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.dataset.DataSet;
 import org.nd4j.linalg.dataset.MultiDataSet;
 import org.nd4j.linalg.learning.config.Adam;
+import org.nd4j.linalg.learning.config.Nesterovs;
 import org.nd4j.linalg.learning.config.RmsProp;
 import org.nd4j.linalg.learning.config.Sgd;
+import org.nd4j.linalg.schedule.ScheduleType;
+import org.nd4j.linalg.schedule.StepSchedule;
 
 /** k ranks with a share of each batch are one machine with all of it. */
 final class ParityTest {
@@ -68,6 +72,21 @@ final class ParityTest {
                               .gradientNormalizationThreshold(0.05)),
               () -> Networks.vectors(SIZES)));
     }
+    cases.add(
+        new Case(
+            "dense, momentum with a schedule",
+            () ->
+                Networks.dense(
+                    builder ->
+                        builder.updater(
+                            new Nesterovs(
+                                new StepSchedule(ScheduleType.ITERATION, 0.1, 0.5, 10), 0.9))),
+            () -> Networks.vectors(SIZES)));
+    cases.add(
+        new Case(
+            "dense, numbers of 64 bits",
+            () -> Networks.dense(builder -> builder.dataType(DataType.DOUBLE)),
+            () -> Networks.vectors(SIZES)));
     cases.add(
         new Case(
             "dense, sums instead of means",
