@@ -49,6 +49,9 @@ final class NetworkTraining implements TrainedModel, AutoCloseable {
       ", so training has stopped before the update. Lower the learning rate, or go on from an"
           + " earlier checkpoint with --resume.";
 
+  /** After which ND4J's workspaces, which learn their sizes, have been seen to keep them. */
+  private static final int STEPS_UNTIL_SETTLED = 5;
+
   private final JobConfig job;
   private final RankContext context;
   private final JobListener listener;
@@ -170,7 +173,9 @@ final class NetworkTraining implements TrainedModel, AutoCloseable {
 
   /** What the job's last step sends, among ranks that are pretended. */
   FamilyRehearsal rehearse() throws InterruptedException {
-    step(0, () -> false);
+    for (int step = 0; step < STEPS_UNTIL_SETTLED; step++) {
+      step(0, () -> false);
+    }
     SentOperations before = sent();
     network.setProgress( // codecs go by it, which may send whole gradients at first
         Math.toIntExact(iterationsBefore + Math.max(1, job.steps() - 1)), network.epochs());

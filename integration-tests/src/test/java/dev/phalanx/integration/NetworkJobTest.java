@@ -19,6 +19,13 @@ import java.util.Optional;
 import java.util.stream.Stream;
 import java.util.zip.ZipEntry;
 import java.util.zip.ZipFile;
+import org.deeplearning4j.nn.conf.ComputationGraphConfiguration;
+import org.deeplearning4j.nn.conf.NeuralNetConfiguration;
+import org.deeplearning4j.nn.conf.graph.MergeVertex;
+import org.deeplearning4j.nn.conf.inputs.InputType;
+import org.deeplearning4j.nn.conf.layers.BatchNormalization;
+import org.deeplearning4j.nn.conf.layers.DenseLayer;
+import org.deeplearning4j.nn.conf.layers.OutputLayer;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -26,6 +33,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
+import org.nd4j.linalg.learning.config.Sgd;
 
 /** Plans whose model is a network of Deeplearning4j. */
 @Timeout(300)
@@ -71,6 +79,39 @@ final class NetworkJobTest {
     if (!plan.contains("algorithm")) {
       plan += "communication: {algorithm: ring}\n";
     }
+    assertThatAPlanSaysWhatARunHoldsAndSends(plan, ranks);
+  }
+
+  /** Ranks also tell each other of each batch's statistics, in the midst of both passes. */
+  @Test
+  void aGraphThatNormalisesBatchesIsTrainedAsOnOneMachine() throws Exception {
+    Files.writeString(folder.resolve("graph.json"), normalizingGraph().toJson());
+    String plan = PLAN.replace("spirals.json", "graph.json");
+
+    List<StepRecord> expected = InProcessJob.run(plan, 1, folder, Optional.empty()).steps();
+    for (int ranks = 2; ranks <= 3; ranks++) {
+      assertAlike(InProcessJob.run(plan, ranks, folder, Optional.empty()).steps(), expected);
+    }
+    assertThatAPlanSaysWhatARunHoldsAndSends(plan + "communication: {algorithm: ring}\n", 3);
+  }
+
+  private static ComputationGraphConfiguration normalizingGraph() {
+    return new NeuralNetConfiguration.Builder()
+        .seed(5)
+        .updater(new Sgd(0.1))
+        .graphBuilder()
+        .addInputs("point")
+        .addLayer("left", new DenseLayer.Builder().nOut(6).build(), "point")
+        .addLayer("right", new DenseLayer.Builder().nOut(5).build(), "point")
+        .addVertex("both", new MergeVertex(), "left", "right")
+        .addLayer("normalized", new BatchNormalization(), "both")
+        .addLayer("arm", new OutputLayer.Builder().nOut(3).build(), "normalized")
+        .setOutputs("arm")
+        .setInputTypes(InputType.feedForward(2))
+        .build();
+  }
+
+  private void assertThatAPlanSaysWhatARunHoldsAndSends(String plan, int ranks) throws Exception {
     Files.writeString(folder.resolve("plan.yaml"), plan);
     JsonNode shorter = run(plan.replace("steps: 20", "steps: 10"), ranks);
     JsonNode longer = run(plan, ranks);
