@@ -111,21 +111,63 @@ public sealed interface Compression {
    * The elements beyond a threshold only, as its value with their sign. See {@link
    * ThresholdReduction}.
    *
-   * @param threshold of one rank's gradients
+   * <p>It adapts as {@link AdaptiveThreshold} says where there is a range of densities: then it
+   * looks at a whole bucket. A range of one value is a target.
+   *
+   * @param threshold of one rank's gradients; where it adapts, the one to begin with
+   * @param minimumDensity the part of a bucket's elements that a rank sends at least, above 0; 0:
+   *     the threshold is fixed
+   * @param maximumDensity the part that it sends at most, below 1; 0: the threshold is fixed
    */
-  record Threshold(double threshold) implements Compression {
+  record Threshold(double threshold, double minimumDensity, double maximumDensity)
+      implements Compression {
     public Threshold {
       require(
           (float) threshold > 0 && (float) threshold < Float.POSITIVE_INFINITY,
           "A threshold is a positive number that fp32 can hold",
           threshold);
+      if (minimumDensity != 0 || maximumDensity != 0) {
+        require(
+            minimumDensity > 0 && minimumDensity < 1,
+            "The smallest density of an adaptive threshold is above 0 and below 1",
+            minimumDensity);
+        require(
+            maximumDensity >= minimumDensity && maximumDensity < 1,
+            "The largest density of an adaptive threshold is at least the smallest, "
+                + minimumDensity
+                + ", and below 1",
+            maximumDensity);
+      }
+    }
+
+    /** A fixed one. */
+    public Threshold(double threshold) {
+      this(threshold, 0, 0);
+    }
+
+    /** Whether it follows what is sent. */
+    public boolean isAdaptive() {
+      return maximumDensity > 0;
     }
 
     @Override
     public CompressedReduction reduction(
         Arena arena, Communicator communicator, List<Shape> parameters) {
-      return new ThresholdReduction(
-          arena, communicator, elementCount(parameters), (float) threshold);
+      return new ThresholdReduction(arena, communicator, elementCount(parameters), this);
+    }
+
+    /** Checkpoints of networks know a fixed one by this text, from before others were there. */
+    @Override
+    public String toString() {
+      return isAdaptive()
+          ? "Threshold[threshold="
+              + threshold
+              + ", minimumDensity="
+              + minimumDensity
+              + ", maximumDensity="
+              + maximumDensity
+              + "]"
+          : "Threshold[threshold=" + threshold + "]";
     }
   }
 

@@ -54,6 +54,8 @@ final class CompressedReductionTest {
         new Compression.TopK(0.01, 4, 0),
         new Compression.Threshold(0.1), // maps
         new Compression.Threshold(2.5), // lists
+        new Compression.Threshold(0.1, 0.1, 0.3),
+        new Compression.Threshold(2.5, 1e-4, 1e-2),
         new Compression.OneBit(0),
         new Compression.OneBit(2),
         new Compression.PowerSgd(1, 0),
@@ -186,8 +188,8 @@ final class CompressedReductionTest {
         Arguments.of(new Compression.Bfloat16(), uncompressed / 2),
         Arguments.of(new Compression.Int8(256), 2 * 3 * (1024 + 4 * 4)),
         Arguments.of(new Compression.TopK(0.01), 3 * 8 * 41),
-        Arguments.of(new Compression.Threshold(1e-6), 3 * (4 + 4096 / 4)),
-        Arguments.of(new Compression.Threshold(1e6), 3 * 4),
+        Arguments.of(new Compression.Threshold(1e-6), 3 * (8 + 4096 / 4)),
+        Arguments.of(new Compression.Threshold(1e6), 3 * 8),
         Arguments.of(new Compression.OneBit(1), uncompressed),
         Arguments.of(new Compression.OneBit(0), 2 * 3 * (4 + 1024 / 8)),
         Arguments.of(new Compression.PowerSgd(2, 1), uncompressed),
@@ -422,6 +424,16 @@ final class CompressedReductionTest {
     assertThatThrownBy(() -> new Compression.TopK(0.1, 0, 1)).hasMessageContaining("not 1.0");
     assertThatThrownBy(() -> new Compression.Threshold(0)).hasMessageContaining("not 0.0");
     assertThatThrownBy(() -> new Compression.Threshold(1e-60)).hasMessageContaining("1.0E-60");
+    assertThatThrownBy(() -> new Compression.Threshold(1, 0, 0.1)).hasMessageContaining("not 0.0");
+    assertThatThrownBy(() -> new Compression.Threshold(1, 0.1, 0)).hasMessageContaining("not 0.0");
+    assertThatThrownBy(() -> new Compression.Threshold(1, 0.2, 0.1))
+        .hasMessage(
+            "The largest density of an adaptive threshold is at least the smallest, 0.2, and below"
+                + " 1, not 0.1");
+    assertThatThrownBy(() -> new Compression.Threshold(1, 0.2, 1)).hasMessageContaining("not 1.0");
+    assertThatThrownBy(() -> new Compression.Threshold(1, -0.1, 0.1)).hasMessageContaining("-0.1");
+    assertThatThrownBy(() -> new Compression.Threshold(1, Double.NaN, 0.1))
+        .hasMessageContaining("NaN");
     assertThatThrownBy(() -> new Compression.OneBit(-1)).hasMessageContaining("not -1");
     assertThatThrownBy(() -> new Compression.PowerSgd(0, 1)).hasMessageContaining("not 0");
     assertThatThrownBy(() -> new Compression.PowerSgd(1, -1)).hasMessageContaining("not -1");

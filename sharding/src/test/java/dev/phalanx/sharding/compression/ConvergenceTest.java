@@ -34,6 +34,7 @@ final class ConvergenceTest {
         Arguments.of(new Compression.TopK(0.1, 40, 0.5), 0, 0.001),
         // An element whose gradients stay beyond the threshold would never catch up with them.
         Arguments.of(new Compression.Threshold(2), 0.3, 0.2),
+        Arguments.of(new Compression.Threshold(0.01, 0.05, 0.2), 1, 0.2),
         Arguments.of(new Compression.OneBit(20), 1, 0.2),
         Arguments.of(new Compression.PowerSgd(2, 10), 1, 0.001));
   }
