@@ -64,6 +64,7 @@ final class CompressionTest {
         Arguments.of("{kind: bf16}", "zero: 0", 2, 0.01),
         Arguments.of("{kind: int8, block: 256}", "zero: 2, shard_size: 2", 4, 0.02),
         Arguments.of("{kind: topk, density: 0.2, warmup_steps: 4}", "zero: 0", 3, 0.25),
+        Arguments.of("{kind: threshold, min_density: 0.1, max_density: 0.3}", "zero: 0", 2, 0.25),
         Arguments.of("{kind: onebit, warmup_steps: 9}", "zero: 1", 2, 0.25),
         Arguments.of(
             "{kind: powersgd, rank: 4, warmup_steps: 4}", "zero: 3, shard_size: 2", 4, 0.25));
@@ -141,6 +142,12 @@ final class CompressionTest {
         Arguments.of("{kind: topk, density: 0.05, warmup_steps: 12}", ADAMW, "zero: 1", 3),
         Arguments.of("{kind: topk, density: 0.05, momentum: 0.9}", SGD, "zero: 0", 2),
         Arguments.of("{kind: threshold, threshold: 2.0e-4}", ADAMW, "zero: 0", 3),
+        Arguments.of("{kind: threshold, min_density: 0.01, max_density: 0.1}", ADAMW, "zero: 0", 3),
+        Arguments.of(
+            "{kind: threshold, min_density: 0.01, max_density: 0.1}",
+            ADAMW,
+            "zero: 2, shard_size: 2",
+            4),
         Arguments.of("{kind: onebit, warmup_steps: 5}", ADAMW, "zero: 1", 2),
         Arguments.of("{kind: onebit, warmup_steps: 12}", ADAMW, "zero: 2, shard_size: 2", 4),
         Arguments.of("{kind: powersgd, rank: 2, warmup_steps: 3}", ADAMW, "zero: 0", 2),
@@ -195,6 +202,19 @@ final class CompressionTest {
     assertThat(resumeByCommand("steps=" + (HALF + 1))).contains("residuals", "lost");
     assertThat(resumeByCommand("communication.compression={kind: int8}"))
         .doesNotContain("residuals");
+  }
+
+  /** A checkpoint of a fixed threshold has none that an adaptive one could go on with. */
+  @Test
+  void aThresholdThatBeginsToAdaptBeginsAnew() throws Exception {
+    Files.writeString(
+        folder.resolve("plan.yaml"), plan(ADAMW, STEPS, "{kind: threshold}", "zero: 0", "parts"));
+    train(plan(ADAMW, HALF, "{kind: threshold}", "zero: 0", "parts"), 2);
+    String adaptive =
+        "communication.compression={kind: threshold, min_density: %s, max_density: 0.1}";
+    assertThat(resumeByCommand(adaptive.formatted(0.01))).contains("residuals", "lost");
+    train(plan(ADAMW, HALF, adaptive.formatted(0.01).split("=", 2)[1], "zero: 0", "parts"), 2);
+    assertThat(resumeByCommand(adaptive.formatted(0.02))).doesNotContain("residuals");
   }
 
   private String resumeByCommand(String setting) throws Exception {

@@ -219,6 +219,8 @@ final class NetworkJobTest {
       value = {
         "''                                                                  | 2",
         "'communication: {compression: {kind: threshold}}'                   | 2",
+        "'communication: {compression: {kind: threshold, min_density: 0.01, max_density: 0.1}}' |"
+            + " 2",
         "'optimizer: {kind: lamb, lr: 1.0e-2}\nsharding: {zero: 1}'          | 3",
       })
   void aJobGoesOnExactlyWhereItsCheckpointIs(String more, int ranks) throws Exception {

@@ -20,7 +20,9 @@ public final class GradientCompression {
     } else if (plan instanceof JobConfig.Compression.TopK topK) {
       return Optional.of(new Compression.TopK(topK.density(), topK.warmupSteps(), topK.momentum()));
     } else if (plan instanceof JobConfig.Compression.Threshold threshold) {
-      return Optional.of(new Compression.Threshold(threshold.threshold()));
+      return Optional.of(
+          new Compression.Threshold(
+              threshold.threshold(), threshold.minimumDensity(), threshold.maximumDensity()));
     } else if (plan instanceof JobConfig.Compression.OneBit oneBit) {
       double momentum = optimizer instanceof JobConfig.Optimizer.AdamW adamW ? adamW.beta1() : 0;
       return Optional.of(new Compression.OneBit(oneBit.warmupSteps(), momentum));

@@ -29,7 +29,7 @@ final class CompressionBinder {
             Map.of(
                 Kind.INT8, List.of("block"),
                 Kind.TOPK, List.of("density", "warmup_steps", "momentum"),
-                Kind.THRESHOLD, List.of("threshold"),
+                Kind.THRESHOLD, List.of("threshold", "min_density", "max_density"),
                 Kind.ONEBIT, List.of("warmup_steps"),
                 Kind.POWERSGD, List.of("rank", "warmup_steps")));
     Compression compression =
@@ -44,8 +44,7 @@ final class CompressionBinder {
                   section.real("density").above(0).below(1).orElse(0.01),
                   section.count("warmup_steps").from(0).orElse(100L),
                   section.real("momentum").from(0).below(1).orElse(0.0));
-          case THRESHOLD ->
-              new Compression.Threshold(section.real("threshold").above(0).orElse(1e-3));
+          case THRESHOLD -> threshold(section);
           case ONEBIT -> new Compression.OneBit(section.count("warmup_steps").from(0).orElse(100L));
           case POWERSGD ->
               new Compression.PowerSgd(
@@ -54,6 +53,59 @@ final class CompressionBinder {
         };
     section.end();
     return compression;
+  }
+
+  private static Compression threshold(Section section) {
+    double threshold = section.real("threshold").above(0).orElse(1e-3);
+    Optional<Double> minimum = density(section, "min_density", 1e-4);
+    Optional<Double> maximum = density(section, "max_density", 0.01);
+    requireBoth(section, "min_density", "max_density", 0.01);
+    requireBoth(section, "max_density", "min_density", 1e-4);
+    if (minimum.isEmpty() || maximum.isEmpty()) {
+      return new Compression.Threshold(threshold, 0, 0);
+    }
+    if (minimum.get() > maximum.get()) {
+      written(section, "max_density")
+          .ifPresent(
+              node ->
+                  section.report(
+                      node.position(),
+                      "max_density",
+                      "expected at least min_density, "
+                          + Numbers.text(minimum.get())
+                          + ", found "
+                          + Numbers.text(maximum.get()),
+                      "write the smaller one as min_density; both may be the same"));
+    }
+    return new Compression.Threshold(threshold, minimum.get(), maximum.get());
+  }
+
+  private static Optional<Double> density(Section section, String key, double example) {
+    return section.real(key).above(0).below(1).example(example).optional();
+  }
+
+  /** A threshold without a range is fixed, and half a range is a mistake. */
+  private static void requireBoth(Section section, String key, String other, double example) {
+    if (written(section, other).isEmpty()) {
+      written(section, key)
+          .ifPresent(
+              node ->
+                  section.report(
+                      node.position(),
+                      key,
+                      "a threshold adapts between min_density and max_density, and "
+                          + other
+                          + " is left out",
+                      "write '"
+                          + other
+                          + ": "
+                          + Numbers.text(example)
+                          + "' too, or leave out both for a fixed threshold"));
+    }
+  }
+
+  private static Optional<PlanNode> written(Section section, String key) {
+    return section.find(key).filter(Key::isSomething);
   }
 
   /** What the plan file calls it. */

@@ -620,8 +620,20 @@ public record JobConfig(
      */
     record TopK(double density, long warmupSteps, double momentum) implements Compression {}
 
-    /** Elements beyond a threshold only, as its value with their sign. */
-    record Threshold(double threshold) implements Compression {}
+    /**
+     * Elements beyond a threshold only, as its value with their sign.
+     *
+     * @param threshold the first one, where it adapts
+     * @param minimumDensity the part of the elements below which it falls; 0: it is fixed
+     * @param maximumDensity the part above which it rises; 0: it is fixed
+     */
+    record Threshold(double threshold, double minimumDensity, double maximumDensity)
+        implements Compression {
+      /** Whether it follows the part of the elements that is sent. */
+      public boolean isAdaptive() {
+        return maximumDensity > 0;
+      }
+    }
 
     /** Signs, after a warm-up without compression. */
     record OneBit(long warmupSteps) implements Compression {}

@@ -577,7 +577,8 @@ public final class JobConfigValidator {
     boolean looksAtNeighbours =
         compression instanceof Compression.Int8
             || compression instanceof Compression.TopK
-            || compression instanceof Compression.OneBit;
+            || compression instanceof Compression.OneBit
+            || (compression instanceof Compression.Threshold threshold && threshold.isAdaptive());
     if (looksAtNeighbours
         && parallel.tensor() > 1
         && !parallel.sequenceParallel()
@@ -585,6 +586,7 @@ public final class JobConfigValidator {
       report(
           "communication.compression.kind",
           CompressionBinder.kindOf(compression).label()
+              + (compression instanceof Compression.Threshold ? " with a range of densities" : "")
               + " would let the copies that tensor "
               + parallel.tensor()
               + " ranks have of norms and biases drift apart",

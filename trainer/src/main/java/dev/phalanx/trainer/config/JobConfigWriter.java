@@ -295,6 +295,10 @@ public final class JobConfigWriter {
       map.put("momentum", topK.momentum());
     } else if (compression instanceof Compression.Threshold threshold) {
       map.put("threshold", threshold.threshold());
+      if (threshold.isAdaptive()) {
+        map.put("min_density", threshold.minimumDensity());
+        map.put("max_density", threshold.maximumDensity());
+      }
     } else if (compression instanceof Compression.OneBit oneBit) {
       map.put("warmup_steps", oneBit.warmupSteps());
     } else if (compression instanceof Compression.PowerSgd powerSgd) {

@@ -135,19 +135,24 @@ class JobConfigValidatorTest {
   }
 
   @ParameterizedTest
-  @CsvSource({
-    "int8, false, true",
-    "topk, false, true",
-    "powersgd, false, false",
-    "int8, true, false"
-  })
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "{kind: int8} | false | true",
+        "{kind: topk} | false | true",
+        "{kind: powersgd} | false | false",
+        "{kind: int8} | true | false",
+        "{kind: threshold} | false | false",
+        "{kind: threshold, min_density: 0.01, max_density: 0.1} | false | true",
+        "{kind: threshold, min_density: 0.01, max_density: 0.1} | true | false",
+      })
   void codecsThatLookAtNeighboursWouldLetCopiesDriftApart(
-      String kind, boolean sequenceParallel, boolean isRefused) {
+      String codec, boolean sequenceParallel, boolean isRefused) {
     List<String> problems =
         problemsInWorld(
             4,
             MINIMAL,
-            "communication.compression.kind=" + kind,
+            "communication.compression=" + codec,
             "parallel={tensor: 2, sequence_parallel: " + sequenceParallel + "}");
     assertThat(problems.stream().anyMatch(problem -> problem.contains("drift apart")))
         .isEqualTo(isRefused);

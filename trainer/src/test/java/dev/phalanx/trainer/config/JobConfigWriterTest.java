@@ -122,12 +122,18 @@ class JobConfigWriterTest {
   void everyKeyIsDescribedInTheHandbook() throws IOException {
     String handbook = Files.readString(Path.of("..", "docs", "plan-file.md").toAbsolutePath());
     Set<String> keys = new TreeSet<>();
-    for (String kind : List.of("int8", "topk", "threshold", "onebit", "powersgd")) {
+    for (String codec :
+        List.of(
+            "{kind: int8}",
+            "{kind: topk}",
+            "{kind: threshold, min_density: 0.01, max_density: 0.1}",
+            "{kind: onebit}",
+            "{kind: powersgd}")) {
       collectKeys(
           "",
           Plans.parse(
                   Plans.MINIMAL,
-                  "communication.compression.kind=" + kind,
+                  "communication.compression=" + codec,
                   "model.family=llama",
                   "checkpoint.dir=c",
                   "log={tensorboard: t, report: r}",
@@ -356,9 +362,15 @@ class JobConfigWriterTest {
           new Compression.Bf16(),
           new Compression.Int8(count()),
           new Compression.TopK(fraction(), count(), fraction()),
-          new Compression.Threshold(positive()),
+          new Compression.Threshold(positive(), 0, 0),
+          adaptiveThreshold(),
           new Compression.OneBit(count()),
           new Compression.PowerSgd(count(), count()));
+    }
+
+    private Compression adaptiveThreshold() {
+      double minimum = fraction();
+      return new Compression.Threshold(positive(), minimum, Math.max(minimum, fraction()));
     }
 
     @SafeVarargs

@@ -219,6 +219,39 @@ class PlanProblemsTest {
   }
 
   @Test
+  void aRangeOfDensitiesHasTwoEndsInOrder() {
+    String adaptive = MINIMAL + "communication: {compression: {kind: threshold, %s}}";
+    assertThat(problems(adaptive.formatted("min_density: 0.01")))
+        .containsExactly(
+            "configs/a.yaml:15:61: communication.compression.min_density: a threshold adapts"
+                + " between min_density and max_density, and max_density is left out; write"
+                + " 'max_density: 0.01' too, or leave out both for a fixed threshold");
+    assertThat(problems(adaptive.formatted("min_density: null, max_density: 0.01")))
+        .containsExactly(
+            "configs/a.yaml:15:80: communication.compression.max_density: a threshold adapts"
+                + " between min_density and max_density, and min_density is left out; write"
+                + " 'min_density: 1.0e-4' too, or leave out both for a fixed threshold");
+    assertThat(problems(adaptive.formatted("min_density: 0.1, max_density: 0.01")))
+        .containsExactly(
+            "configs/a.yaml:15:79: communication.compression.max_density: expected at least"
+                + " min_density, 0.1, found 0.01; write the smaller one as min_density; both may be"
+                + " the same");
+    assertThat(problems(adaptive.formatted("min_density: 0.1, max_density: 1")))
+        .containsExactly(
+            "configs/a.yaml:15:79: communication.compression.max_density: expected a finite number"
+                + " above 0 and below 1, found the whole number 1; write for example"
+                + " 'max_density: 0.01'");
+    assertThat(problems(adaptive.formatted("min_density: 0, max_density: 0.1")))
+        .singleElement()
+        .asString()
+        .contains("min_density: expected a finite number above 0 and below 1");
+    assertThat(problems(MINIMAL + "communication: {compression: {kind: topk, min_density: 0.1}}"))
+        .singleElement()
+        .asString()
+        .contains("not a key of kind topk, but of kind threshold");
+  }
+
+  @Test
   void aWrongKindBringsNoProblemsAboutItsKeys() {
     assertThat(problems(MINIMAL + "communication: {compression: {kind: int9, block: 2}}"))
         .containsExactly(
