@@ -25,6 +25,8 @@ final class CompressionTest {
         new Compression.Int8(64),
         new Compression.TopK(0.1),
         new Compression.Threshold(1e-2),
+        new Compression.Threshold(1e-3, 0.01, 0.2), // Deeplearning4j's AdaptiveThresholdAlgorithm
+        new Compression.Threshold(1e-3, 0.1, 0.1), // TargetSparsityThresholdAlgorithm
         new Compression.OneBit(20),
         new Compression.PowerSgd(2, 0));
   }

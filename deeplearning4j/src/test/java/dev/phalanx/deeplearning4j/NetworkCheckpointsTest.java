@@ -46,6 +46,7 @@ final class NetworkCheckpointsTest {
     return Stream.of(
         TrainingOptions.DEFAULT,
         TrainingOptions.DEFAULT.withCompression(new Compression.Threshold(1e-3)),
+        TrainingOptions.DEFAULT.withCompression(new Compression.Threshold(1e-3, 0.01, 0.1)),
         TrainingOptions.DEFAULT.withCompression(new Compression.PowerSgd(2, 0)));
   }
 
