@@ -5,7 +5,7 @@
 # stay, so that a run can go on), a Markdown table to standard output, and a plot to bench/results/compression.svg. Needs Python 3.
 set -euo pipefail
 STEPS="${1:-3000}"
-NAMES="${2:-none fp16 bf16 int8 topk-0.1 topk-0.01 topk-0.001 threshold-0.0002 threshold-0.001 onebit powersgd-16 powersgd-4 powersgd-1}"
+NAMES="${2:-none fp16 bf16 int8 topk-0.1 topk-0.01 topk-0.001 threshold-0.0002 threshold-0.001 adaptive-0.0001-0.01 onebit powersgd-16 powersgd-4 powersgd-1}"
 HERE="$(cd "$(dirname "$0")" && pwd)"
 cd "$HERE/.."
 OUT="$HERE/results/compression.jsonl"
@@ -14,6 +14,7 @@ mkdir -p "$HERE/results" runs/bench
 setting() {
   case $1 in
     topk-*) echo "{kind: topk, density: ${1#*-}, warmup_steps: $((STEPS / 10))}" ;;
+    adaptive-*-*) range="${1#*-}" && echo "{kind: threshold, min_density: ${range%-*}, max_density: ${range#*-}}" ;;
     threshold-*) echo "{kind: threshold, threshold: ${1#*-}}" ;;
     onebit) echo "{kind: onebit, warmup_steps: $((STEPS / 5))}" ;;
     powersgd-*) echo "{kind: powersgd, rank: ${1#*-}, warmup_steps: $((STEPS / 30))}" ;;
