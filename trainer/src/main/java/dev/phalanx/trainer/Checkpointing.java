@@ -219,10 +219,13 @@ final class Checkpointing implements AutoCloseable {
 
   /** Residuals of another plan or of other ranks are lost, once. */
   private void restoreCompression(SavedCheckpoint checkpoint) throws IOException {
+    JobConfig saved = SavedModels.plan(checkpoint);
     JobConfig.Compression here = config.communication().compression();
-    JobConfig.Compression there = SavedModels.plan(checkpoint).communication().compression();
+    JobConfig.Compression there = saved.communication().compression();
     boolean isSameKind =
-        here.getClass() == there.getClass() && isSameLayout(SavedModels.plan(checkpoint));
+        here.getClass() == there.getClass()
+            && saved.communication().bucketMb() == config.communication().bucketMb()
+            && isSameLayout(saved);
     if (here instanceof JobConfig.Compression.OneBit oneBit) {
       requireWarmUp(checkpoint, oneBit, isSameKind);
     }
