@@ -121,6 +121,8 @@ public final class IdxImages implements Samples {
       return new IdxImages(count, rows, columns, largest(classes) + 1, pixels, classes);
     } catch (EOFException e) {
       throw truncated(images, e);
+    } catch (ZipException e) {
+      throw unzippable(images, e);
     }
   }
 
@@ -142,6 +144,8 @@ public final class IdxImages implements Samples {
       return content(labels, input, count);
     } catch (EOFException e) {
       throw truncated(labels, e);
+    } catch (ZipException e) {
+      throw unzippable(labels, e);
     }
   }
 
@@ -180,18 +184,30 @@ public final class IdxImages implements Samples {
     return size;
   }
 
+  /** All that is left, to the end of the file: a gzip stream has its checksum there. */
   private static byte[] content(Path file, DataInputStream input, int bytes) throws IOException {
     byte[] content;
+    boolean isAtEnd;
     try {
       content = input.readNBytes(bytes);
-    } catch (EOFException | ZipException e) {
-      throw new IOException(file + " is cut off or damaged: its gzip stream does not end.", e);
+      isAtEnd = input.read() < 0;
+    } catch (EOFException e) {
+      throw unzippable(file, e);
     }
     if (content.length < bytes) {
       throw new IOException(
           file + " is cut off: it has " + content.length + " of " + bytes + " bytes.");
     }
+    if (!isAtEnd) {
+      throw new IOException(
+          file + " is damaged: it has more bytes than the " + bytes + " that its header says.");
+    }
     return content;
+  }
+
+  private static IOException unzippable(Path file, IOException cause) {
+    return new IOException(
+        file + " is cut off or damaged: its gzip stream does not end with its checksum.", cause);
   }
 
   private static IOException truncated(Path file, EOFException cause) {

@@ -18,6 +18,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 import org.nd4j.linalg.dataset.DataSet;
 import org.nd4j.linalg.dataset.api.iterator.DataSetIterator;
 
@@ -133,6 +134,14 @@ final class IdxImagesTest {
     assertThatThrownBy(() -> IdxImages.open(zipped, few))
         .isInstanceOf(IOException.class)
         .hasMessageContaining("cut.gz is cut off or damaged");
+    byte[] longer = Arrays.copyOf(content, content.length + 1);
+    for (String name : List.of("long", "long.gz")) {
+      Path more = write(name, longer, name.endsWith(".gz"));
+      assertThatThrownBy(() -> IdxImages.open(more, few))
+          .isInstanceOf(IOException.class)
+          .hasMessageStartingWith(more.toString())
+          .hasMessageContaining("more bytes than the 42 that its header says");
+    }
     Path plain = write("plain.gz", content, false);
     assertThatThrownBy(() -> IdxImages.open(plain, few))
         .isInstanceOf(IOException.class)
@@ -147,6 +156,34 @@ final class IdxImagesTest {
         .hasMessageContaining("more than an array can hold");
     Path stub = write("stub", Arrays.copyOf(content, 6), false);
     assertThatThrownBy(() -> IdxImages.open(stub, few)).hasMessageContaining("within its header");
+  }
+
+  /** A stream ends with its checksum and its length, of four bytes each, after the content. */
+  @ParameterizedTest
+  @ValueSource(ints = {1, 4, 5, 8})
+  void aGzipStreamThatDoesNotHaveItsChecksumIsDamaged(int fromItsEnd) throws Exception {
+    Path file = images(true);
+    Path labels = labels(COUNT);
+    byte[] stream = Files.readAllBytes(file);
+    stream[stream.length - fromItsEnd] ^= 1;
+    Files.write(file, stream);
+
+    assertThatThrownBy(() -> IdxImages.open(file, labels))
+        .isInstanceOf(IOException.class)
+        .hasMessageContaining("images.gz is cut off or damaged")
+        .hasMessageContaining("checksum");
+  }
+
+  @Test
+  void aGzipStreamThatIsDamagedAtItsStartIsNamed() throws Exception {
+    Path file = images(true);
+    Path labels = labels(COUNT);
+    byte[] stream = Files.readAllBytes(file);
+    stream[10] = (byte) 0xff; // the first after gzip's own header
+    Files.write(file, stream);
+
+    assertThatThrownBy(() -> IdxImages.open(file, labels))
+        .hasMessageContaining("images.gz is cut off or damaged");
   }
 
   @ParameterizedTest
