@@ -209,11 +209,19 @@ final class ParquetPages implements PageReader {
   }
 
   private static byte[] unzipped(byte[] body, int from, int size) throws IOException {
-    try (InputStream content =
+    byte[] content;
+    boolean isAtEnd; // where the stream's checksum is looked at
+    try (InputStream stream =
         new GZIPInputStream(new ByteArrayInputStream(body, from, body.length - from))) {
-      return content.readNBytes(size);
+      content = stream.readNBytes(size);
+      isAtEnd = stream.read() < 0;
     } catch (IOException e) {
-      throw new IOException("is damaged: a page is no gzip stream.", e);
+      throw new IOException("is damaged: a page is no gzip stream that ends with its checksum.", e);
     }
+    if (!isAtEnd) {
+      throw new IOException(
+          "is damaged: a page has more bytes than the " + size + " that its header says.");
+    }
+    return content;
   }
 }
