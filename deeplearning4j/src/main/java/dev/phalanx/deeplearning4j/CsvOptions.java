@@ -11,7 +11,11 @@ public record CsvOptions(char delimiter, Header header) {
 
   /** Whether the first line names the columns. */
   public enum Header {
-    /** It does where columns are asked for by name, or a feature's cell in it is no number. */
+    /**
+     * It does where columns are asked for by name, or where its features are words and none of them
+     * a number or what stands for a missing one: {@code NA}, {@code ?}, {@code NaN}, {@code inf}. A
+     * line with words and numbers is taken for a sample, and refused.
+     */
     AUTO,
     YES,
     NO

@@ -10,6 +10,7 @@ import java.nio.file.Path;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Objects;
+import java.util.regex.Pattern;
 import org.apache.commons.csv.CSVException;
 import org.apache.commons.csv.CSVFormat;
 import org.apache.commons.csv.CSVParser;
@@ -20,9 +21,17 @@ import org.jspecify.annotations.Nullable;
 final class CsvTable {
   private static final int BYTE_ORDER_MARK = '\uFEFF';
 
+  /** What files write where a number is missing or not finite: data, and no column's name. */
+  private static final Pattern NO_NUMBER =
+      Pattern.compile("[?-]|null|none|na|#?n/a|[+-]?(nan|inf|infinity)", Pattern.CASE_INSENSITIVE);
+
+  private static final String HEADER_ADVICE =
+      "If the line is a header, say so: 'header: yes' in a plan, CsvOptions.Header.YES in Java.";
+
   private final Path file;
   private final List<String> names; // of all columns; none without a header
   private final int width;
+  private final CsvOptions options;
   private final TableColumns.Places places;
   private final @Nullable ClassLabels classes; // null where labels are numbers to predict
   private final FloatList targets = new FloatList();
@@ -30,11 +39,17 @@ final class CsvTable {
   private int count;
 
   private CsvTable(
-      Path file, List<String> names, int width, TableColumns columns, @Nullable ClassCodes known)
+      Path file,
+      List<String> names,
+      int width,
+      TableColumns columns,
+      @Nullable ClassCodes known,
+      CsvOptions options)
       throws IOException {
     this.file = file;
     this.names = names;
     this.width = width;
+    this.options = options;
     this.places = columns.in(file, names, width);
     int label = places.labels().get(0);
     this.classes =
@@ -97,7 +112,8 @@ final class CsvTable {
     CSVRecord first = records.next();
     boolean hasHeader = hasHeader(file, first, columns, options.header());
     CsvTable table =
-        new CsvTable(file, hasHeader ? first.toList() : List.of(), first.size(), columns, known);
+        new CsvTable(
+            file, hasHeader ? first.toList() : List.of(), first.size(), columns, known, options);
     if (!hasHeader) {
       table.add(first, line);
     }
@@ -105,7 +121,7 @@ final class CsvTable {
       line = lines.getCurrentLineNumber();
       table.add(records.next(), line);
     }
-    return table.done(columns, options);
+    return table.done(columns);
   }
 
   private static boolean hasHeader(
@@ -114,10 +130,20 @@ final class CsvTable {
     if (header != CsvOptions.Header.AUTO) {
       return header == CsvOptions.Header.YES;
     }
-    return columns.needNames()
-        || columns.in(file, List.of(), first.size()).features().stream()
+    if (columns.needNames()) {
+      return true;
+    }
+    List<String> features =
+        columns.in(file, List.of(), first.size()).features().stream()
             .map(first::get)
-            .anyMatch(cell -> !cell.isEmpty() && Float.isNaN(Decimals.toFloat(cell)));
+            .filter(cell -> !cell.isEmpty()) // of data or, before an index, of a header
+            .toList();
+    return !features.isEmpty() && features.stream().noneMatch(CsvTable::isData);
+  }
+
+  /** A number, or what stands in the place of one. */
+  private static boolean isData(String cell) {
+    return !Float.isNaN(Decimals.toFloat(cell)) || NO_NUMBER.matcher(cell).matches();
   }
 
   private void add(CSVRecord cells, long line) throws IOException {
@@ -153,11 +179,17 @@ final class CsvTable {
     if (!Float.isFinite(number)) {
       throw new IOException(
           String.format(
-              "%s %s. Correct it, leave the line out, or name only columns of numbers.",
+              "%s %s. Correct it, leave the line out, or name only columns of numbers.%s",
               place(line, column),
-              cell.isEmpty() ? "is empty" : "is \"" + cell + "\", no finite number"));
+              cell.isEmpty() ? "is empty" : "is \"" + cell + "\", no finite number",
+              mayBeHeader() ? " " + HEADER_ADVICE : ""));
     }
     return number;
+  }
+
+  /** Whether the line that is read is the first one, which nobody has said to be no header. */
+  private boolean mayBeHeader() {
+    return count == 0 && names.isEmpty() && options.header() == CsvOptions.Header.AUTO;
   }
 
   private String place(long line, int column) {
@@ -166,7 +198,7 @@ final class CsvTable {
         file, line, names.isEmpty() ? column : "\"" + names.get(column) + "\"");
   }
 
-  private Table done(TableColumns columns, CsvOptions options) throws IOException {
+  private Table done(TableColumns columns) throws IOException {
     if (count == 0) {
       throw new IOException(file + " has no line after its header.");
     }

@@ -84,14 +84,55 @@ final class CsvTableTest {
   }
 
   @ParameterizedTest
-  @CsvSource({"AUTO, 'x,y,z', 1", "AUTO, '7,8,z', 2", "AUTO, '7,y,1', 1", "NO, '7,8,1', 2"})
-  void aHeaderIsWhereAFeatureIsNoNumber(Header header, String first, int rows) throws Exception {
+  @CsvSource({
+    "AUTO, 'x,y,z', 1",
+    "AUTO, ',y,z', 1",
+    "AUTO, '7,8,z', 2",
+    "YES, '7,y,1', 1",
+    "YES, 'NA,?,1', 1",
+    "NO, '7,8,1', 2"
+  })
+  void aHeaderIsWhereFeaturesAreWords(Header header, String first, int rows) throws Exception {
     String label = first.endsWith("z") ? "cat" : "0";
     Path file = write("table.csv", first + "\n1,2," + label + "\n");
 
     Table table = Table.openCsv(file, LAST_OF_3, new CsvOptions(',', header));
 
     assertThat(table.count()).isEqualTo(rows);
+  }
+
+  /** Or the first sample of a file without a header would be lost, and nobody told. */
+  @ParameterizedTest
+  @CsvSource({
+    "'7,y,1', 1, '\"y\", no finite number'",
+    "'x,8,1', 0, '\"x\", no finite number'",
+    "'NA,8,1', 0, '\"NA\", no finite number'",
+    "'NA,?,1', 0, '\"NA\", no finite number'",
+    "'NaN,inf,1', 0, '\"NaN\", no finite number'",
+    "'-Infinity,NULL,1', 0, '\"-Infinity\", no finite number'",
+    "'-,N/A,1', 0, '\"-\", no finite number'",
+    "'1e39,y,1', 0, '\"1e39\", no finite number'",
+    "',,1', 0, empty",
+    "',8,1', 0, empty"
+  })
+  void aFirstLineWithANumberOrWithoutAWordIsASample(String first, int column, String what)
+      throws Exception {
+    Path file = write("table.csv", first + "\n1,2,0\n");
+
+    assertThatThrownBy(() -> Table.openCsv(file, LAST_OF_3, CsvOptions.DEFAULT))
+        .isInstanceOf(IOException.class)
+        .hasMessageStartingWith(file + ", line 1, column " + column + " is " + what)
+        .hasMessageContaining(" If the line is a header, say so: 'header: yes' in a plan");
+    assertThatThrownBy(() -> Table.openCsv(file, LAST_OF_3, new CsvOptions(',', Header.NO)))
+        .hasMessageContaining(" is " + what)
+        .hasMessageEndingWith("name only columns of numbers.");
+  }
+
+  @Test
+  void aLaterLineIsNoHeader() throws Exception {
+    assertThatThrownBy(() -> open("1,2,0\n3,y,1\n", LAST_OF_3))
+        .hasMessageContaining("line 2, column 1 is \"y\", no finite number")
+        .hasMessageEndingWith("name only columns of numbers.");
   }
 
   @Test
