@@ -5,15 +5,19 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import dev.phalanx.checkpoint.BadCheckpointException;
 import dev.phalanx.trainer.config.JobConfig;
+import java.io.BufferedInputStream;
+import java.io.EOFException;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.util.Optional;
 import java.util.zip.ZipEntry;
 import java.util.zip.ZipException;
 import java.util.zip.ZipFile;
+import java.util.zip.ZipInputStream;
 import org.deeplearning4j.nn.api.Model;
 import org.deeplearning4j.nn.conf.ComputationGraphConfiguration;
 import org.deeplearning4j.nn.conf.MultiLayerConfiguration;
@@ -31,6 +35,9 @@ record NetworkFile(Path file) {
   private static final String CONFIGURATION = "configuration.json";
   private static final String PARAMETERS = "coefficients.bin";
 
+  /** What {@code ModelSerializer} reads by Java's serialization, which may run anything. */
+  private static final String SERIALIZED = "preprocessor.bin";
+
   /** What its configuration begins as. */
   private enum Kind {
     LAYERS,
@@ -44,7 +51,7 @@ record NetworkFile(Path file) {
   /**
    * Looks at it without Deeplearning4j.
    *
-   * @throws BadCheckpointException where it is neither
+   * @throws BadCheckpointException where it is neither, or would be read by Java's serialization
    */
   void check() throws IOException {
     kind();
@@ -53,7 +60,7 @@ record NetworkFile(Path file) {
   /**
    * The network, with the state of its updater if it has any.
    *
-   * @throws BadCheckpointException where it cannot be made
+   * @throws BadCheckpointException where it cannot be made, or as {@link #check}
    */
   Model open() throws IOException {
     Kind kind = kind();
@@ -114,17 +121,54 @@ record NetworkFile(Path file) {
     if (!isZip()) {
       return Files.readString(file, StandardCharsets.ISO_8859_1); // what is no text is no JSON
     }
-    try (ZipFile zip = new ZipFile(file.toFile())) {
-      ZipEntry configuration = zip.getEntry(CONFIGURATION);
-      if (configuration == null || zip.getEntry(PARAMETERS) == null) {
-        throw bad("the zip has no " + CONFIGURATION + " or no " + PARAMETERS);
-      }
-      try (InputStream input = zip.getInputStream(configuration)) {
-        return new String(input.readAllBytes(), StandardCharsets.UTF_8);
-      }
-    } catch (ZipException e) {
+    try (ZipFile directory = new ZipFile(file.toFile());
+        ZipInputStream entries =
+            new ZipInputStream(new BufferedInputStream(Files.newInputStream(file)))) {
+      return configuration(entries, directory.size());
+    } catch (ZipException | EOFException | IllegalArgumentException e) { // of names that are none
       throw bad("the zip is damaged (" + e.getMessage() + ")", e);
     }
+  }
+
+  /**
+   * Reads one entry after the other, as {@code ModelSerializer} does, which does not ask the zip's
+   * directory what they are.
+   *
+   * @param expected how many there are by the directory
+   */
+  private String configuration(ZipInputStream zip, int expected) throws IOException {
+    Optional<String> configuration = Optional.empty();
+    boolean hasParameters = false;
+    int found = 0;
+    for (ZipEntry entry = zip.getNextEntry(); entry != null; entry = zip.getNextEntry()) {
+      found++;
+      switch (entry.getName()) {
+        case CONFIGURATION ->
+            configuration = Optional.of(new String(zip.readAllBytes(), StandardCharsets.UTF_8));
+        case PARAMETERS -> hasParameters = true;
+        case SERIALIZED -> throw serialized();
+        default -> {} // the updater's state, a normalizer, a program's own
+      }
+    }
+    if (found != expected) {
+      throw bad("the zip has " + found + " entries, and its directory " + expected);
+    }
+    if (configuration.isEmpty() || !hasParameters) {
+      throw bad("the zip has no " + CONFIGURATION + " or no " + PARAMETERS);
+    }
+    return configuration.get();
+  }
+
+  private BadCheckpointException serialized() {
+    return new BadCheckpointException(
+        file
+            + " has an entry "
+            + SERIALIZED
+            + ", a DataSetPreProcessor in Java's serialization, which can run any code while it is"
+            + " read, so the file is not opened. Take the entry out (zip -d FILE "
+            + SERIALIZED
+            + "), or write the network again by ModelSerializer.writeModel; addNormalizerToModel"
+            + " keeps a normalizer in another way.");
   }
 
   private BadCheckpointException bad(String problem, Exception cause) {
