@@ -258,6 +258,19 @@ public final class IdxImages implements Samples {
     return new IdxImages(count, rows, columns, wanted, pixels, labels);
   }
 
+  /**
+   * A view of the same images as convolutional layers take them: features are [images, 1, rows,
+   * columns]. For networks of {@code InputType.convolutional(rows, columns, 1)}; those of {@code
+   * InputType.convolutionalFlat} take these images as they are.
+   */
+  public Samples asImages() {
+    return preProcessed(shape());
+  }
+
+  ImageShape shape() {
+    return new ImageShape(rows, columns);
+  }
+
   /** Features are the pixels row by row, from 0 (black) to 1. */
   @Override
   public DataSet read(int... numbers) {

@@ -18,11 +18,13 @@ import org.nd4j.linalg.dataset.api.preprocessor.NormalizerStandardize;
  *
  * @param heldOut samples that are not trained on; empty where the plan holds none out
  * @param normalization still to be fitted to the training samples; empty: samples stay as they are
+ * @param image what samples can be looked at as, beside numbers in a row; empty: nothing else
  */
 record NetworkData(
     Samples training,
     Optional<Samples> heldOut,
     Optional<JobConfig.Data.Normalization> normalization,
+    Optional<ImageShape> image,
     long seed) {
   /** Of the order that says what is held out, which is no epoch's. */
   private static final int BEFORE_EPOCHS = -1;
@@ -32,7 +34,20 @@ record NetworkData(
 
   /** Samples that have gone through what was fitted to the training samples. */
   record Normalized(
-      Samples training, Optional<Samples> heldOut, Optional<Normalizer<?>> normalizer) {}
+      Samples training,
+      Optional<Samples> heldOut,
+      Optional<Normalizer<?>> normalizer,
+      Optional<ImageShape> image) {
+
+    /** The same samples in another shape. */
+    Normalized shaped(ImageShape shape) {
+      return new Normalized(
+          training.preProcessed(shape),
+          heldOut.map(samples -> samples.preProcessed(shape)),
+          normalizer,
+          Optional.empty());
+    }
+  }
 
   /**
    * Reads all of it; ND4J is not needed yet.
@@ -70,7 +85,7 @@ record NetworkData(
         Path file = baseDirectory.resolve(plan.test().get());
         test = Optional.of(read("data.test", () -> training.openLike(file)));
       }
-      return of(job, training, test, Optional.of(plan.normalization()));
+      return of(job, training, test, Optional.of(plan.normalization()), Optional.empty());
     } catch (NoSuchColumnException e) {
       throw DataException.plan(
           plan.labels().contains(e.column()) ? "data.label" : "data.features",
@@ -94,7 +109,7 @@ record NetworkData(
           read("data.path", () -> IdxImages.openFolder(folder.get(), IdxImages.Part.TEST));
       test = Optional.of(like(training, found));
     }
-    return of(job, training, test, Optional.empty());
+    return of(job, training, test, Optional.empty(), Optional.of(training.shape()));
   }
 
   private static IdxImages images(JobConfig.Data.Idx.Files files, Path baseDirectory)
@@ -138,12 +153,13 @@ record NetworkData(
       JobConfig job,
       Samples all,
       Optional<Samples> test,
-      Optional<JobConfig.Data.Normalization> normalization) {
+      Optional<JobConfig.Data.Normalization> normalization,
+      Optional<ImageShape> image) {
     Optional<JobConfig.Data.Normalization> wanted =
         normalization.filter(kind -> kind != JobConfig.Data.Normalization.NONE);
     long seed = job.data().seed();
     if (test.isPresent() || job.evaluation().every() == 0) {
-      return new NetworkData(all, test, wanted, seed);
+      return new NetworkData(all, test, wanted, image, seed);
     }
     int heldOut = (int) Math.ceil(job.evaluation().fraction() * all.count());
     if (heldOut >= all.count()) {
@@ -162,13 +178,14 @@ record NetworkData(
         new SampleChoice(all, IntStream.of(mixed).limit(trained).sorted()),
         Optional.of(new SampleChoice(all, IntStream.of(mixed).skip(trained).sorted())),
         wanted,
+        image,
         seed);
   }
 
   /** Fits the normalization to the training samples, with ND4J. */
   Normalized normalized() {
     if (normalization.isEmpty()) {
-      return new Normalized(training, heldOut, Optional.empty());
+      return new Normalized(training, heldOut, Optional.empty(), image);
     }
     DataNormalization fitted =
         switch (normalization.get()) {
@@ -181,7 +198,8 @@ record NetworkData(
     return new Normalized(
         training.preProcessed(apply),
         heldOut.map(samples -> samples.preProcessed(apply)),
-        Optional.of(fitted));
+        Optional.of(fitted),
+        image);
   }
 
   /** Numbers of samples that stand one after the other. */

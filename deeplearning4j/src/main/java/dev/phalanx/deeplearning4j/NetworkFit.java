@@ -2,6 +2,7 @@ package dev.phalanx.deeplearning4j;
 
 import dev.phalanx.trainer.data.DataException;
 import java.util.Arrays;
+import java.util.Optional;
 import org.deeplearning4j.nn.api.Model;
 import org.deeplearning4j.nn.conf.BackpropType;
 import org.nd4j.linalg.api.ndarray.INDArray;
@@ -25,11 +26,30 @@ final class NetworkFit {
   }
 
   /**
-   * Lets the network look at one sample.
+   * Lets the network look at one sample, and finds out which shape of samples it takes.
    *
+   * @return the data in that shape
    * @throws DataException where its layers take other features, or give something else than labels
    */
-  static void require(TrainedNetwork network, Samples samples) {
+  static NetworkData.Normalized fitting(TrainedNetwork network, NetworkData.Normalized data) {
+    requireLossOfSamples(network);
+    NetworkData.Normalized fitting = inShapeOf(network, data);
+    DataSet one = fitting.training().read(0);
+    long[] output = network.output(one.getFeatures()).shape();
+    long[] labels = one.getLabels().shape();
+    if (!Arrays.equals(output, labels)) {
+      throw DataException.plan(
+          "data.kind",
+          "the network's output for one sample has the shape "
+              + Arrays.toString(output)
+              + ", and its labels have "
+              + Arrays.toString(labels)
+              + "; change the output layer, or the number of classes or label columns");
+    }
+    return fitting;
+  }
+
+  private static void requireLossOfSamples(TrainedNetwork network) {
     if (!network.hasLoss()) {
       throw DataException.plan(
           "model.path",
@@ -41,27 +61,40 @@ final class NetworkFit {
           "the network cuts time series into parts (truncated backpropagation through time), and"
               + " a plan's samples are no time series; train it from Java");
     }
-    DataSet one = samples.read(0);
-    INDArray output;
-    try {
-      output = network.output(one.getFeatures());
-    } catch (RuntimeException e) { // of any of its layers
-      throw DataException.plan(
-          "data.kind",
-          "the network does not take samples of "
-              + samples.featureCount()
-              + " features: "
-              + e.getMessage());
+  }
+
+  /** The numbers of a sample in a row or, of images, in rows and columns. */
+  private static NetworkData.Normalized inShapeOf(
+      TrainedNetwork network, NetworkData.Normalized data) {
+    Optional<String> problem = problem(network, data.training());
+    if (problem.isEmpty()) {
+      return data;
     }
-    long[] labels = one.getLabels().shape();
-    if (!Arrays.equals(output.shape(), labels)) {
+    String flat = data.training().featureCount() + " features";
+    if (data.image().isEmpty()) {
       throw DataException.plan(
-          "data.kind",
-          "the network's output for one sample has the shape "
-              + Arrays.toString(output.shape())
-              + ", and its labels have "
-              + Arrays.toString(labels)
-              + "; change the output layer, or the number of classes or label columns");
+          "data.kind", "the network does not take samples of " + flat + ": " + problem.get());
+    }
+    ImageShape shape = data.image().get();
+    NetworkData.Normalized images = data.shaped(shape);
+    Optional<String> problemOfImages = problem(network, images.training());
+    if (problemOfImages.isEmpty()) {
+      return images;
+    }
+    throw DataException.plan(
+        "data.kind",
+        String.format(
+            "the network takes neither samples of %s (%s) nor images of %s (%s)",
+            flat, problem.get(), shape, problemOfImages.get()));
+  }
+
+  /** What the network says of a sample that it does not take. */
+  private static Optional<String> problem(TrainedNetwork network, Samples samples) {
+    try {
+      network.output(samples.read(0).getFeatures());
+      return Optional.empty();
+    } catch (RuntimeException e) { // of any of its layers
+      return Optional.of(String.valueOf(e.getMessage()));
     }
   }
 

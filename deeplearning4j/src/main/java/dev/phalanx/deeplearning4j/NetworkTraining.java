@@ -89,7 +89,7 @@ final class NetworkTraining implements TrainedModel, AutoCloseable {
     this.context = context;
     this.listener = listener;
     this.network = NetworkFit.trained(model);
-    this.data = data.normalized();
+    this.data = NetworkFit.fitting(network, data.normalized());
     this.batch = Math.toIntExact(job.batch().global());
     this.batchesOfEpoch = (data.training().count() + (long) batch - 1) / batch;
     this.schedule = LearningRateSchedule.of(job.optimizer());
@@ -97,7 +97,6 @@ final class NetworkTraining implements TrainedModel, AutoCloseable {
     this.iterationsBefore = network.iterations();
     this.planned = PlannedOrder.of(this.data.training(), batch, data.seed(), iterationsBefore);
     TrainingOptions options = options();
-    NetworkFit.require(network, this.data.training());
     NetworkFit.require(network, options);
     requireSameOnAllRanks();
     this.rank = DataParallelNetwork.of(model, context.world(), options, engines, planned);

@@ -33,7 +33,8 @@ public interface Samples {
    * Copies some samples.
    *
    * @param numbers of one sample or more, each from 0 to {@code count() - 1}, in any order
-   * @return features [numbers, features] and labels [numbers, labels], both of FLOAT
+   * @return features [numbers, features], unless a view says another shape, and labels [numbers,
+   *     labels], both of FLOAT
    * @throws IndexOutOfBoundsException where there is no such sample
    */
   DataSet read(int... numbers);

@@ -19,6 +19,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
+import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.dataset.DataSet;
 import org.nd4j.linalg.dataset.api.iterator.DataSetIterator;
 
@@ -82,6 +83,22 @@ final class IdxImagesTest {
       assertThat(batches.next().numExamples()).isEqualTo(2);
       assertThat(batches.hasNext()).isFalse();
     }
+  }
+
+  @Test
+  void imagesHaveTheirRowsAndColumnsWhereThatIsAskedFor() throws Exception {
+    IdxImages flat = IdxImages.open(images(false), labels(COUNT));
+    Samples found = flat.asImages();
+
+    DataSet read = found.read(4, 2);
+    assertThat(read.getFeatures().shape()).containsExactly(2, 1, 2, 3);
+    assertThat(read.getFeatures().getFloat(0, 0, 1, 2)).isEqualTo(209f / 255);
+    assertThat(read.getLabels()).isEqualTo(flat.read(4, 2).getLabels());
+    assertThat(found.range(1, 3).batches(2).next().getFeatures().shape())
+        .containsExactly(2, 1, 2, 3);
+    INDArray features = read.getFeatures();
+    new Batch(read).close();
+    assertThat(features.wasClosed()).as("freed as flat ones are").isTrue();
   }
 
   @Test

@@ -24,6 +24,7 @@ import org.deeplearning4j.nn.conf.NeuralNetConfiguration;
 import org.deeplearning4j.nn.conf.graph.MergeVertex;
 import org.deeplearning4j.nn.conf.inputs.InputType;
 import org.deeplearning4j.nn.conf.layers.BatchNormalization;
+import org.deeplearning4j.nn.conf.layers.ConvolutionLayer;
 import org.deeplearning4j.nn.conf.layers.DenseLayer;
 import org.deeplearning4j.nn.conf.layers.OutputLayer;
 import org.junit.jupiter.api.BeforeEach;
@@ -33,7 +34,10 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
+import org.nd4j.linalg.activations.Activation;
+import org.nd4j.linalg.learning.config.Adam;
 import org.nd4j.linalg.learning.config.Sgd;
+import org.nd4j.linalg.lossfunctions.LossFunctions.LossFunction;
 
 /** Plans whose model is a network of Deeplearning4j. */
 @Timeout(300)
@@ -382,6 +386,38 @@ final class NetworkJobTest {
         InProcessJob.run(plan, 2, folder, Optional.empty()).result().lastEvaluation().orElseThrow();
     assertThat(evaluation.items()).as("though no evaluation is asked for").isEqualTo(30);
     assertThat(evaluation.accuracy().orElseThrow()).isGreaterThan(0.9);
+  }
+
+  /** Whose layers take rows and columns, as idx files have them. */
+  @Test
+  void aConvolutionalNetworkTakesImages() throws Exception {
+    Files.writeString(
+        folder.resolve("images.json"),
+        new NeuralNetConfiguration.Builder()
+            .seed(7)
+            .updater(new Adam(0.05))
+            .list()
+            .layer(new ConvolutionLayer.Builder(2, 2).nOut(4).build())
+            .layer(
+                new OutputLayer.Builder(LossFunction.MCXENT)
+                    .nOut(3)
+                    .activation(Activation.SOFTMAX)
+                    .build())
+            .setInputType(InputType.convolutional(2, 2, 1))
+            .build()
+            .toJson());
+    writeImages("train", 90, 3);
+    writeImages("t10k", 30, 3);
+    String plan =
+        PLAN.replace("spirals.json", "images.json")
+            .replaceFirst("data: .*", "data: {kind: idx, path: .}");
+    Files.writeString(folder.resolve("plan.yaml"), plan);
+
+    Evaluation evaluation =
+        InProcessJob.run(plan, 2, folder, Optional.empty()).result().lastEvaluation().orElseThrow();
+    assertThat(evaluation.accuracy().orElseThrow()).isGreaterThan(0.9);
+    Command.Outcome told = Command.in(folder).run("plan", "plan.yaml", "--workers", "2");
+    assertThat(told.status()).as(told.error()).isZero();
   }
 
   /** Images of 2 x 2 pixels, one of which is bright and says the class. */
