@@ -96,18 +96,19 @@ record NetworkData(
   private static NetworkData open(JobConfig job, JobConfig.Data.Idx idx, Path baseDirectory)
       throws IOException {
     Optional<Path> folder = idx.folder().map(baseDirectory::resolve);
-    IdxImages training =
+    IdxImages found =
         folder.isPresent()
             ? read("data.path", () -> IdxImages.openFolder(folder.get(), IdxImages.Part.TRAIN))
             : read("data.images", () -> images(idx.training().orElseThrow(), baseDirectory));
+    IdxImages training = ofClasses("training", found, idx.classes().orElse(found.labelCount()));
     Optional<Samples> test = Optional.empty();
     if (idx.test().isPresent()) {
-      IdxImages found = read("data.test_images", () -> images(idx.test().get(), baseDirectory));
-      test = Optional.of(like(training, found));
+      IdxImages other = read("data.test_images", () -> images(idx.test().get(), baseDirectory));
+      test = Optional.of(like(training, other));
     } else if (folder.isPresent()) {
-      IdxImages found =
+      IdxImages other =
           read("data.path", () -> IdxImages.openFolder(folder.get(), IdxImages.Part.TEST));
-      test = Optional.of(like(training, found));
+      test = Optional.of(like(training, other));
     }
     return of(job, training, test, Optional.empty(), Optional.of(training.shape()));
   }
@@ -120,22 +121,28 @@ record NetworkData(
 
   /** Test images of the same size, whose labels are those of the training images. */
   private static IdxImages like(IdxImages training, IdxImages test) {
-    if (training.rows() != test.rows()
-        || training.columns() != test.columns()
-        || test.labelCount() > training.labelCount()) {
+    if (training.rows() != test.rows() || training.columns() != test.columns()) {
       throw DataException.plan(
           "data.kind",
           String.format(
-              "the training images have %d x %d pixels and %d classes, and the test images %d x %d"
-                  + " and %d; name files that belong together",
-              training.rows(),
-              training.columns(),
-              training.labelCount(),
-              test.rows(),
-              test.columns(),
-              test.labelCount()));
+              "the training images have %d x %d pixels, and the test images %d x %d; name files"
+                  + " that belong together",
+              training.rows(), training.columns(), test.rows(), test.columns()));
     }
-    return test.withClasses(training.labelCount());
+    return ofClasses("test", test, training.labelCount());
+  }
+
+  /** The images with so many classes, which may be more than their labels are. */
+  private static IdxImages ofClasses(String which, IdxImages images, int classes) {
+    if (images.labelCount() > classes) {
+      throw DataException.plan(
+          "data.classes",
+          String.format(
+              "a %s image has the label %d, which is none of %d classes; write 'classes: %d', or"
+                  + " more, or name files that belong together",
+              which, images.labelCount() - 1, classes, images.labelCount()));
+    }
+    return images.withClasses(classes);
   }
 
   private static Table table(JobConfig.Data.Table plan, Path baseDirectory) throws IOException {

@@ -7,6 +7,7 @@ import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.config.JobConfigParser;
 import dev.phalanx.trainer.data.DataException;
 import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.HashSet;
@@ -15,6 +16,8 @@ import java.util.stream.IntStream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.nd4j.linalg.api.ndarray.INDArray;
 
 /** What a plan's data section gives to train on and to hold out. */
@@ -137,5 +140,53 @@ final class NetworkDataTest {
     assertThat(PlannedOrder.of(open(TABLE, "{every: 0}").training(), 8, 1, 0)).isEqualTo(order);
     Samples others = open(TABLE.replace("}", ", features: [y, x]}"), "{every: 0}").training();
     assertThat(PlannedOrder.of(others, 8, 1, 0).data()).isNotEqualTo(order.data());
+  }
+
+  /** One image of one pixel for each label. */
+  private void writeImages(String part, int... labels) throws IOException {
+    ByteBuffer images = ByteBuffer.allocate(16 + labels.length);
+    images.putInt(0x803).putInt(labels.length).putInt(1).putInt(1);
+    ByteBuffer classes = ByteBuffer.allocate(8 + labels.length);
+    classes.putInt(0x801).putInt(labels.length);
+    for (int label : labels) {
+      classes.put((byte) label);
+    }
+    Files.write(folder.resolve(part + "-images-idx3-ubyte"), images.array());
+    Files.write(folder.resolve(part + "-labels-idx1-ubyte"), classes.array());
+  }
+
+  @Test
+  void imagesHaveTheClassesThatThePlanSays() throws IOException {
+    writeImages("train", 0, 1, 2);
+    writeImages("t10k", 3, 1);
+
+    NetworkData data = open("{kind: idx, path: ., classes: 5}", "{every: 0}");
+
+    assertThat(data.training().labelCount()).isEqualTo(5);
+    assertThat(data.heldOut().orElseThrow().read(0).getLabels().toDoubleVector())
+        .containsExactly(0, 0, 0, 1, 0);
+    assertThat(open("{kind: idx, path: ., classes: 4}", "{every: 0}").training().classes())
+        .as("as many as there are")
+        .containsExactly("0", "1", "2", "3");
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "', classes: 2' | a training image has the label 2, which is none of 2 classes; write"
+            + " 'classes: 3'",
+        "', classes: 3' | a test image has the label 3, which is none of 3 classes; write"
+            + " 'classes: 4'",
+        "''             | a test image has the label 3, which is none of 3 classes",
+      })
+  void aLabelBeyondTheClassesIsRefused(String classes, String message) throws IOException {
+    writeImages("train", 0, 1, 2);
+    writeImages("t10k", 3, 1);
+
+    assertThatThrownBy(() -> open("{kind: idx, path: .%s}".formatted(classes), "{every: 0}"))
+        .isInstanceOfSatisfying(
+            DataException.class, e -> assertThat(e.keyPath()).isEqualTo("data.classes"))
+        .hasMessageContaining(message);
   }
 }

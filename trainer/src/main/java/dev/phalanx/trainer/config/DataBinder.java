@@ -34,7 +34,8 @@ final class DataBinder {
             Map.of(
                 Kind.TEXT, List.of("path", "tokenizer"),
                 Kind.TOKENS, List.of("path", "tokenizer"),
-                Kind.IDX, List.of("path", "images", "labels", "test_images", "test_labels"),
+                Kind.IDX,
+                    List.of("path", "images", "labels", "test_images", "test_labels", "classes"),
                 Kind.CSV,
                     Stream.concat(TABLE_KEYS.stream(), Stream.of("header", "delimiter")).toList(),
                 Kind.PARQUET, TABLE_KEYS));
@@ -84,7 +85,9 @@ final class DataBinder {
                     "path",
                     "a folder of files with MNIST's names, and images are named too",
                     "leave path out, or images and labels"));
-    return new Data.Idx(folder, training, test, section.whole("seed").orElse(jobSeed));
+    Optional<Integer> classes =
+        section.count("classes").from(2).to(MOST_CLASSES).optional().map(Math::toIntExact);
+    return new Data.Idx(folder, training, test, classes, section.whole("seed").orElse(jobSeed));
   }
 
   /** Images and their labels: neither without the other. */

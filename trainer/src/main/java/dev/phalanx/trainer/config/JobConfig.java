@@ -284,8 +284,14 @@ public record JobConfig(
      *
      * @param folder of files with MNIST's names; empty: the others name the files
      * @param test held-out images
+     * @param classes empty: one more than the largest label of the training images
      */
-    record Idx(Optional<String> folder, Optional<Files> training, Optional<Files> test, long seed)
+    record Idx(
+        Optional<String> folder,
+        Optional<Files> training,
+        Optional<Files> test,
+        Optional<Integer> classes,
+        long seed)
         implements Samples {
       /** A pair that belongs together. */
       public record Files(String images, String labels) {}

@@ -179,6 +179,7 @@ public final class JobConfigWriter {
       idx.folder().ifPresent(folder -> map.put("path", folder));
       putFiles(map, "", idx.training());
       putFiles(map, "test_", idx.test());
+      idx.classes().ifPresent(classes -> map.put("classes", classes));
       map.put("seed", idx.seed());
       return map;
     }

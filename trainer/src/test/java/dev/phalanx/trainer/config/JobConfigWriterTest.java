@@ -143,7 +143,7 @@ class JobConfigWriterTest {
     }
     for (String data :
         List.of(
-            "{kind: idx, path: d}",
+            "{kind: idx, path: d, classes: 3}",
             "{kind: idx, images: a, labels: b, test_images: c, test_labels: d}",
             "{kind: csv, path: a, test: b, label: y, features: x}")) {
       collectKeys(
@@ -286,10 +286,15 @@ class JobConfigWriterTest {
           new Data.Text(text(), text(), random.nextLong()),
           new Data.Tokens(text(), maybe(text()), random.nextLong()),
           new Data.Reference(random.nextLong()),
-          new Data.Idx(Optional.of(text()), Optional.empty(), maybe(files()), random.nextLong()),
-          new Data.Idx(Optional.empty(), Optional.of(files()), maybe(files()), random.nextLong()),
+          idx(Optional.of(text()), Optional.empty()),
+          idx(Optional.empty(), Optional.of(files())),
           table(new Data.Parquet()),
           table(new Data.Csv(any(Data.Header.values()), any(",", ";", "\t", "|"))));
+    }
+
+    private Data idx(Optional<String> folder, Optional<Data.Idx.Files> training) {
+      return new Data.Idx(
+          folder, training, maybe(files()), maybe(any(2, 10, 1 << 20)), random.nextLong());
     }
 
     private Data.Idx.Files files() {

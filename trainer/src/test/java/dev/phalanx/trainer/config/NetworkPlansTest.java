@@ -70,18 +70,21 @@ final class NetworkPlansTest {
   @Test
   void filesOfImagesAreAFolderOrPairs() {
     assertThat(parse(NETWORK, "data={kind: idx, path: mnist}").data())
-        .isEqualTo(new Data.Idx(Optional.of("mnist"), Optional.empty(), Optional.empty(), 1234));
+        .isEqualTo(
+            new Data.Idx(
+                Optional.of("mnist"), Optional.empty(), Optional.empty(), Optional.empty(), 1234));
     assertThat(
             parse(
                     NETWORK,
-                    "data={kind: idx, images: a, labels: b, test_images: c, test_labels: d, seed:"
-                        + " 1}")
+                    "data={kind: idx, images: a, labels: b, test_images: c, test_labels: d,"
+                        + " classes: 10, seed: 1}")
                 .data())
         .isEqualTo(
             new Data.Idx(
                 Optional.empty(),
                 Optional.of(new Data.Idx.Files("a", "b")),
                 Optional.of(new Data.Idx.Files("c", "d")),
+                Optional.of(10),
                 1));
   }
 

@@ -100,6 +100,7 @@ class PlanProblemsTest {
         "data={kind: csv, path: a, label: 1, features: [0, 1]} | found [0, 1] beside the label [1]",
         "data={kind: idx} | data.path: missing required key",
         "data={kind: idx, images: a} | data.labels: missing required key",
+        "data={kind: idx, path: a, classes: 1} | expected a whole number of at least 2, found",
         "data={kind: idx, images: a, labels: b, path: c} | data.path: a folder of files with",
         "data={kind: idx, path: a, test_labels: b} | labels are those of test_images",
         "data={kind: idx, path: a, labels: b} | labels are those of images, which is left out",
