@@ -71,7 +71,7 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
   private final GradientMemory gradients;
   private final GradientReducer reducer;
   private final @Nullable FlatUpdate update;
-  private final List<WholeBatchNormalization> normalizations;
+  private final LayerHelpers helpers;
   private final NetworkCheckpoints checkpoints;
   private long batchesOfEpoch; // done, of the epoch that is under way or that a checkpoint was in
   private boolean isInEpoch;
@@ -125,8 +125,7 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
       this.checkpoints =
           new NetworkCheckpoints(
               network, ranks, options, order, reducer.compressed(), arena, update);
-      this.normalizations = // one rank's share is the whole batch
-          ranks.size() == 1 ? List.of() : WholeBatchNormalization.of(network, reducer);
+      this.helpers = new LayerHelpers(network, reducer, ranks.size() == 1);
     } catch (InterruptedException | RuntimeException | Error e) {
       leave(memory);
       throw e;
@@ -543,7 +542,7 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
     }
     isClosed = true;
     checkpoints.close();
-    normalizations.forEach(WholeBatchNormalization::close);
+    helpers.close();
     leave(gradients);
     if (!silenced.isEmpty() && network.listeners().isEmpty()) { // else others were set meanwhile
       network.setListeners(silenced);

@@ -1,21 +1,14 @@
 package dev.phalanx.deeplearning4j;
 
 import dev.phalanx.tensor.Tensor;
-import java.lang.reflect.Field;
 import java.nio.DoubleBuffer;
-import java.util.ArrayList;
-import java.util.List;
 import java.util.Map;
 import java.util.stream.IntStream;
-import org.deeplearning4j.nn.api.Layer;
 import org.deeplearning4j.nn.conf.CNN2DFormat;
 import org.deeplearning4j.nn.gradient.DefaultGradient;
 import org.deeplearning4j.nn.gradient.Gradient;
-import org.deeplearning4j.nn.layers.FrozenLayer;
-import org.deeplearning4j.nn.layers.FrozenLayerWithBackprop;
 import org.deeplearning4j.nn.layers.normalization.BatchNormalization;
 import org.deeplearning4j.nn.layers.normalization.BatchNormalizationHelper;
-import org.deeplearning4j.nn.layers.wrapper.BaseWrapperLayer;
 import org.deeplearning4j.nn.params.BatchNormalizationParamInitializer;
 import org.deeplearning4j.nn.workspace.ArrayType;
 import org.deeplearning4j.nn.workspace.LayerWorkspaceMgr;
@@ -49,8 +42,6 @@ import org.nd4j.linalg.factory.Nd4j;
  * <p>Used by the thread that trains.
  */
 final class WholeBatchNormalization implements BatchNormalizationHelper {
-  private static final Field HELPER = helperField();
-
   private final BatchNormalization layer;
   private final @Nullable BatchNormalizationHelper ownHelper; // which the layer had before
   private final GradientReducer ranks;
@@ -59,65 +50,14 @@ final class WholeBatchNormalization implements BatchNormalizationHelper {
   private @Nullable INDArray variance; // likewise
   private long batchCount; // numbers of a channel in the batch that is under way; 0: there is none
 
-  private WholeBatchNormalization(
-      BatchNormalization layer,
-      @Nullable BatchNormalizationHelper ownHelper,
-      GradientReducer ranks) {
+  WholeBatchNormalization(BatchNormalization layer, GradientReducer ranks) {
     this.layer = layer;
-    this.ownHelper = ownHelper;
+    this.ownHelper = (BatchNormalizationHelper) layer.getHelper();
     this.ranks = ranks;
   }
 
-  /** Makes all layers that normalise batches ask other ranks, until each is closed. */
-  static List<WholeBatchNormalization> of(TrainedNetwork network, GradientReducer ranks) {
-    List<WholeBatchNormalization> installed = new ArrayList<>();
-    for (Layer each : network.layers()) {
-      if (unwrapped(each) instanceof BatchNormalization layer) {
-        var helper =
-            new WholeBatchNormalization(layer, (BatchNormalizationHelper) layer.getHelper(), ranks);
-        set(layer, helper);
-        installed.add(helper);
-      }
-    }
-    return installed;
-  }
-
-  /** Frozen layers normalise with what they have, and stay wrapped. */
-  private static Layer unwrapped(Layer layer) {
-    Layer found = layer;
-    while (found instanceof BaseWrapperLayer wrapper
-        && !(found instanceof FrozenLayer)
-        && !(found instanceof FrozenLayerWithBackprop)) {
-      found = wrapper.getUnderlying();
-    }
-    return found;
-  }
-
-  private static Field helperField() {
-    try {
-      Field field = BatchNormalization.class.getDeclaredField("helper");
-      field.setAccessible(true);
-      return field;
-    } catch (NoSuchFieldException | RuntimeException e) {
-      throw new IllegalStateException(
-          "This Deeplearning4j's batch normalisation cannot be done over several ranks ("
-              + e
-              + "). Use the version that Phalanx was built with.",
-          e);
-    }
-  }
-
-  private static void set(BatchNormalization layer, @Nullable BatchNormalizationHelper helper) {
-    try {
-      HELPER.set(layer, helper);
-    } catch (IllegalAccessException e) {
-      throw new IllegalStateException(e); // it has been made accessible
-    }
-  }
-
-  /** The layer normalises by itself again. */
+  /** Frees what is its own. */
   void close() {
-    set(layer, ownHelper);
     if (sums != null) {
       sums.close();
     }

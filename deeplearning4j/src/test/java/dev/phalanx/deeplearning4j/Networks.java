@@ -1,7 +1,9 @@
 package dev.phalanx.deeplearning4j;
 
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Random;
 import java.util.function.UnaryOperator;
 import org.deeplearning4j.nn.conf.BackpropType;
@@ -68,6 +70,36 @@ final class Networks {
             .layer(new ConvolutionLayer.Builder(3, 3).nOut(4).activation(Activation.RELU).build())
             .layer(new SubsamplingLayer.Builder().kernelSize(2, 2).stride(2, 2).build())
             .layer(new DenseLayer.Builder().nOut(8).activation(Activation.TANH).build())
+            .layer(output())
+            .setInputType(InputType.convolutional(SIDE, SIDE, 1)));
+  }
+
+  static Map<String, UnaryOperator<ConvolutionLayer.Builder>> kindsOfConvolution() {
+    Map<String, UnaryOperator<ConvolutionLayer.Builder>> kinds = new LinkedHashMap<>();
+    kinds.put("strides", kernel -> kernel.kernelSize(3, 2).stride(2, 1));
+    kinds.put("padding", kernel -> kernel.kernelSize(4, 3).stride(3, 2).padding(2, 1));
+    kinds.put("dilation", kernel -> kernel.kernelSize(2, 3).dilation(2, 1));
+    kinds.put("no bias", kernel -> kernel.kernelSize(3, 3).hasBias(false));
+    kinds.put(
+        "same, even kernel",
+        kernel -> kernel.kernelSize(2, 4).stride(1, 3).convolutionMode(ConvolutionMode.Same));
+    kinds.put(
+        "same, dilation",
+        kernel -> kernel.kernelSize(3, 2).dilation(2, 2).convolutionMode(ConvolutionMode.Same));
+    return kinds;
+  }
+
+  /** A convolution of images and one of what that has made, which needs gradients of its input. */
+  static MultiLayerNetwork convolutions(UnaryOperator<ConvolutionLayer.Builder> kind) {
+    return initialized(
+        builder()
+            .updater(new Sgd(0.1))
+            .list()
+            .layer(new ConvolutionLayer.Builder(2, 2).nOut(3).activation(Activation.TANH).build())
+            .layer(
+                kind.apply(new ConvolutionLayer.Builder().nOut(4))
+                    .activation(Activation.SIGMOID)
+                    .build())
             .layer(output())
             .setInputType(InputType.convolutional(SIDE, SIDE, 1)));
   }
