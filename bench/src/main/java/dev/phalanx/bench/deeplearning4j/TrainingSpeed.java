@@ -43,9 +43,10 @@ public final class TrainingSpeed {
     MultiLayerNetwork network = LeNet.network(LEARNING_RATE);
     switch (way) {
       case "alone" -> print(way, batch, 1, count, batch, network::fit);
-      case "threads" -> {
-        try (var training = ParallelTraining.threads(network, workers)) {
-          print(way, batch, workers, count, batch, batches -> training.fit(batches, 1));
+      case "threads", "one-thread" -> {
+        int ranks = way.equals("threads") ? workers : 1;
+        try (var training = ParallelTraining.threads(network, ranks)) {
+          print(way, batch, ranks, count, batch, batches -> training.fit(batches, 1));
           System.err.printf(
               Locale.ROOT, "rank 0 waited %.0f ms for others in all%n", training.waitedMillis());
         }
