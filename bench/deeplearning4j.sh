@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Samples a second of LeNet on images of 28 by 28: one process alone, one thread of ours, our ranks as threads, and Deeplearning4j's own ParallelWrapper in
-# both its modes, in turn, so that a change of the machine's speed meets all.
+# Samples a second of LeNet on images of 28 by 28: one process alone, one thread of ours, our ranks as threads, and Deeplearning4j's own
+# ParallelWrapper in both its modes, in turn, so that a change of the machine's speed meets all.
 #   bench/deeplearning4j.sh [ROUNDS] [BATCH] [WORKERS] [BATCHES]
 # BATCH is that of all workers. One JSON line a run goes to bench/results/deeplearning4j.jsonl (an earlier file is kept as .old), and a
 # Markdown table of medians to standard output.

@@ -19,7 +19,8 @@ import org.nd4j.linalg.factory.Nd4j;
  * Samples a second of LeNet with batches of the same size in all: one process alone, our threads,
  * or Deeplearning4j's {@code ParallelWrapper}. Prints one line of JSON.
  *
- * <p>Arguments: WAY (alone, threads, wrapper-averaging, wrapper-sharing), BATCH, WORKERS, BATCHES.
+ * <p>Arguments: WAY (alone, one-thread, threads, wrapper-averaging, wrapper-sharing), BATCH,
+ * WORKERS, BATCHES.
  */
 public final class TrainingSpeed {
   private static final double LEARNING_RATE = 1e-3;
