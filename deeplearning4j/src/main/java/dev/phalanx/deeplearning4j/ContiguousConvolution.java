@@ -47,17 +47,16 @@ final class ContiguousConvolution implements ConvolutionHelper {
 
   private final ConvolutionLayer layer;
   private final Columns memory;
+  private final GradientReducer ranks;
 
-  /** Memory that a rank's layers share. */
-  static final class Columns {
+  /** Memory that grows as it is asked for. */
+  private static final class Scratch {
     private @Nullable INDArray memory;
-    private @Nullable INDArray input; // whose columns are there, all of them; null: nothing of use
-    private @Nullable ContiguousConvolution owner; // by whose kernel they are made
 
     /**
      * @param like of this type
      */
-    INDArray of(INDArray like, long[] shape) {
+    INDArray of(INDArray like, long... shape) {
       INDArray present = memory;
       long count = Shape.lengthOf(shape);
       if (present == null || present.length() < count || present.dataType() != like.dataType()) {
@@ -69,6 +68,27 @@ final class ContiguousConvolution implements ConvolutionHelper {
       }
       return present.get(NDArrayIndex.interval(0, count)).reshape('c', shape);
     }
+
+    long byteSize() {
+      return memory == null ? 0 : memory.length() * memory.dataType().width();
+    }
+
+    void close() {
+      INDArray present = memory;
+      memory = null;
+      if (present != null) {
+        present.close();
+      }
+    }
+  }
+
+  /** Memory that a rank's layers share, none of which is a workspace's: those grow with batches. */
+  static final class Columns {
+    private final Scratch columns = new Scratch();
+    private final Scratch products = new Scratch(); // of the weights' gradients of samples
+    private final Scratch sums = new Scratch(); // of these
+    private @Nullable INDArray input; // whose columns are there, all of them; null: nothing of use
+    private @Nullable ContiguousConvolution owner; // by whose kernel they are made
 
     void keep(ContiguousConvolution layer, INDArray x) {
       owner = layer;
@@ -83,14 +103,16 @@ final class ContiguousConvolution implements ConvolutionHelper {
       return isThere;
     }
 
+    long byteSize() {
+      return columns.byteSize() + products.byteSize() + sums.byteSize();
+    }
+
     void close() {
-      INDArray present = memory;
-      memory = null;
       owner = null;
       input = null;
-      if (present != null) {
-        present.close();
-      }
+      columns.close();
+      products.close();
+      sums.close();
     }
   }
 
@@ -117,9 +139,10 @@ final class ContiguousConvolution implements ConvolutionHelper {
     }
   }
 
-  ContiguousConvolution(ConvolutionLayer layer, Columns memory) {
+  ContiguousConvolution(ConvolutionLayer layer, Columns memory, GradientReducer ranks) {
     this.layer = layer;
     this.memory = memory;
+    this.ranks = ranks;
   }
 
   /** Whether it can do what the layer does; kinds that are derived from such layers differ. */
@@ -139,7 +162,8 @@ final class ContiguousConvolution implements ConvolutionHelper {
   }
 
   @Override
-  public INDArray preOutput(
+  @SuppressWarnings("NullAway") // Deeplearning4j takes null for nothing
+  public @Nullable INDArray preOutput(
       INDArray x,
       INDArray weights,
       INDArray bias,
@@ -152,7 +176,17 @@ final class ContiguousConvolution implements ConvolutionHelper {
       int[] dilation,
       CNN2DFormat format,
       LayerWorkspaceMgr workspaces) {
-    Kernel shape = new Kernel(kernel, strides, padding, dilation, mode);
+    try {
+      return forward(
+          x, weights, bias, new Kernel(kernel, strides, padding, dilation, mode), workspaces);
+    } catch (RuntimeException | Error e) {
+      ranks.fail(e);
+      return null; // the layer's own
+    }
+  }
+
+  private INDArray forward(
+      INDArray x, INDArray weights, INDArray bias, Kernel shape, LayerWorkspaceMgr workspaces) {
     INDArray input = contiguous(x);
     INDArray matrix = matrix(weights);
     long[] columns = shape.columns(x);
@@ -178,7 +212,8 @@ final class ContiguousConvolution implements ConvolutionHelper {
 
   /** Called just behind the forward pass of the same array, which Deeplearning4j does once more. */
   @Override
-  public Pair<Gradient, INDArray> backpropGradient(
+  @SuppressWarnings("NullAway") // Deeplearning4j takes null for nothing
+  public @Nullable Pair<Gradient, INDArray> backpropGradient(
       INDArray x,
       INDArray weights,
       INDArray bias,
@@ -196,7 +231,30 @@ final class ContiguousConvolution implements ConvolutionHelper {
       int[] dilation,
       CNN2DFormat format,
       LayerWorkspaceMgr workspaces) {
-    Kernel shape = new Kernel(kernel, strides, padding, dilation, mode);
+    try {
+      Kernel shape = new Kernel(kernel, strides, padding, dilation, mode);
+      INDArray dx = backward(x, weights, delta, weightGradient, shape, workspaces);
+      Gradient gradient = new DefaultGradient();
+      if (layer.hasBias()) {
+        biasGradient.assign(delta.sum(0, 2, 3).reshape(biasGradient.shape()));
+        gradient.setGradientFor(ConvolutionParamInitializer.BIAS_KEY, biasGradient);
+      }
+      gradient.setGradientFor(ConvolutionParamInitializer.WEIGHT_KEY, weightGradient, 'c');
+      layer.clearNoiseWeightParams(); // as behind the layer's own
+      return new Pair<>(gradient, dx);
+    } catch (RuntimeException | Error e) {
+      ranks.fail(e);
+      return null; // the layer's own
+    }
+  }
+
+  private INDArray backward(
+      INDArray x,
+      INDArray weights,
+      INDArray delta,
+      INDArray weightGradient,
+      Kernel shape,
+      LayerWorkspaceMgr workspaces) {
     INDArray input = contiguous(x);
     INDArray dy = contiguous(delta);
     INDArray matrix = matrix(weights);
@@ -210,21 +268,14 @@ final class ContiguousConvolution implements ConvolutionHelper {
       INDArray columns = columns(some, shape, memory.give(this, some));
       INDArray rows = rows(columns);
       INDArray given = flat(samples(dy, first, atOnce));
-      INDArray products =
-          Nd4j.createUninitialized(dy.dataType(), rows.size(0), sum.size(0), sum.size(1));
+      INDArray products = memory.products.of(dy, rows.size(0), sum.size(0), sum.size(1));
       multiply(given, false, rows, true, products);
-      sum.addi(products.sum(0));
+      sum.addi(products.sum(memory.sums.of(dy, sum.shape()), 0));
       multiply(forEachSample(matrix, rows.size(0)), true, given, false, rows); // in their place
       addColumns(columns, samples(dx, first, atOnce), shape);
     }
 
-    Gradient gradient = new DefaultGradient();
-    if (layer.hasBias()) {
-      biasGradient.assign(delta.sum(0, 2, 3).reshape(biasGradient.shape()));
-      gradient.setGradientFor(ConvolutionParamInitializer.BIAS_KEY, biasGradient);
-    }
-    gradient.setGradientFor(ConvolutionParamInitializer.WEIGHT_KEY, weightGradient, 'c');
-    return new Pair<>(gradient, dx);
+    return dx;
   }
 
   private static long atOnce(long[] columns, INDArray weights) {
@@ -249,7 +300,7 @@ final class ContiguousConvolution implements ConvolutionHelper {
    * @return [n, in, kh, kw, oh, ow]
    */
   private INDArray columns(INDArray x, Kernel kernel, boolean isThere) {
-    INDArray columns = memory.of(x, kernel.columns(x));
+    INDArray columns = memory.columns.of(x, kernel.columns(x));
     if (isThere) {
       return columns;
     }

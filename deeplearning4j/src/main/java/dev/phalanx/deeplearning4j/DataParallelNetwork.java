@@ -359,6 +359,11 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
         + (update == null ? 0 : update.state().values().stream().mapToLong(Tensor::byteSize).sum());
   }
 
+  /** What layers work with beside their workspaces. */
+  long workingBytes() {
+    return helpers.byteSize();
+  }
+
   // ------------------------------------------------------------------------ batches of the rank's
   // own
 
@@ -541,8 +546,8 @@ public final class DataParallelNetwork<M extends Model> implements ParallelNetwo
       return;
     }
     isClosed = true;
-    checkpoints.close();
     helpers.close();
+    checkpoints.close();
     leave(gradients);
     if (!silenced.isEmpty() && network.listeners().isEmpty()) { // else others were set meanwhile
       network.setListeners(silenced);

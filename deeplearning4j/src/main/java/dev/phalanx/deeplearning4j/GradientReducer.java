@@ -70,7 +70,7 @@ final class GradientReducer {
   private long expectedUpdates;
   private long doneUpdates;
   private long waitedNanos;
-  private @Nullable RuntimeException failure; // of a pass, which could not throw it
+  private @Nullable Throwable failure; // unchecked, of a pass, which could not throw it
 
   /** Makes what compresses the sums over runs of parameters, of these shapes. */
   interface Compressor {
@@ -220,9 +220,19 @@ final class GradientReducer {
     return total;
   }
 
-  /** Whether a batch of all ranks is being computed. */
+  /** Whether a batch of all ranks is being computed; listeners behind its update are not in it. */
   boolean isUnderWay() {
-    return allSamples > 0;
+    return allSamples > 0 && doneUpdates < expectedUpdates;
+  }
+
+  /**
+   * Remembers what a layer's helper has failed with, for {@link #reduce} to throw: Deeplearning4j
+   * goes on by itself where a helper throws something.
+   */
+  void fail(Throwable problem) {
+    if (failure == null && isUnderWay()) {
+      failure = problem;
+    }
   }
 
   /** Whether this rank's share counts in the batch that is under way. */
@@ -234,8 +244,7 @@ final class GradientReducer {
    * Sums numbers over all ranks in the midst of a pass, in which all of them do so.
    *
    * @param own [n] FLOAT64, of this rank; those of all ranks afterwards
-   * @return whether they have been; else {@link #reduce} tells why not, for Deeplearning4j goes on
-   *     where a layer's helper throws something
+   * @return whether they have been; else {@link #reduce} tells why not
    */
   boolean sum(Tensor own) {
     if (failure != null) {
@@ -246,9 +255,9 @@ final class GradientReducer {
       ranks.allReduce(own, ReduceOperation.SUM).await();
       return true;
     } catch (InterruptedException e) {
-      failure = new InterruptedWaitException(e);
+      fail(new InterruptedWaitException(e));
     } catch (RuntimeException e) {
-      failure = e;
+      fail(e);
     } finally {
       waitedNanos += System.nanoTime() - begin;
     }
@@ -307,9 +316,7 @@ final class GradientReducer {
               + " ParallelTraining, which all ranks do together. Close that before you train the"
               + " network alone.");
     }
-    if (failure != null) {
-      throw failure;
-    }
+    throwFailure();
     doneUpdates++;
     if (ownSamples == 0) {
       whole.array().assign(0); // made of a sample that another rank counts
@@ -331,6 +338,16 @@ final class GradientReducer {
       throw new InterruptedWaitException(e);
     } finally {
       waitedNanos += System.nanoTime() - begin;
+    }
+  }
+
+  private void throwFailure() {
+    Throwable problem = failure;
+    if (problem instanceof RuntimeException exception) {
+      throw exception;
+    }
+    if (problem != null) {
+      throw (Error) problem;
     }
   }
 
@@ -380,6 +397,7 @@ final class GradientReducer {
   /** The batch is over, whether it was done or failed. */
   void leave() {
     allSamples = 0;
+    failure = null;
   }
 
   /**

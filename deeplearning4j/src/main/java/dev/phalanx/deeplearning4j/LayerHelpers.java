@@ -18,9 +18,6 @@ import org.jspecify.annotations.Nullable;
  * set by reflection.
  */
 final class LayerHelpers implements AutoCloseable {
-  private static final Field OF_CONVOLUTION = field(ConvolutionLayer.class);
-  private static final Field OF_NORMALIZATION = field(BatchNormalization.class);
-
   private final ContiguousConvolution.Columns columns = new ContiguousConvolution.Columns();
   private final List<WholeBatchNormalization> normalizations = new ArrayList<>();
   private final List<Runnable> undoing = new ArrayList<>();
@@ -29,19 +26,18 @@ final class LayerHelpers implements AutoCloseable {
    * @param isAlone whether the batch is this rank's, so that there is nobody to ask about it
    */
   LayerHelpers(TrainedNetwork network, GradientReducer ranks, boolean isAlone) {
+    Field ofConvolution = field(ConvolutionLayer.class);
+    Field ofNormalization = field(BatchNormalization.class);
     for (Layer each : network.layers()) {
       Layer layer = unwrapped(each);
       if (layer instanceof ConvolutionLayer convolution
+          && convolution.getHelper() == null
           && ContiguousConvolution.isFor(convolution)) {
-        set(
-            OF_CONVOLUTION,
-            layer,
-            convolution.getHelper(),
-            new ContiguousConvolution(convolution, columns));
+        set(ofConvolution, layer, null, new ContiguousConvolution(convolution, columns, ranks));
       } else if (layer instanceof BatchNormalization normalization && !isAlone) {
         var helper = new WholeBatchNormalization(normalization, ranks);
         normalizations.add(helper);
-        set(OF_NORMALIZATION, layer, normalization.getHelper(), helper);
+        set(ofNormalization, layer, normalization.getHelper(), helper);
       }
     }
   }
@@ -77,11 +73,16 @@ final class LayerHelpers implements AutoCloseable {
       return field;
     } catch (NoSuchFieldException | RuntimeException e) {
       throw new IllegalStateException(
-          "The layers of this Deeplearning4j cannot be trained over several ranks ("
+          "The layers of this Deeplearning4j are not those that Phalanx knows ("
               + e
               + "). Use the version that Phalanx was built with.",
           e);
     }
+  }
+
+  /** What layers work with beside their workspaces. */
+  long byteSize() {
+    return columns.byteSize();
   }
 
   /** Layers compute as before. */

@@ -66,6 +66,7 @@ final class NetworkTraining implements TrainedModel, AutoCloseable {
   private final int iterationsBefore; // of the job's first step
   private int[] order = {}; // of the epoch that is under way
   private boolean isInEpoch;
+  private boolean isRehearsed; // what becomes of the numbers is of no matter
   private int samplesOfStep; // of all ranks
   private double loss; // of the last batch
   private double gradientNorm;
@@ -172,6 +173,7 @@ final class NetworkTraining implements TrainedModel, AutoCloseable {
 
   /** What the job's last step sends, among ranks that are pretended. */
   FamilyRehearsal rehearse() throws InterruptedException {
+    isRehearsed = true;
     for (int step = 0; step < STEPS_UNTIL_SETTLED; step++) {
       step(0, () -> false);
     }
@@ -250,7 +252,7 @@ final class NetworkTraining implements TrainedModel, AutoCloseable {
   /** Before anything is updated. */
   private double gradientsAreSeen(double norm) {
     loss = network.loss(network.model().score(), samplesOfStep);
-    if (!Double.isFinite(loss) || !Double.isFinite(norm)) {
+    if (!isRehearsed && (!Double.isFinite(loss) || !Double.isFinite(norm))) {
       throw new NotFiniteException(
           "Step "
               + (network.iterations() - iterationsBefore + 1)
@@ -319,7 +321,8 @@ final class NetworkTraining implements TrainedModel, AutoCloseable {
   public Memory memory() {
     long width = network.model().params().dataType().width();
     long parameters = network.model().numParams() * width;
-    return new Memory(parameters, parameters, rank.optimizerBytes(), workspaceBytes());
+    return new Memory(
+        parameters, parameters, rank.optimizerBytes(), workspaceBytes() + rank.workingBytes());
   }
 
   /** What this thread's layers keep between forward and backward, and what they work with. */

@@ -61,6 +61,10 @@ final class WholeBatchNormalization implements BatchNormalizationHelper {
     if (sums != null) {
       sums.close();
     }
+    if (mean != null) {
+      mean().close();
+      variance().close();
+    }
   }
 
   @Override
@@ -113,30 +117,50 @@ final class WholeBatchNormalization implements BatchNormalizationHelper {
               workspaces);
     }
     batchCount = 0;
-    int axis = channelAxis(x, format);
+    try {
+      return normalized(x, gamma, beta, runningMean, epsilon, channelAxis(x, format), workspaces);
+    } catch (RuntimeException | Error e) {
+      ranks.fail(e);
+      return null;
+    }
+  }
+
+  /** Nothing where the ranks do not answer. */
+  private @Nullable INDArray normalized(
+      INDArray x,
+      @Nullable INDArray gamma,
+      @Nullable INDArray beta,
+      INDArray runningMean,
+      double epsilon,
+      int axis,
+      LayerWorkspaceMgr workspaces) {
     INDArray input = withDefaultStrides(x);
     if (!ranks.isUnderWay() || !findStatistics(input, axis, runningMean)) {
       return null;
     }
-    boolean isPlain = layer.layerConf().isLockGammaBeta() && isLockedToPlain();
     INDArray output =
         workspaces.createUninitialized(ArrayType.ACTIVATIONS, x.dataType(), input.shape(), 'c');
     var normalize =
         DynamicCustomOp.builder("batchnorm").addFloatingPointArguments(epsilon).addOutputs(output);
-    if (gamma == null || beta == null || isPlain) {
-      normalize.addInputs(input, mean, variance).addIntegerArguments(0, 0, axis);
+    if (layer.layerConf().isLockGammaBeta()) {
+      normalize.addInputs(input, mean(), variance()).addIntegerArguments(0, 0, axis);
     } else {
       normalize
-          .addInputs(input, mean, variance, vector(gamma), vector(beta))
+          .addInputs(input, mean(), variance(), vector(gamma), vector(beta))
           .addIntegerArguments(1, 1, axis);
     }
     Nd4j.exec(normalize.build());
+    scaleByConstants(output);
     return output;
   }
 
-  /** What Deeplearning4j makes of constants, of which it leaves out both where one is usual. */
-  private boolean isLockedToPlain() {
-    return layer.layerConf().getGamma() == 1 || layer.layerConf().getBeta() == 0;
+  /** As Deeplearning4j does it: constants are left out where one of them is the usual one. */
+  private void scaleByConstants(INDArray output) {
+    double gamma = layer.layerConf().getGamma();
+    double beta = layer.layerConf().getBeta();
+    if (layer.layerConf().isLockGammaBeta() && gamma != 1 && beta != 0) {
+      output.muli(gamma).addi(beta);
+    }
   }
 
   /**
@@ -200,12 +224,38 @@ final class WholeBatchNormalization implements BatchNormalizationHelper {
     if (count == 0) {
       return null;
     }
-    int axis = channelAxis(x, format);
+    try {
+      return backward(
+          x,
+          dy,
+          gamma,
+          gammaGradient,
+          betaGradient,
+          epsilon,
+          count,
+          channelAxis(x, format),
+          workspaces);
+    } catch (RuntimeException | Error e) {
+      ranks.fail(e);
+      return null;
+    }
+  }
+
+  private @Nullable Pair<Gradient, INDArray> backward(
+      INDArray x,
+      INDArray dy,
+      INDArray gamma,
+      INDArray gammaGradient,
+      INDArray betaGradient,
+      double epsilon,
+      long count,
+      int axis,
+      LayerWorkspaceMgr workspaces) {
     int channels = Math.toIntExact(x.size(axis));
     INDArray given = withDefaultStrides(dy);
     INDArray scale = inverseDeviation(epsilon);
     INDArray normalized = Nd4j.createUninitialized(x.dataType(), x.shape());
-    broadcast(new BroadcastSubOp(withDefaultStrides(x), mean, normalized, axis));
+    broadcast(new BroadcastSubOp(withDefaultStrides(x), mean(), normalized, axis));
     broadcast(new BroadcastMulOp(normalized, scale, normalized, axis));
 
     int[] others = allBut(axis, x.rank());
@@ -256,13 +306,13 @@ final class WholeBatchNormalization implements BatchNormalizationHelper {
   /** Of the last forward pass, from which the layer's running mean follows. */
   @Override
   public INDArray getMeanCache(DataType type) {
-    return mean().castTo(type);
+    return mean().dup().castTo(type);
   }
 
   /** Likewise the variance, without what is added to it. */
   @Override
   public INDArray getVarCache(DataType type) {
-    return variance().castTo(type);
+    return variance().dup().castTo(type);
   }
 
   private INDArray mean() {
@@ -279,7 +329,7 @@ final class WholeBatchNormalization implements BatchNormalizationHelper {
 
   private static <T> T present(@Nullable T statistic) {
     if (statistic == null) {
-      throw new IllegalStateException("No batch has been normalised yet");
+      throw new IllegalStateException("A layer's gamma, beta or statistics are missing");
     }
     return statistic;
   }
@@ -314,8 +364,9 @@ final class WholeBatchNormalization implements BatchNormalizationHelper {
     return IntStream.range(0, rank).filter(each -> each != axis).toArray();
   }
 
-  private static INDArray vector(INDArray row) {
-    return row.reshape(row.length());
+  private static INDArray vector(@Nullable INDArray row) {
+    INDArray given = present(row);
+    return given.reshape(given.length());
   }
 
   /** Kernels that broadcast want numbers one after the other. */

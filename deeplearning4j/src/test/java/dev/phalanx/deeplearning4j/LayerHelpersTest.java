@@ -14,10 +14,8 @@ import org.deeplearning4j.nn.multilayer.MultiLayerNetwork;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
-import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.dataset.DataSet;
-import org.nd4j.linalg.factory.Nd4j;
 
 /** Where a helper fails, Deeplearning4j warns and goes on by itself: results would not tell. */
 final class LayerHelpersTest {
@@ -71,11 +69,21 @@ final class LayerHelpersTest {
   /** Of which there are more columns than are computed at once. */
   @Test
   void manySamplesAreWhatEachOfThemIs() throws Exception {
-    MultiLayerNetwork network = Networks.convolutions(kernel -> kernel.kernelSize(3, 3).nOut(16));
-    INDArray images = Nd4j.rand(DataType.FLOAT, 20_000, 1, Networks.SIDE, Networks.SIDE);
-    INDArray expected = network.output(images);
-    try (var training = ParallelTraining.threads(network, 1)) {
-      assertThat(training.network().output(images).equalsWithEps(expected, 1e-5)).isTrue();
+    DataSet batch = Networks.images(9_000).get(0);
+    MultiLayerNetwork alone = Networks.convolutions(kernel -> kernel.kernelSize(3, 3));
+    MultiLayerNetwork together = Networks.convolutions(kernel -> kernel.kernelSize(3, 3));
+    INDArray expected = alone.output(batch.getFeatures());
+    alone.fit(batch);
+
+    try (var training = ParallelTraining.threads(together, 1)) {
+      INDArray found = together.output(batch.getFeatures());
+      assertThat(found.equalsWithEps(expected, 1e-5)).isTrue();
+      training.fit(batch);
+      for (Layer layer : together.getLayers()) {
+        assertThat(failures(layer)).isZero();
+      }
     }
+
+    ParityTest.assertClose(together, alone, 1e-5);
   }
 }

@@ -122,10 +122,18 @@ final class Networks {
             .setInputType(InputType.feedForward(FEATURES)));
   }
 
-  /** Normalises the channels of images. */
   static MultiLayerNetwork normalizedImages(BatchNormalization normalization, CNN2DFormat format) {
+    return normalizedImages(normalization, format, builder -> builder);
+  }
+
+  /** Normalises the channels of images. */
+  static MultiLayerNetwork normalizedImages(
+      BatchNormalization normalization,
+      CNN2DFormat format,
+      UnaryOperator<NeuralNetConfiguration.Builder> change) {
     return initialized(
-        builder()
+        change
+            .apply(builder())
             .updater(new Sgd(0.1))
             .convolutionMode(ConvolutionMode.Same)
             .list()

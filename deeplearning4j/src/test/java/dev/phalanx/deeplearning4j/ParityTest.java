@@ -140,6 +140,21 @@ final class ParityTest {
             vectors));
     cases.add(
         new Case(
+            "normalized, locked to constants",
+            () ->
+                Networks.normalized(normalization().lockGammaBeta(true).gamma(2).beta(0.5).build()),
+            vectors));
+    cases.add(
+        new Case(
+            "normalized images of 64 bits",
+            () ->
+                Networks.normalizedImages(
+                    normalization().build(),
+                    CNN2DFormat.NCHW,
+                    builder -> builder.dataType(DataType.DOUBLE)),
+            () -> Networks.images(SIZES)));
+    cases.add(
+        new Case(
             "normalized images",
             () -> Networks.normalizedImages(normalization().build(), CNN2DFormat.NCHW),
             () -> Networks.images(SIZES)));

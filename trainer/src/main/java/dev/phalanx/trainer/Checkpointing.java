@@ -222,14 +222,13 @@ final class Checkpointing implements AutoCloseable {
     JobConfig saved = SavedModels.plan(checkpoint);
     JobConfig.Compression here = config.communication().compression();
     JobConfig.Compression there = saved.communication().compression();
-    boolean isSameKind =
-        here.getClass() == there.getClass()
-            && saved.communication().bucketMb() == config.communication().bucketMb()
-            && isSameLayout(saved);
+    boolean isSameKind = here.getClass() == there.getClass() && isSameLayout(saved);
     if (here instanceof JobConfig.Compression.OneBit oneBit) {
       requireWarmUp(checkpoint, oneBit, isSameKind);
     }
-    CompressionCheckpoint.Lost lost = compression.restore(checkpoint.optimizer(), isSameKind);
+    boolean isSameBuckets = saved.communication().bucketMb() == config.communication().bucketMb();
+    CompressionCheckpoint.Lost lost =
+        compression.restore(checkpoint.optimizer(), isSameKind && isSameBuckets);
     if (context.rank() == 0 && lost.residuals()) {
       LOGGER.warn(
           "The residuals of gradient compression in {} are not those of this plan and {} ranks:"

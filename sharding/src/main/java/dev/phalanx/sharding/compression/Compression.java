@@ -115,9 +115,9 @@ public sealed interface Compression {
    * looks at a whole bucket. A range of one value is a target.
    *
    * @param threshold of one rank's gradients; where it adapts, the one to begin with
-   * @param minimumDensity the part of a bucket's elements that a rank sends at least, above 0; 0:
-   *     the threshold is fixed
-   * @param maximumDensity the part that it sends at most, below 1; 0: the threshold is fixed
+   * @param minimumDensity the part of a bucket's elements that a rank sends below which its
+   *     threshold falls, above 0; 0: the threshold is fixed
+   * @param maximumDensity the part above which it rises, below 1; 0: the threshold is fixed
    */
   record Threshold(double threshold, double minimumDensity, double maximumDensity)
       implements Compression {

@@ -113,10 +113,7 @@ final class ThresholdReduction extends BucketReduction {
     }
   }
 
-  /**
-   * A checkpoint of as many buckets that are cut at other places has residuals where this one has
-   * thresholds.
-   */
+  /** The first one where a checkpoint has brought what is none. */
   private float ownThreshold() {
     float own = hostThreshold.getFloat(0);
     return own > 0 && own < Float.POSITIVE_INFINITY ? own : firstThreshold;
