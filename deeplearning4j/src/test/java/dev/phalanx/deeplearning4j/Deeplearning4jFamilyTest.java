@@ -21,7 +21,7 @@ final class Deeplearning4jFamilyTest {
     Deeplearning4jFamily.computeWith(1);
   }
 
-  /** Two of them on two cores make LeNet a third faster; an engine leaves one. */
+  /** An engine leaves one. */
   @Test
   void aNetworksLayersComputeWithThePlansThreadsThoughAnEngineIsOpen() {
     try (Engine engine = Engines.open("auto", EngineOptions.singleThreaded())) {
