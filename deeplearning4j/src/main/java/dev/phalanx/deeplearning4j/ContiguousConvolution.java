@@ -187,7 +187,7 @@ final class ContiguousConvolution implements ConvolutionHelper {
 
   private INDArray forward(
       INDArray x, INDArray weights, INDArray bias, Kernel shape, LayerWorkspaceMgr workspaces) {
-    INDArray input = contiguous(x);
+    INDArray input = LayerHelpers.contiguous(x);
     INDArray matrix = matrix(weights);
     long[] columns = shape.columns(x);
     INDArray y =
@@ -255,8 +255,8 @@ final class ContiguousConvolution implements ConvolutionHelper {
       INDArray weightGradient,
       Kernel shape,
       LayerWorkspaceMgr workspaces) {
-    INDArray input = contiguous(x);
-    INDArray dy = contiguous(delta);
+    INDArray input = LayerHelpers.contiguous(x);
+    INDArray dy = LayerHelpers.contiguous(delta);
     INDArray matrix = matrix(weights);
     INDArray sum = weightGradient.reshape('c', matrix.shape());
     INDArray dx =
@@ -274,7 +274,6 @@ final class ContiguousConvolution implements ConvolutionHelper {
       multiply(forEachSample(matrix, rows.size(0)), true, given, false, rows); // in their place
       addColumns(columns, samples(dx, first, atOnce), shape);
     }
-
     return dx;
   }
 
@@ -355,7 +354,8 @@ final class ContiguousConvolution implements ConvolutionHelper {
 
   /** [out, in kh kw] of weights. */
   private static INDArray matrix(INDArray weights) {
-    return contiguous(weights).reshape('c', weights.size(0), weights.length() / weights.size(0));
+    return LayerHelpers.contiguous(weights)
+        .reshape('c', weights.size(0), weights.length() / weights.size(0));
   }
 
   /** The same matrix for each sample, without a copy. */
@@ -377,10 +377,6 @@ final class ContiguousConvolution implements ConvolutionHelper {
             .addOutputs(out)
             .addIntegerArguments(transposeA ? 1 : 0, transposeB ? 1 : 0, 0)
             .build());
-  }
-
-  private static INDArray contiguous(INDArray array) {
-    return Shape.hasDefaultStridesForShape(array) ? array : array.dup('c');
   }
 
   /** The layer's own. */

@@ -11,6 +11,8 @@ import org.deeplearning4j.nn.layers.convolution.ConvolutionLayer;
 import org.deeplearning4j.nn.layers.normalization.BatchNormalization;
 import org.deeplearning4j.nn.layers.wrapper.BaseWrapperLayer;
 import org.jspecify.annotations.Nullable;
+import org.nd4j.linalg.api.ndarray.INDArray;
+import org.nd4j.linalg.api.shape.Shape;
 
 /**
  * What a network's layers ask to compute for them while it is trained here. Deeplearning4j has a
@@ -78,6 +80,11 @@ final class LayerHelpers implements AutoCloseable {
               + "). Use the version that Phalanx was built with.",
           e);
     }
+  }
+
+  /** Numbers one after the other, as kernels that broadcast or reshape want them. */
+  static INDArray contiguous(INDArray array) {
+    return Shape.hasDefaultStridesForShape(array) ? array : array.dup('c');
   }
 
   /** What layers work with beside their workspaces. */

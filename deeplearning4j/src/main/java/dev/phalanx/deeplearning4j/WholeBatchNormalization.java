@@ -21,7 +21,6 @@ import org.nd4j.linalg.api.ops.BroadcastOp;
 import org.nd4j.linalg.api.ops.DynamicCustomOp;
 import org.nd4j.linalg.api.ops.impl.broadcast.BroadcastMulOp;
 import org.nd4j.linalg.api.ops.impl.broadcast.BroadcastSubOp;
-import org.nd4j.linalg.api.shape.Shape;
 import org.nd4j.linalg.factory.Nd4j;
 
 /**
@@ -134,7 +133,7 @@ final class WholeBatchNormalization implements BatchNormalizationHelper {
       double epsilon,
       int axis,
       LayerWorkspaceMgr workspaces) {
-    INDArray input = withDefaultStrides(x);
+    INDArray input = LayerHelpers.contiguous(x);
     if (!ranks.isUnderWay() || !findStatistics(input, axis, runningMean)) {
       return null;
     }
@@ -252,10 +251,10 @@ final class WholeBatchNormalization implements BatchNormalizationHelper {
       int axis,
       LayerWorkspaceMgr workspaces) {
     int channels = Math.toIntExact(x.size(axis));
-    INDArray given = withDefaultStrides(dy);
+    INDArray given = LayerHelpers.contiguous(dy);
     INDArray scale = inverseDeviation(epsilon);
     INDArray normalized = Nd4j.createUninitialized(x.dataType(), x.shape());
-    broadcast(new BroadcastSubOp(withDefaultStrides(x), mean(), normalized, axis));
+    broadcast(new BroadcastSubOp(LayerHelpers.contiguous(x), mean(), normalized, axis));
     broadcast(new BroadcastMulOp(normalized, scale, normalized, axis));
 
     int[] others = allBut(axis, x.rank());
@@ -367,10 +366,5 @@ final class WholeBatchNormalization implements BatchNormalizationHelper {
   private static INDArray vector(@Nullable INDArray row) {
     INDArray given = present(row);
     return given.reshape(given.length());
-  }
-
-  /** Kernels that broadcast want numbers one after the other. */
-  private static INDArray withDefaultStrides(INDArray array) {
-    return Shape.hasDefaultStridesForShape(array) ? array : array.dup('c');
   }
 }
