@@ -147,7 +147,7 @@ public interface Engine extends AutoCloseable {
    *
    * @param x [n, in]
    * @param weight [out, in]
-   * @param bias [out] or null
+   * @param bias [out], contiguous, or null
    * @param residual [n, out] or null
    * @param out [n, out]; may be {@code residual}
    */

@@ -46,6 +46,23 @@ public abstract class AttentionConformance extends KernelConformance {
     }
   }
 
+  /** Sizes for which a library may have made kernels, over several blocks of queries and keys. */
+  @ParameterizedTest
+  @CsvSource({
+    "FLOAT32, true, 1",
+    "FLOAT32, false, 2",
+    "BFLOAT16, true, 1",
+    "BFLOAT16, true, 2",
+    "BFLOAT16, false, 1",
+    "FLOAT16, true, 2"
+  })
+  void multiplesOf64(DType dtype, boolean causal, int ratio) {
+    check(dtype, causal, new Heads(1, 320, 320, 2, 2 / ratio, 64), false, true);
+    if (!causal) {
+      check(dtype, false, new Heads(1, 64, 576, 2, 2, 128), false);
+    }
+  }
+
   @ParameterizedTest
   @EnumSource(names = {"FLOAT32", "BFLOAT16", "FLOAT16"})
   void withoutAMaskThereMayBeMoreKeysThanQueries(DType dtype) {

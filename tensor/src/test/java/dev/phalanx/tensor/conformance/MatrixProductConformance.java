@@ -73,7 +73,7 @@ public abstract class MatrixProductConformance extends KernelConformance {
   @EnumSource(names = {"FLOAT32", "BFLOAT16", "FLOAT16"})
   void batchedMatmulIsMatmulOfEachEntry(DType dtype) {
     for (int batch : new int[] {1, 3}) {
-      for (int[] sizes : new int[][] {{1, 1, 1}, {7, 17, 3}, {33, 65, 17}}) {
+      for (int[] sizes : new int[][] {{1, 1, 1}, {7, 17, 3}, {33, 65, 17}, {64, 128, 64}}) {
         for (int flags = 0; flags < 8; flags++) {
           checkBatched(dtype, batch, sizes, (flags & 1) != 0, (flags & 2) != 0, (flags & 4) != 0);
         }
@@ -190,6 +190,14 @@ public abstract class MatrixProductConformance extends KernelConformance {
         arena.allocate(dtype, 2, 0), false, arena.allocate(dtype, 0, 3), false, kept, 1, true);
     assertThat(values(kept)).containsExactly(1, 2, 3, 4, 5, 6);
 
+    engine.linear(
+        arena.allocate(dtype, 2, 0),
+        arena.allocate(dtype, 3, 0),
+        tensor(dtype, new double[] {1, 2, 3}, 3),
+        kept,
+        out);
+    assertThat(values(out)).containsExactly(2, 4, 6, 5, 7, 9);
+
     engine.matmul(
         arena.allocate(dtype, 0, 4),
         false,
@@ -246,6 +254,7 @@ public abstract class MatrixProductConformance extends KernelConformance {
       all.add(new int[] {17, (int) size, 3});
       all.add(new int[] {33, 65, (int) size});
     }
+    all.add(new int[] {64, 128, 192}); // a library may have made kernels of such sizes
     all.addAll(
         Arrays.asList(new int[] {128, 64, 96}, new int[] {1, 300, 257}, new int[] {128, 192, 128}));
     return all;

@@ -60,4 +60,14 @@ public interface AttentionArithmetic {
    * of dY * Y over a row's width.
    */
   void slopesOfScores(Block block, Sequence y, Sequence dY, long width);
+
+  /** Rounds a block's scores, as they are now, to BFLOAT16: the copy's address. */
+  default long narrowScores(Block block) {
+    throw new UnsupportedOperationException("factors of BFLOAT16");
+  }
+
+  /** Rounds its slopes likewise. */
+  default long narrowSlopes(Block block) {
+    throw new UnsupportedOperationException("factors of BFLOAT16");
+  }
 }

@@ -1,5 +1,6 @@
 package dev.phalanx.engine.host;
 
+import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Tensor;
 
 /**
@@ -18,6 +19,10 @@ import dev.phalanx.tensor.Tensor;
  *     dS = P * (dP - D)        dQ = scale dS K    dK += scale dS^T Q
  * </pre>
  *
+ * <p>Products go by tiles of so many keys that a sequence of any length needs few forms of them.
+ * Factors of BFLOAT16 are multiplied as they are where {@link Gemm} can: then P and dS are rounded
+ * to it for their products, as FlashAttention does. Sums and exponentials are of FLOAT32.
+ *
  * <p>What is no product is the engine's: {@link AttentionArithmetic}.
  */
 public final class BlockAttention {
@@ -29,22 +34,51 @@ public final class BlockAttention {
   /** Scores at once: two tensors of so many FLOAT32 lie in the second-level cache. */
   private static final long SCORES = 128 * 1024;
 
+  private static final long TILE_KEYS = 256;
+
+  /** Sizes of tiles are multiples of it, or BFLOAT16 is widened. */
+  private static final long WHOLE = 64;
+
   private final AttentionArithmetic arithmetic;
-  private final Sgemm blas;
+  private final Gemm gemm;
   private final BlasVectors vectors = new BlasVectors();
   private final FloatAddress logSums = new FloatAddress();
   private final FloatAddress partLogSums = new FloatAddress();
 
-  public BlockAttention(AttentionArithmetic arithmetic, Sgemm blas) {
+  public BlockAttention(AttentionArithmetic arithmetic, Gemm gemm) {
     this.arithmetic = arithmetic;
-    this.blas = blas;
+    this.gemm = gemm;
   }
 
-  /** One sequence of a tensor [b, t, h, d] in FLOAT32: where it lies and how it steps. */
-  public record Sequence(long address, long positionStride, long headStride) {
+  /** One sequence of a tensor [b, t, h, d]: where it lies and how it steps. */
+  public record Sequence(DType type, long address, long positionStride, long headStride) {
+    /** A sequence of a tensor as it is. */
+    public static Sequence of(Tensor tensor, long batch) {
+      return new Sequence(
+          tensor.dtype(),
+          HostTensors.open(tensor).address() + tensor.dtype().bytes(batch * tensor.stride(0)),
+          tensor.stride(1),
+          tensor.stride(2));
+    }
+
     /** Where a position's head begins. */
     public long at(long position, long head) {
-      return address + Float.BYTES * (position * positionStride + head * headStride);
+      return address + type.bytes(position * positionStride + head * headStride);
+    }
+
+    private ProductForm.Factor factor(boolean isTransposed) {
+      return new ProductForm.Factor(type, isTransposed, positionStride);
+    }
+  }
+
+  /** A matrix [rows, keys] for each head of a block, one after the other. */
+  private record Matrices(DType type, long address, Block block) {
+    long at(long head, long key) {
+      return address + type.bytes(head * block.rows * block.keys + key);
+    }
+
+    private ProductForm.Factor factor(boolean isTransposed) {
+      return new ProductForm.Factor(type, isTransposed, block.keys);
     }
   }
 
@@ -54,6 +88,7 @@ public final class BlockAttention {
    * @param rows queries of a block
    * @param headsAtOnce heads whose scores are in memory together
    * @param ratio query heads that share a key head
+   * @param isNarrow whether factors are of BFLOAT16
    */
   private record Sizes(
       long queries,
@@ -64,8 +99,9 @@ public final class BlockAttention {
       long rows,
       long headsAtOnce,
       boolean causal,
-      double scale) {
-    static Sizes of(Tensor query, Tensor key, boolean causal, double scale) {
+      double scale,
+      boolean isNarrow) {
+    static Sizes of(Tensor query, Tensor key, boolean causal, double scale, Gemm gemm) {
       long keys = key.size(1);
       long rows =
           Math.min(query.size(1), Math.max(FEWEST_ROWS, Math.min(MOST_ROWS, SCORES / keys)));
@@ -79,7 +115,23 @@ public final class BlockAttention {
           rows,
           headsAtOnce,
           causal,
-          scale);
+          scale,
+          query.dtype() == DType.BFLOAT16
+              && query.size(1) % WHOLE == 0
+              && keys % WHOLE == 0
+              && query.size(3) % WHOLE == 0
+              && rows % WHOLE == 0
+              && multipliesTiles(gemm, query.size(3)));
+    }
+
+    /** Whether there are products of BFLOAT16; sizes beside a whole tile's change nothing. */
+    private static boolean multipliesTiles(Gemm gemm, long width) {
+      var lying = new ProductForm.Factor(DType.BFLOAT16, false, width);
+      var turned = new ProductForm.Factor(DType.BFLOAT16, true, width);
+      var result = new ProductForm.Result(DType.FLOAT32, width, 1, true, false);
+      return gemm.multiplies(new ProductForm(WHOLE, WHOLE, width, lying, turned, result))
+          && gemm.multiplies(new ProductForm(WHOLE, width, WHOLE, lying, lying, result))
+          && gemm.multiplies(new ProductForm(WHOLE, width, WHOLE, turned, lying, result));
     }
 
     Block block(long firstRow, long firstHead) {
@@ -126,11 +178,11 @@ public final class BlockAttention {
       arithmetic.fill(logSumExp, Double.NEGATIVE_INFINITY);
       return;
     }
-    Sizes sizes = Sizes.of(query, key, causal, scale);
+    Sizes sizes = Sizes.of(query, key, causal, scale, gemm);
     for (long batch = 0; batch < query.size(0); batch++) {
-      Sequence q = arithmetic.read(query, batch, 0);
-      Sequence k = arithmetic.read(key, batch, 1);
-      Sequence v = arithmetic.read(value, batch, 2);
+      Sequence q = factor(sizes, query, batch, 0);
+      Sequence k = factor(sizes, key, batch, 1);
+      Sequence v = factor(sizes, value, batch, 2);
       Sequence y = arithmetic.place(out, batch, 3);
       arithmetic.begin(logSumExp, batch);
       for (long row = 0; row < sizes.queries; row += sizes.rows) {
@@ -143,53 +195,114 @@ public final class BlockAttention {
     }
   }
 
+  /** A sequence that products read. */
+  private Sequence factor(Sizes sizes, Tensor tensor, long batch, int number) {
+    return sizes.isNarrow ? Sequence.of(tensor, batch) : arithmetic.read(tensor, batch, number);
+  }
+
   private void forwardBlock(
       Sizes sizes, Block block, Sequence q, Sequence k, Sequence v, Sequence y) {
-    long scores = scores(sizes, block, q, k);
+    Matrices scores = new Matrices(DType.FLOAT32, arithmetic.scores(block), block);
+    againstKeys(sizes, q, k, sizes.scale, scores); // S = scale Q K^T
     arithmetic.exponentials(block);
-    long matrix = Float.BYTES * block.rows * block.keys;
-    for (long i = 0; i < block.heads; i++) {
-      long head = block.firstHead + i;
-      // out = P V
-      blas.multiply(
-          false,
-          false,
-          block.rows,
-          sizes.width,
-          block.keys,
-          1,
-          scores + i * matrix,
-          block.keys,
-          v.at(0, head / sizes.ratio),
-          v.positionStride,
-          0,
-          y.at(block.firstRow, head),
-          y.positionStride);
-    }
+    overKeys(sizes, scoreFactors(sizes, scores), v, 1, y); // out = P V
     arithmetic.finish(block, y, sizes.width);
   }
 
-  /** Where the block's scores lie: [heads, rows, keys]. */
-  private long scores(Sizes sizes, Block block, Sequence q, Sequence k) {
-    long scores = arithmetic.scores(block);
-    for (long i = 0; i < block.heads; i++) {
-      long head = block.firstHead + i;
-      blas.multiply(
-          false,
-          true,
-          block.rows,
-          block.keys,
-          sizes.width,
-          sizes.scale,
-          q.at(block.firstRow, head),
-          q.positionStride,
-          k.at(0, head / sizes.ratio),
-          k.positionStride,
-          0,
-          scores + i * Float.BYTES * block.rows * block.keys,
-          block.keys);
+  private Matrices scoreFactors(Sizes sizes, Matrices scores) {
+    return sizes.isNarrow
+        ? new Matrices(DType.BFLOAT16, arithmetic.narrowScores(scores.block), scores.block)
+        : scores;
+  }
+
+  private Matrices slopeFactors(Sizes sizes, Matrices slopes) {
+    return sizes.isNarrow
+        ? new Matrices(DType.BFLOAT16, arithmetic.narrowSlopes(slopes.block), slopes.block)
+        : slopes;
+  }
+
+  /** {@code out [rows, keys] = scale left [rows, width] right [keys, width]^T}. */
+  private void againstKeys(Sizes sizes, Sequence left, Sequence right, double scale, Matrices out) {
+    Block block = out.block;
+    for (long key = 0; key < block.keys; key += TILE_KEYS) {
+      ProductForm form =
+          new ProductForm(
+              block.rows,
+              Math.min(TILE_KEYS, block.keys - key),
+              sizes.width,
+              left.factor(false),
+              right.factor(true),
+              new ProductForm.Result(DType.FLOAT32, block.keys, (float) scale, false, false));
+      for (long i = 0; i < block.heads; i++) {
+        long head = block.firstHead + i;
+        gemm.multiply(
+            form, left.at(block.firstRow, head), right.at(key, head / sizes.ratio), out.at(i, key));
+      }
     }
-    return scores;
+  }
+
+  /** {@code out [rows, width] = scale left [rows, keys] right [keys, width]}. */
+  private void overKeys(Sizes sizes, Matrices left, Sequence right, double scale, Sequence out) {
+    Block block = left.block;
+    for (long key = 0; key < block.keys; key += TILE_KEYS) {
+      ProductForm form =
+          new ProductForm(
+              block.rows,
+              sizes.width,
+              Math.min(TILE_KEYS, block.keys - key),
+              left.factor(false),
+              right.factor(false),
+              new ProductForm.Result(out.type, out.positionStride, (float) scale, key > 0, false));
+      for (long i = 0; i < block.heads; i++) {
+        long head = block.firstHead + i;
+        gemm.multiply(
+            form, left.at(i, key), right.at(key, head / sizes.ratio), out.at(block.firstRow, head));
+      }
+    }
+  }
+
+  /**
+   * {@code out [keys, width] = scale left [rows, keys]^T right [rows, width]}, added to what is
+   * there unless it is the first that a key's head is given.
+   */
+  private void toKeys(
+      Sizes sizes,
+      Matrices left,
+      Sequence right,
+      double scale,
+      boolean isFirstBlock,
+      Sequence out) {
+    Block block = left.block;
+    for (long key = 0; key < block.keys; key += TILE_KEYS) {
+      long count = Math.min(TILE_KEYS, block.keys - key);
+      ProductForm first = toKeys(sizes, left, right, count, scale, out, false);
+      ProductForm next = toKeys(sizes, left, right, count, scale, out, true);
+      for (long i = 0; i < block.heads; i++) {
+        long head = block.firstHead + i;
+        gemm.multiply(
+            isFirstBlock && head % sizes.ratio == 0 ? first : next,
+            left.at(i, key),
+            right.at(block.firstRow, head),
+            out.at(key, head / sizes.ratio));
+      }
+    }
+  }
+
+  private static ProductForm toKeys(
+      Sizes sizes,
+      Matrices left,
+      Sequence right,
+      long keys,
+      double scale,
+      Sequence out,
+      boolean isAdded) {
+    return new ProductForm(
+        keys,
+        sizes.width,
+        left.block.rows,
+        left.factor(true),
+        right.factor(false),
+        new ProductForm.Result(out.type, out.positionStride, (float) scale, isAdded, false));
   }
 
   /** {@link dev.phalanx.tensor.Engine#attentionBackward}. */
@@ -213,15 +326,17 @@ public final class BlockAttention {
       arithmetic.fill(dValue, 0);
       return;
     }
-    Sizes sizes = Sizes.of(query, key, causal, scale);
+    Sizes sizes = Sizes.of(query, key, causal, scale, gemm);
     for (long batch = 0; batch < query.size(0); batch++) {
+      Sequence wideGradient = arithmetic.read(dOut, batch, 4);
       Operands operands =
           new Operands(
-              arithmetic.read(query, batch, 0),
-              arithmetic.read(key, batch, 1),
-              arithmetic.read(value, batch, 2),
+              factor(sizes, query, batch, 0),
+              factor(sizes, key, batch, 1),
+              factor(sizes, value, batch, 2),
               arithmetic.read(out, batch, 3),
-              arithmetic.read(dOut, batch, 4),
+              wideGradient,
+              sizes.isNarrow ? Sequence.of(dOut, batch) : wideGradient,
               arithmetic.place(dQuery, batch, 5),
               arithmetic.place(dKey, batch, 6),
               arithmetic.place(dValue, batch, 7));
@@ -247,87 +362,23 @@ public final class BlockAttention {
       Sequence v,
       Sequence y,
       Sequence dY,
+      Sequence dYFactor,
       Sequence dQ,
       Sequence dK,
       Sequence dV) {}
 
   private void backwardBlock(Sizes sizes, Block block, boolean isFirstBlock, Operands on) {
-    long keys = block.keys;
-    long weightAddress = scores(sizes, block, on.q, on.k);
+    Matrices weights = new Matrices(DType.FLOAT32, arithmetic.scores(block), block);
+    againstKeys(sizes, on.q, on.k, sizes.scale, weights);
     arithmetic.probabilities(block);
-    long slopeAddress = arithmetic.slopes(block);
-    long matrix = Float.BYTES * block.rows * keys;
-    for (long i = 0; i < block.heads; i++) {
-      long head = block.firstHead + i;
-      long keyHead = head / sizes.ratio;
-      int sumSoFar = isFirstBlock && head % sizes.ratio == 0 ? 0 : 1;
-      // dV += P^T dO
-      blas.multiply(
-          true,
-          false,
-          keys,
-          sizes.width,
-          block.rows,
-          1,
-          weightAddress + i * matrix,
-          keys,
-          on.dY.at(block.firstRow, head),
-          on.dY.positionStride,
-          sumSoFar,
-          on.dV.at(0, keyHead),
-          on.dV.positionStride);
-      // dP = dO V^T
-      blas.multiply(
-          false,
-          true,
-          block.rows,
-          keys,
-          sizes.width,
-          1,
-          on.dY.at(block.firstRow, head),
-          on.dY.positionStride,
-          on.v.at(0, keyHead),
-          on.v.positionStride,
-          0,
-          slopeAddress + i * matrix,
-          keys);
-    }
+    toKeys(
+        sizes, scoreFactors(sizes, weights), on.dYFactor, 1, isFirstBlock, on.dV); // dV += P^T dO
+    Matrices slopes = new Matrices(DType.FLOAT32, arithmetic.slopes(block), block);
+    againstKeys(sizes, on.dYFactor, on.v, 1, slopes); // dP = dO V^T
     arithmetic.slopesOfScores(block, on.y, on.dY, sizes.width);
-    for (long i = 0; i < block.heads; i++) {
-      long head = block.firstHead + i;
-      long keyHead = head / sizes.ratio;
-      int sumSoFar = isFirstBlock && head % sizes.ratio == 0 ? 0 : 1;
-      // dQ = scale dS K
-      blas.multiply(
-          false,
-          false,
-          block.rows,
-          sizes.width,
-          keys,
-          sizes.scale,
-          slopeAddress + i * matrix,
-          keys,
-          on.k.at(0, keyHead),
-          on.k.positionStride,
-          0,
-          on.dQ.at(block.firstRow, head),
-          on.dQ.positionStride);
-      // dK += scale dS^T Q
-      blas.multiply(
-          true,
-          false,
-          keys,
-          sizes.width,
-          block.rows,
-          sizes.scale,
-          slopeAddress + i * matrix,
-          keys,
-          on.q.at(block.firstRow, head),
-          on.q.positionStride,
-          sumSoFar,
-          on.dK.at(0, keyHead),
-          on.dK.positionStride);
-    }
+    Matrices slopeFactors = slopeFactors(sizes, slopes);
+    overKeys(sizes, slopeFactors, on.k, sizes.scale, on.dQ); // dQ = scale dS K
+    toKeys(sizes, slopeFactors, on.q, sizes.scale, isFirstBlock, on.dK); // dK += scale dS^T Q
   }
 
   /** {@link dev.phalanx.tensor.Engine#mergeAttention}. */

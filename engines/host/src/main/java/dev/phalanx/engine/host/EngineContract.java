@@ -125,6 +125,7 @@ public final class EngineContract {
     }
     if (bias != null) {
       Arguments.floating("linear", x, bias);
+      Arguments.contiguous("linear", bias);
       if (!Arguments.isVector(bias, weight.size(0))) {
         throw Arguments.unfit("linear", "a bias [out] of weight [out, in]", bias, weight);
       }

@@ -1,23 +1,25 @@
 package dev.phalanx.engine.host;
 
+import dev.phalanx.tensor.DType;
+import java.util.EnumMap;
+import java.util.Map;
+import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * As much of GELU of FLOAT32 numbers, and of its gradient, as oneDNN computes faster than an engine
- * does: whole pieces, or nothing. The rest is the engine's own. Kernels are made when they are
- * first asked for.
+ * As much of GELU of FLOAT32 or BFLOAT16 numbers, and of its gradient, as oneDNN computes faster
+ * than an engine does: whole pieces, or nothing. The rest is the engine's own. Kernels are made
+ * when they are first asked for.
  */
-public final class FasterGelu implements AutoCloseable {
-  private final Runnable useOneThread;
-  private @Nullable OneDnnGelu oneDnn;
-  private boolean isAsked;
-  private boolean isClosed;
+public final class FasterGelu {
+  private final @Nullable OneDnn library;
+  private final Map<DType, Optional<OneDnnGelu>> kernels = new EnumMap<>(DType.class);
 
   /**
-   * @param useOneThread tells OpenMP that the thread which runs this works alone
+   * @param library none: there is nothing to gain
    */
-  public FasterGelu(Runnable useOneThread) {
-    this.useOneThread = useOneThread;
+  FasterGelu(@Nullable OneDnn library) {
+    this.library = library;
   }
 
   /**
@@ -25,8 +27,8 @@ public final class FasterGelu implements AutoCloseable {
    *
    * @return how many numbers that were
    */
-  public long forward(long x, long y, long count) {
-    OneDnnGelu gelu = oneDnn();
+  public long forward(DType type, long x, long y, long count) {
+    OneDnnGelu gelu = kernel(type);
     return gelu == null ? 0 : gelu.forward(x, y, count);
   }
 
@@ -35,27 +37,22 @@ public final class FasterGelu implements AutoCloseable {
    *
    * @return how many numbers that were
    */
-  public long backward(long dy, long x, long dx, long count) {
-    OneDnnGelu gelu = oneDnn();
+  public long backward(DType type, long dy, long x, long dx, long count) {
+    OneDnnGelu gelu = kernel(type);
     return gelu == null ? 0 : gelu.backward(dy, x, dx, count);
   }
 
-  private @Nullable OneDnnGelu oneDnn() {
-    if (isClosed) {
-      throw new IllegalStateException("An engine was used after it was closed");
+  private @Nullable OneDnnGelu kernel(DType type) {
+    OneDnn present = library;
+    if (present == null) {
+      return null;
     }
-    if (!isAsked) {
-      oneDnn = OneDnnGelu.open(useOneThread).orElse(null);
-      isAsked = true;
-    }
-    return oneDnn;
+    present.requireOpen();
+    return kernels.computeIfAbsent(type, wanted -> OneDnnGelu.of(present, wanted)).orElse(null);
   }
 
-  @Override
-  public void close() {
-    isClosed = true;
-    if (oneDnn != null) {
-      oneDnn.close();
-    }
+  void close() {
+    kernels.values().forEach(kernel -> kernel.ifPresent(OneDnnGelu::close));
+    kernels.clear();
   }
 }

@@ -1,5 +1,6 @@
 package dev.phalanx.engine.host;
 
+import dev.phalanx.tensor.DType;
 import java.util.List;
 import org.bytedeco.dnnl.dnnl_engine;
 import org.bytedeco.dnnl.dnnl_exec_arg_t;
@@ -96,16 +97,29 @@ final class OneDnn implements AutoCloseable {
     check(dnnl.dnnl_primitive_execute(primitive, stream, count, arguments), what);
   }
 
-  /** What comes next, in this thread, works alone. */
-  void prepareThread() {
+  void requireOpen() {
     if (isClosed) {
       throw new IllegalStateException("An engine was used after it was closed");
     }
+  }
+
+  /** What comes next, in this thread, works alone. */
+  private void prepareThread() {
+    requireOpen();
     Thread current = Thread.currentThread();
     if (current != preparedThread) {
       useOneThread.run();
       preparedThread = current;
     }
+  }
+
+  /** oneDNN's name for a type, or {@code dnnl_data_type_undef}. */
+  static int typeOf(DType type) {
+    return switch (type) {
+      case FLOAT32 -> dnnl.dnnl_f32;
+      case BFLOAT16 -> dnnl.dnnl_bf16;
+      default -> dnnl.dnnl_data_type_undef;
+    };
   }
 
   /** What oneDNN calls the implementation that it has chosen. */

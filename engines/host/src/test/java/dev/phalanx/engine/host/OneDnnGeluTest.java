@@ -3,16 +3,26 @@ package dev.phalanx.engine.host;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
+import static org.assertj.core.api.Assumptions.assumeThat;
 
+import dev.phalanx.tensor.DType;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.Optional;
 import java.util.Random;
-import org.bytedeco.javacpp.FloatPointer;
+import org.bytedeco.javacpp.BytePointer;
+import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 
 /** oneDNN's GELU against its formula in double precision. */
 class OneDnnGeluTest {
   private static final int LEFT = 5;
   private static final int COUNT = 2 * OneDnnGelu.PIECE + LEFT;
   private static final double SLOPE = Math.sqrt(2 / Math.PI);
+
+  private final OneDnn library = new OneDnn(() -> {});
 
   private static double tangent(double x) {
     return Math.tanh(SLOPE * (x + 0.044715 * x * x * x));
@@ -27,45 +37,90 @@ class OneDnnGeluTest {
     return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * SLOPE * (1 + 3 * 0.044715 * x * x);
   }
 
-  private static float[] values(double width) {
-    Random random = new Random(3);
-    float[] values = new float[COUNT];
-    for (int i = 0; i < COUNT; i++) {
-      values[i] = (float) (random.nextGaussian() * width);
+  /** Numbers of one type in native memory. */
+  private record Numbers(DType type, BytePointer memory, ByteBuffer bytes)
+      implements AutoCloseable {
+    static Numbers of(DType type, double width) {
+      BytePointer memory = new BytePointer(type.bytes(COUNT));
+      Numbers made =
+          new Numbers(type, memory, memory.asByteBuffer().order(ByteOrder.nativeOrder()));
+      Random random = new Random(3);
+      for (int i = 0; i < COUNT; i++) {
+        made.put(i, (float) (random.nextGaussian() * width));
+      }
+      return made;
     }
-    return values;
+
+    long address() {
+      return memory.address();
+    }
+
+    void put(int place, float value) {
+      if (type == DType.FLOAT32) {
+        bytes.putFloat(4 * place, value);
+      } else {
+        bytes.putShort(2 * place, (short) (Float.floatToRawIntBits(value) >>> 16));
+      }
+    }
+
+    double get(int place) {
+      return type == DType.FLOAT32
+          ? bytes.getFloat(4 * place)
+          : Float.intBitsToFloat(bytes.getShort(2 * place) << 16);
+    }
+
+    /** Computed in FLOAT32, and rounded once more where the type is narrower. */
+    void assertIs(int place, double expected, double size) {
+      double rounding = type == DType.FLOAT32 ? 0 : 0x1p-8 * Math.abs(expected);
+      assertThat(get(place)).isCloseTo(expected, within(1e-6 * size + rounding));
+    }
+
+    @Override
+    public void close() {
+      memory.close();
+    }
   }
 
-  @Test
-  void wholePiecesAreThoseOfTheFormulaAndTheRestIsLeftAlone() {
-    float[] x = values(3);
-    x[0] = 0;
-    x[1] = 40;
-    x[2] = -40;
-    x[OneDnnGelu.PIECE] = Float.NaN;
-    float[] dy = values(1);
-    try (OneDnnGelu gelu = new OneDnnGelu(() -> {});
-        FloatPointer input = new FloatPointer(x);
-        FloatPointer given = new FloatPointer(dy);
-        FloatPointer result = new FloatPointer(new float[COUNT])) {
-      long done = gelu.forward(input.address(), result.address(), COUNT);
+  private OneDnnGelu open(DType type) {
+    Optional<OneDnnGelu> gelu = OneDnnGelu.of(library, type);
+    if (type == DType.BFLOAT16) {
+      assumeThat(gelu).as("kernels for BFLOAT16 on this processor").isPresent();
+    }
+    return gelu.orElseThrow();
+  }
+
+  @AfterEach
+  void closeLibrary() {
+    library.close();
+  }
+
+  @ParameterizedTest
+  @EnumSource(names = {"FLOAT32", "BFLOAT16"})
+  void wholePiecesAreThoseOfTheFormulaAndTheRestIsLeftAlone(DType type) {
+    try (OneDnnGelu gelu = open(type);
+        Numbers x = Numbers.of(type, 3);
+        Numbers dy = Numbers.of(type, 1);
+        Numbers result = Numbers.of(type, 0)) {
+      x.put(0, 0);
+      x.put(1, 40);
+      x.put(2, -40);
+      x.put(OneDnnGelu.PIECE, Float.NaN);
+      long done = gelu.forward(x.address(), result.address(), COUNT);
       assertThat(done).isEqualTo(COUNT - LEFT);
       for (int i = 0; i < done; i++) {
         if (i == OneDnnGelu.PIECE) {
           assertThat(result.get(i)).isNaN();
         } else {
-          assertThat((double) result.get(i)).isCloseTo(gelu(x[i]), within(1e-6));
+          result.assertIs(i, gelu(x.get(i)), 1);
         }
       }
-      assertThat(gelu.backward(given.address(), input.address(), result.address(), COUNT))
+      assertThat(gelu.backward(dy.address(), x.address(), result.address(), COUNT))
           .isEqualTo(COUNT - LEFT);
       for (int i = 0; i < done; i++) {
         if (i == OneDnnGelu.PIECE) {
           assertThat(result.get(i)).isNaN();
         } else {
-          double expected = dy[i] * slope(x[i]);
-          assertThat((double) result.get(i))
-              .isCloseTo(expected, within(1e-6 * Math.max(1, Math.abs(dy[i]))));
+          result.assertIs(i, dy.get(i) * slope(x.get(i)), Math.max(1, Math.abs(dy.get(i))));
         }
       }
       for (int i = COUNT - LEFT; i < COUNT; i++) {
@@ -74,28 +129,39 @@ class OneDnnGeluTest {
     }
   }
 
-  @Test
-  void inputAndResultMayBeTheSameMemory() {
-    float[] x = values(1);
-    try (OneDnnGelu gelu = new OneDnnGelu(() -> {});
-        FloatPointer memory = new FloatPointer(x)) {
-      gelu.forward(memory.address(), memory.address(), COUNT);
-      assertThat((double) memory.get(7)).isCloseTo(gelu(x[7]), within(1e-6));
-      assertThat(memory.get(COUNT - 1)).isEqualTo(x[COUNT - 1]);
+  @ParameterizedTest
+  @EnumSource(names = {"FLOAT32", "BFLOAT16"})
+  void inputAndResultMayBeTheSameMemory(DType type) {
+    try (OneDnnGelu gelu = open(type);
+        Numbers numbers = Numbers.of(type, 1)) {
+      double seventh = numbers.get(7);
+      double last = numbers.get(COUNT - 1);
+      gelu.forward(numbers.address(), numbers.address(), COUNT);
+      numbers.assertIs(7, gelu(seventh), 1);
+      assertThat(numbers.get(COUNT - 1)).isEqualTo(last);
     }
   }
 
   @Test
+  void otherTypesAreNotKnown() {
+    assertThat(OneDnnGelu.of(library, DType.FLOAT16)).isEmpty();
+  }
+
+  @Test
   void nothingIsComputedAfterTheEnd() {
-    try (FloatPointer memory = new FloatPointer(new float[COUNT])) {
-      OneDnnGelu gelu = new OneDnnGelu(() -> {});
-      gelu.close();
-      gelu.close();
-      long place = memory.address();
-      assertThatThrownBy(() -> gelu.forward(place, place, COUNT))
-          .isInstanceOf(IllegalStateException.class);
-      assertThatThrownBy(() -> gelu.backward(place, place, place, COUNT))
-          .isInstanceOf(IllegalStateException.class);
+    try (Numbers numbers = Numbers.of(DType.FLOAT32, 1)) {
+      HostKernels kernels = new HostKernels(() -> {});
+      FasterGelu gelu = kernels.gelu();
+      long place = numbers.address();
+      assumeThat(gelu.forward(DType.FLOAT32, place, place, COUNT)).isPositive();
+      kernels.close();
+      kernels.close();
+      assertThatThrownBy(() -> gelu.forward(DType.FLOAT32, place, place, COUNT))
+          .isInstanceOf(IllegalStateException.class)
+          .hasMessageContaining("closed");
+      assertThatThrownBy(() -> gelu.backward(DType.FLOAT32, place, place, place, COUNT))
+          .isInstanceOf(IllegalStateException.class)
+          .hasMessageContaining("closed");
     }
   }
 }

@@ -4,13 +4,14 @@ import dev.phalanx.engine.host.Arguments;
 import dev.phalanx.engine.host.EngineContract;
 import dev.phalanx.engine.host.FasterGelu;
 import dev.phalanx.engine.host.HostTensors;
+import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Tensor;
 
 /**
  * GELU, SiLU and SwiGLU with their gradients: most of GELU by oneDNN where that gains, all else
  * from the logistic function s(x) = 1 / (1 + exp(-x)): GELU's 0.5 (1 + tanh u) is s(2u).
  */
-final class Activations implements AutoCloseable {
+final class Activations {
   /** sqrt(8 / pi): twice GELU's factor. */
   private static final float TWICE_SLOPE = 1.5957691216057308f;
 
@@ -24,11 +25,8 @@ final class Activations implements AutoCloseable {
   private final FloatPiece dUp = new FloatPiece();
   private final FasterGelu fasterGelu;
 
-  /**
-   * @param useOneThread tells OpenMP that the thread which runs this works alone
-   */
-  Activations(Runnable useOneThread) {
-    this.fasterGelu = new FasterGelu(useOneThread);
+  Activations(FasterGelu fasterGelu) {
+    this.fasterGelu = fasterGelu;
   }
 
   void gelu(Tensor input, Tensor out) {
@@ -52,7 +50,7 @@ final class Activations implements AutoCloseable {
     long from = Floats.address(kernel, input);
     long to = Floats.address(kernel, out);
     long total = input.elementCount();
-    long first = isGelu ? fasterGelu.forward(from, to, total) : 0;
+    long first = isGelu ? fasterGelu.forward(DType.FLOAT32, from, to, total) : 0;
     for (long start = first; start < total; start += FloatPiece.SIZE) {
       int count = (int) Math.min(FloatPiece.SIZE, total - start);
       float[] values = x.read(Floats.at(from, start), count);
@@ -100,7 +98,7 @@ final class Activations implements AutoCloseable {
     long from = Floats.address(kernel, input);
     long to = Floats.address(kernel, inputGradient);
     long total = input.elementCount();
-    long first = isGelu ? fasterGelu.backward(slopes, from, to, total) : 0;
+    long first = isGelu ? fasterGelu.backward(DType.FLOAT32, slopes, from, to, total) : 0;
     for (long start = first; start < total; start += FloatPiece.SIZE) {
       int count = (int) Math.min(FloatPiece.SIZE, total - start);
       float[] values = x.read(Floats.at(from, start), count);
@@ -202,10 +200,5 @@ final class Activations implements AutoCloseable {
       upSlopes[i] = given[i] * silu;
       powers[i] = given[i] * factors[i] * (s + silu * (1 - s));
     }
-  }
-
-  @Override
-  public void close() {
-    fasterGelu.close();
   }
 }

@@ -42,25 +42,20 @@ final class Elementwise implements AutoCloseable {
     } else if (out.elementCount() > 0) {
       long width = b.size(0);
       long rows = a.elementCount() / width;
-      addRow(left, width, right, rows, width, result, width);
+      addRow(left, right, rows, width, result);
     }
   }
 
-  /**
-   * {@code out = a + row} for each row.
-   *
-   * @param strideOfA numbers from a row to the next, as {@code strideOfOut}
-   */
-  void addRow(
-      long a, long strideOfA, long addend, long rows, long width, long out, long strideOfOut) {
+  /** {@code out = a + row} for each row. */
+  private void addRow(long a, long addend, long rows, long width, long out) {
     int rowWidth = Math.toIntExact(width);
     int most = (int) Math.min(rows, FloatPiece.rowsOf(width));
     float[] addends = row.tile(addend, rowWidth, most);
     for (long start = 0; start < rows; start += most) {
       int count = (int) Math.min(most, rows - start);
-      float[] values = piece.readRows(Floats.at(a, start * strideOfA), count, rowWidth, strideOfA);
+      float[] values = piece.read(Floats.at(a, start * width), count * rowWidth);
       FloatRows.add(addends, values, count * rowWidth);
-      piece.writeRows(Floats.at(out, start * strideOfOut), count, rowWidth, strideOfOut);
+      piece.write(Floats.at(out, start * width), count * rowWidth);
     }
   }
 

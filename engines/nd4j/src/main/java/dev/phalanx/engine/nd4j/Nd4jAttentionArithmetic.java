@@ -42,10 +42,8 @@ final class Nd4jAttentionArithmetic implements AttentionArithmetic, AutoCloseabl
 
   @Override
   public Sequence place(Tensor tensor, long batch, int number) {
-    return new Sequence(
-        Floats.at(Floats.address("attention", tensor), batch * tensor.stride(0)),
-        tensor.stride(1),
-        tensor.stride(2));
+    Floats.address("attention", tensor); // refuses other types
+    return Sequence.of(tensor, batch);
   }
 
   /** It was written in its place. */

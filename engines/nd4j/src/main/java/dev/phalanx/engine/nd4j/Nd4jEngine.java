@@ -3,8 +3,8 @@ package dev.phalanx.engine.nd4j;
 import dev.phalanx.engine.host.BlockAttention;
 import dev.phalanx.engine.host.DropoutMask;
 import dev.phalanx.engine.host.EngineContract;
+import dev.phalanx.engine.host.HostKernels;
 import dev.phalanx.engine.host.LossRows;
-import dev.phalanx.engine.host.Sgemm;
 import dev.phalanx.engine.host.WrappedBlock;
 import dev.phalanx.tensor.AdamW;
 import dev.phalanx.tensor.DType;
@@ -31,7 +31,7 @@ final class Nd4jEngine implements Engine {
   static final String NAME = "nd4j";
 
   private final int threads;
-  private final Sgemm sgemm;
+  private final HostKernels hostKernels;
   private final String version = Nd4jLibrary.version();
   private final NativeArrays arrays;
   private final Elementwise elementwise;
@@ -55,12 +55,12 @@ final class Nd4jEngine implements Engine {
     this.elementwise = new Elementwise(arrays);
     this.reductions = new Reductions(arrays);
     Runnable useOneThread = () -> operations.setOmpNumThreads(1);
-    this.activations = new Activations(useOneThread);
-    this.sgemm = Sgemm.open(useOneThread);
-    this.matrixProducts = new MatrixProducts(arrays, elementwise, sgemm);
+    this.hostKernels = new HostKernels(useOneThread);
+    this.activations = new Activations(hostKernels.gelu());
+    this.matrixProducts = new MatrixProducts(elementwise, hostKernels.gemm());
     this.rotaryEmbedding = new RotaryEmbedding(arrays);
     this.attentionArithmetic = new Nd4jAttentionArithmetic(arrays);
-    this.attention = new BlockAttention(attentionArithmetic, sgemm);
+    this.attention = new BlockAttention(attentionArithmetic, hostKernels.gemm());
   }
 
   @Override
@@ -73,7 +73,7 @@ final class Nd4jEngine implements Engine {
     return "ND4J "
         + version
         + " and "
-        + sgemm.library()
+        + hostKernels.gemm().library()
         + " on the CPU"
         + (Nd4jLibrary.usesAvx512() ? " with AVX-512" : "")
         + ", threads: "
@@ -383,11 +383,9 @@ final class Nd4jEngine implements Engine {
 
   @Override
   public void close() {
-    sgemm.close();
-    activations.close();
+    hostKernels.close();
     attentionArithmetic.close();
     rotaryEmbedding.close();
-    matrixProducts.close();
     reductions.close();
     elementwise.close();
     arrays.close();

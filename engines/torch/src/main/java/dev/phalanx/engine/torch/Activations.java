@@ -4,7 +4,6 @@ import dev.phalanx.engine.host.Arguments;
 import dev.phalanx.engine.host.EngineContract;
 import dev.phalanx.engine.host.FasterGelu;
 import dev.phalanx.engine.host.HostTensors;
-import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Tensor;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.pytorch.global.torch;
@@ -21,18 +20,19 @@ final class Activations {
   private final BytePointer tanh;
   private final FasterGelu fasterGelu;
 
-  Activations(TorchContext context) {
+  Activations(TorchContext context, FasterGelu fasterGelu) {
     this.context = context;
-    this.fasterGelu = context.own(new FasterGelu(torch::init_num_threads));
+    this.fasterGelu = fasterGelu;
     this.tanh = context.own(new BytePointer("tanh"));
   }
 
   void gelu(Tensor x, Tensor out) {
     Arguments.alike("gelu", x, out);
     long count = x.elementCount();
-    long done = isFloat32(x) ? fasterGelu.forward(at(x, 0), at(out, 0), count) : 0;
+    var input = context.of(x); // prepares this thread, and tells an engine that was closed
+    long done = fasterGelu.forward(x.dtype(), at(x, 0), at(out, 0), count);
     if (done == 0) {
-      torch.gelu_out(context.of(out), context.of(x), tanh);
+      torch.gelu_out(context.of(out), input, tanh);
     } else if (done < count) {
       try (var lastX = last(x, done);
           var lastOut = last(out, done)) {
@@ -44,9 +44,10 @@ final class Activations {
   void geluBackward(Tensor dy, Tensor x, Tensor dx) {
     Arguments.alike("geluBackward", dy, x, dx);
     long count = x.elementCount();
-    long done = isFloat32(x) ? fasterGelu.backward(at(dy, 0), at(x, 0), at(dx, 0), count) : 0;
+    var input = context.of(x);
+    long done = fasterGelu.backward(x.dtype(), at(dy, 0), at(x, 0), at(dx, 0), count);
     if (done == 0) {
-      torch.gelu_backward_out(context.of(dx), context.of(dy), context.of(x), tanh);
+      torch.gelu_backward_out(context.of(dx), context.of(dy), input, tanh);
     } else if (done < count) {
       try (var lastDy = last(dy, done);
           var lastX = last(x, done);
@@ -56,18 +57,13 @@ final class Activations {
     }
   }
 
-  private boolean isFloat32(Tensor tensor) {
-    context.of(tensor); // prepares this thread, and tells an engine that was closed
-    return tensor.dtype() == DType.FLOAT32;
-  }
-
   private static long at(Tensor tensor, long element) {
-    return HostTensors.open(tensor).address() + Float.BYTES * element;
+    return HostTensors.open(tensor).address() + tensor.dtype().bytes(element);
   }
 
-  /** What of a contiguous FLOAT32 tensor lies behind its first elements. */
+  /** What of a contiguous tensor lies behind its first elements. */
   private org.bytedeco.pytorch.Tensor last(Tensor tensor, long done) {
-    return context.blob(at(tensor, done), DType.FLOAT32, tensor.elementCount() - done);
+    return context.blob(at(tensor, done), tensor.dtype(), tensor.elementCount() - done);
   }
 
   void silu(Tensor x, Tensor out) {

@@ -1,16 +1,17 @@
 package dev.phalanx.engine.torch;
 
 import dev.phalanx.engine.host.EngineContract;
-import dev.phalanx.engine.host.Float32Products;
-import dev.phalanx.engine.host.Sgemm;
+import dev.phalanx.engine.host.Gemm;
+import dev.phalanx.engine.host.HostProducts;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Products of matrices, transposed ones read where they lie: FLOAT32 by {@link Sgemm}, BFLOAT16 by
- * LibTorch where the processor has instructions for it, FLOAT16 and other BFLOAT16 widened.
+ * Products of matrices, transposed ones read where they lie: by {@link HostProducts} where they
+ * know the form, as any of FLOAT32; other ones of BFLOAT16 by LibTorch where the processor has
+ * instructions for it; FLOAT16 and what is left of BFLOAT16 widened.
  */
 final class MatrixProducts {
   /** Elements of the product kept between a BFLOAT16 product and its sum into FLOAT32. */
@@ -19,17 +20,21 @@ final class MatrixProducts {
   private final TorchContext context;
   private final Scratch narrow;
   private final WidenedProducts widened;
-  private final Float32Products products;
+  private final HostProducts products;
   private final boolean multipliesBfloat16;
 
   /**
    * @param multipliesBfloat16 whether the processor does, and BFLOAT16 is LibTorch's matter
    */
-  MatrixProducts(TorchContext context, Sgemm sgemm, boolean multipliesBfloat16) {
+  MatrixProducts(TorchContext context, Gemm gemm, boolean multipliesBfloat16) {
     this.context = context;
     this.narrow = context.scratch();
-    this.widened = new WidenedProducts(context, sgemm);
-    this.products = new Float32Products(sgemm, tensor -> context.of(tensor).zero_());
+    this.widened = new WidenedProducts(context, gemm);
+    this.products =
+        new HostProducts(
+            gemm,
+            tensor -> context.of(tensor).zero_(),
+            (source, destination) -> context.of(destination).copy_(context.of(source)));
     this.multipliesBfloat16 = multipliesBfloat16;
   }
 
@@ -46,11 +51,8 @@ final class MatrixProducts {
       double alpha,
       boolean accumulate) {
     EngineContract.matmul(a, transposeA, b, transposeB, out);
-    if (a.dtype() == DType.FLOAT32) {
-      products.matmul(a, transposeA, b, transposeB, out, alpha, accumulate);
-      return;
-    }
-    if (out.elementCount() == 0) {
+    if (products.matmul(a, transposeA, b, transposeB, out, alpha, accumulate)
+        || out.elementCount() == 0) {
       return;
     }
     var left = transposeA ? context.transposed(a) : context.of(a);
@@ -110,11 +112,8 @@ final class MatrixProducts {
       double alpha,
       boolean accumulate) {
     EngineContract.batchedMatmul(a, transposeA, b, transposeB, out);
-    if (a.dtype() == DType.FLOAT32) {
-      products.batchedMatmul(a, transposeA, b, transposeB, out, alpha, accumulate);
-      return;
-    }
-    if (out.elementCount() == 0) {
+    if (products.batchedMatmul(a, transposeA, b, transposeB, out, alpha, accumulate)
+        || out.elementCount() == 0) {
       return;
     }
     var left = transposeA ? context.transposed(a) : context.of(a);
@@ -142,11 +141,7 @@ final class MatrixProducts {
   void linear(
       Tensor x, Tensor weight, @Nullable Tensor bias, @Nullable Tensor residual, Tensor out) {
     EngineContract.linear(x, weight, bias, residual, out);
-    if (out.elementCount() == 0) {
-      return;
-    }
-    if (x.dtype() == DType.FLOAT32) {
-      products.linear(x, weight, out, start(bias, residual, out));
+    if (out.elementCount() == 0 || products.linear(x, weight, bias, residual, out)) {
       return;
     }
     var product = context.of(out);
@@ -159,38 +154,20 @@ final class MatrixProducts {
           bias == null ? null : context.of(bias),
           residual == null ? null : context.of(residual),
           product);
-    } else if (residual != null) {
-      start(bias, residual, out);
-      torch.addmm_out(product, product, context.of(x), factor);
-    } else if (bias != null) {
-      torch.addmm_out(product, context.of(bias), context.of(x), factor);
     } else {
-      torch.mm_out(product, context.of(x), factor);
-    }
-  }
-
-  /**
-   * Sets {@code out} to what the product is added to.
-   *
-   * @return whether there is anything
-   */
-  private boolean start(@Nullable Tensor bias, @Nullable Tensor residual, Tensor out) {
-    if (residual == null) {
-      if (bias != null) {
-        context.of(out).copy_(context.of(bias));
+      if (residual != null && residual.address() != out.address()) {
+        product.copy_(context.of(residual));
       }
-      return bias != null;
-    }
-    boolean inPlace = residual.address() == out.address();
-    if (bias == null) {
-      if (!inPlace) {
-        context.of(out).copy_(context.of(residual));
+      if (residual != null) {
+        torch.addmm_out(product, product, context.of(x), factor);
+        if (bias != null) {
+          product.add_(context.of(bias));
+        }
+      } else if (bias != null) {
+        torch.addmm_out(product, context.of(bias), context.of(x), factor);
+      } else {
+        torch.mm_out(product, context.of(x), factor);
       }
-    } else if (inPlace) {
-      context.of(out).add_(context.of(bias));
-    } else {
-      torch.add_out(context.of(out), context.of(residual), context.of(bias));
     }
-    return true;
   }
 }

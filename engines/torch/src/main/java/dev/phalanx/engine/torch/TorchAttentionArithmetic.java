@@ -9,8 +9,8 @@ import org.bytedeco.pytorch.global.torch;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The arithmetic of attention's blocks. Sequences of half the width are widened to FLOAT32 one at a
- * time, so that only the results are rounded.
+ * The arithmetic of attention's blocks. Sequences of half the width that it reads are widened to
+ * FLOAT32 one at a time.
  */
 final class TorchAttentionArithmetic implements AttentionArithmetic {
   private static final long[] INNERMOST = {-1};
@@ -18,6 +18,8 @@ final class TorchAttentionArithmetic implements AttentionArithmetic {
   private final TorchContext context;
   private final Scratch scoreMemory;
   private final Scratch slopeMemory;
+  private final Scratch narrowScoreMemory;
+  private final Scratch narrowSlopeMemory;
   private final Scratch largestMemory;
   private final Scratch sumMemory;
   private final Scratch productMemory;
@@ -31,6 +33,8 @@ final class TorchAttentionArithmetic implements AttentionArithmetic {
     this.context = context;
     this.scoreMemory = context.scratch();
     this.slopeMemory = context.scratch();
+    this.narrowScoreMemory = context.scratch();
+    this.narrowSlopeMemory = context.scratch();
     this.largestMemory = context.scratch();
     this.sumMemory = context.scratch();
     this.productMemory = context.scratch();
@@ -167,6 +171,22 @@ final class TorchAttentionArithmetic implements AttentionArithmetic {
     slopes.mul_(scoresOf(block));
   }
 
+  @Override
+  public long narrowScores(Block block) {
+    return narrowed(scoresOf(block), narrowScoreMemory, block);
+  }
+
+  @Override
+  public long narrowSlopes(Block block) {
+    return narrowed(slopesOf(block), narrowSlopeMemory, block);
+  }
+
+  private static long narrowed(org.bytedeco.pytorch.Tensor wide, Scratch memory, Block block) {
+    var narrow = memory.get(DType.BFLOAT16, block.heads(), block.rows(), block.keys());
+    narrow.copy_(wide);
+    return narrow.data_ptr().address();
+  }
+
   /** A block's part of a sequence: [rows, heads, width]; the caller closes it. */
   private org.bytedeco.pytorch.Tensor rows(Sequence sequence, Block block, long width) {
     return context.strided(
@@ -190,15 +210,11 @@ final class TorchAttentionArithmetic implements AttentionArithmetic {
   @Override
   public Sequence place(Tensor tensor, long batch, int number) {
     if (tensor.dtype() == DType.FLOAT32) {
-      context.of(tensor);
-      return new Sequence(
-          tensor.address() + Float.BYTES * batch * tensor.stride(0),
-          tensor.stride(1),
-          tensor.stride(2));
+      return Sequence.of(tensor, batch);
     }
     long width = tensor.size(3);
     return new Sequence(
-        widened(tensor, number).data_ptr().address(), tensor.size(2) * width, width);
+        DType.FLOAT32, widened(tensor, number).data_ptr().address(), tensor.size(2) * width, width);
   }
 
   private org.bytedeco.pytorch.Tensor widened(Tensor tensor, int number) {

@@ -1,8 +1,8 @@
 package dev.phalanx.engine.torch;
 
 import dev.phalanx.engine.host.BlockAttention;
+import dev.phalanx.engine.host.HostKernels;
 import dev.phalanx.engine.host.LossRows;
-import dev.phalanx.engine.host.Sgemm;
 import dev.phalanx.engine.host.TeamEngine;
 import dev.phalanx.engine.host.WrappedBlock;
 import dev.phalanx.tensor.AdamW;
@@ -28,7 +28,7 @@ import org.jspecify.annotations.Nullable;
  */
 final class TorchEngine implements Engine {
   private final int threads;
-  private final Sgemm sgemm;
+  private final HostKernels hostKernels;
   private final TorchContext context;
   private final Elementwise elementwise;
   private final Reductions reductions;
@@ -53,17 +53,17 @@ final class TorchEngine implements Engine {
     openblas.blas_set_num_threads(1);
     this.threads = options.threads();
     this.context = new TorchContext();
-    this.sgemm = context.own(Sgemm.open(torch::init_num_threads));
+    this.hostKernels = context.own(new HostKernels(torch::init_num_threads));
     this.elementwise = new Elementwise(context);
     this.reductions = new Reductions(context);
-    this.matrixProducts = new MatrixProducts(context, sgemm, multipliesBfloat16);
-    this.activations = new Activations(context);
+    this.matrixProducts = new MatrixProducts(context, hostKernels.gemm(), multipliesBfloat16);
+    this.activations = new Activations(context, hostKernels.gelu());
     this.dropout = new Dropout(context, elementwise);
     this.layerNormalization = new LayerNormalization(context);
     this.rmsNormalization = new RmsNormalization(context);
     this.indexedRows = new Rows(context);
     this.rotaryEmbedding = new RotaryEmbedding(context);
-    this.attention = new BlockAttention(new TorchAttentionArithmetic(context), sgemm);
+    this.attention = new BlockAttention(new TorchAttentionArithmetic(context), hostKernels.gemm());
     this.lossKernels = new Losses(context);
     this.partialLosses = new PartialLosses(context);
     this.optimizers = new Optimizers(context);
@@ -80,7 +80,7 @@ final class TorchEngine implements Engine {
         + Objects.requireNonNullElse(
             torch.class.getPackage().getImplementationVersion(), "(version unknown)")
         + " and "
-        + sgemm.library()
+        + hostKernels.gemm().library()
         + " on the CPU, threads: "
         + threads;
   }

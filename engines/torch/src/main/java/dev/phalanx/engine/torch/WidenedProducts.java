@@ -1,6 +1,7 @@
 package dev.phalanx.engine.torch;
 
-import dev.phalanx.engine.host.Sgemm;
+import dev.phalanx.engine.host.Gemm;
+import dev.phalanx.engine.host.ProductForm;
 import dev.phalanx.tensor.DType;
 import org.bytedeco.pytorch.Tensor;
 import org.jspecify.annotations.Nullable;
@@ -27,15 +28,19 @@ final class WidenedProducts {
    * @param distance elements between rows as they lie
    * @param isTransposed whether what lies there is the block's transpose
    */
-  private record Wide(long address, long distance, boolean isTransposed) {}
+  private record Wide(long address, long distance, boolean isTransposed) {
+    ProductForm.Factor factor() {
+      return new ProductForm.Factor(DType.FLOAT32, isTransposed, distance);
+    }
+  }
 
-  private final Sgemm blas;
+  private final Gemm gemm;
   private final Scratch wideLeft;
   private final Scratch wideRight;
   private final Scratch products;
 
-  WidenedProducts(TorchContext context, Sgemm blas) {
-    this.blas = blas;
+  WidenedProducts(TorchContext context, Gemm gemm) {
+    this.gemm = gemm;
     this.wideLeft = context.scratch();
     this.wideRight = context.scratch();
     this.products = context.scratch();
@@ -85,20 +90,22 @@ final class WidenedProducts {
             var outBlock = outRows.narrow(1, column, width)) {
           Tensor sum = isWide ? outBlock : products.get(DType.FLOAT32, height, width);
           boolean isBegun = begin(sum, bias, start, row, column);
-          blas.multiply(
-              leftBlock.isTransposed(),
-              rightBlock.isTransposed(),
-              height,
-              width,
-              inner,
-              alpha,
+          gemm.multiply(
+              new ProductForm(
+                  height,
+                  width,
+                  inner,
+                  leftBlock.factor(),
+                  rightBlock.factor(),
+                  new ProductForm.Result(
+                      DType.FLOAT32,
+                      Math.max(width, sum.stride(0)), // of a single row it may be anything
+                      (float) alpha,
+                      isBegun,
+                      false)),
               leftBlock.address(),
-              leftBlock.distance(),
               rightBlock.address(),
-              rightBlock.distance(),
-              isBegun ? 1 : 0,
-              sum.data_ptr().address(),
-              Math.max(width, sum.stride(0))); // of a single row it may be anything
+              sum.data_ptr().address());
           if (!isWide) {
             outBlock.copy_(sum);
           }

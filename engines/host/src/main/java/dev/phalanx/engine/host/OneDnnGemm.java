@@ -10,54 +10,56 @@ import org.jspecify.annotations.Nullable;
 /**
  * Products by oneDNN, which makes a kernel for the form of each: with AVX-512 they reach some
  * ninety per cent of the processor's peak where OpenBLAS reaches eighty; with narrower vectors both
- * are alike. To make a kernel takes half a millisecond and some hundred kilobytes, so products that
- * are small or seldom twice of one form stay with OpenBLAS; which these are follows from the form
+ * are alike. To make a kernel takes a millisecond and half a megabyte, so products that are small
+ * or seldom twice of one form are left to another library; which these are follows from the form
  * alone, so that a job that goes on computes what one without a pause would have.
  *
  * <p>These are oneDNN's {@code matmul} primitives. Its {@code dnnl_sgemm} has a kernel that uses
  * the stack pointer as an address of its working memory: a signal at that moment, as profilers send
  * them, writes its frame into the heap (seen with 3.11 and Java's Flight Recorder).
  */
-final class OneDnnSgemm implements Sgemm {
+final class OneDnnGemm implements Gemm {
   /** Sizes of a model are its multiples; numbers of rows that change at every step are not. */
   private static final long WHOLE = 64;
 
-  /** Multiplications of a product that lasts twenty times as long as its kernel takes to make. */
+  /** Multiplications of a product that lasts some ten times as long as its kernel takes to make. */
   private static final long LONG_PRODUCT = 1L << 29;
 
-  /** Multiplications of a product that is too small to gain: a block of attention to 256 keys. */
-  private static final long SMALL_PRODUCT = 1L << 20;
+  /** Multiplications of a product that is too small to gain: half a tile of attention. */
+  private static final long SMALL_PRODUCT = 1L << 17;
 
   /** oneDNN keeps kernels that were closed for a while, for all of the process. */
-  private static final int KEPT_PRODUCTS = 256;
+  private static final int KEPT_PRODUCTS = 128;
 
-  private final Sgemm others;
+  private final Gemm others;
   private final OneDnn library;
   private final long smallProduct;
   private final long longProduct;
-  private final Map<OneDnnProduct.Form, Optional<OneDnnProduct>> products =
+  private final Map<ProductForm, Optional<OneDnnProduct>> products =
       new LinkedHashMap<>(64, 0.75f, true);
   private final FloatAddress left = new FloatAddress();
   private final FloatAddress right = new FloatAddress();
+  private final FloatAddress addend = new FloatAddress();
   private final FloatAddress result = new FloatAddress();
   private final FloatAddress scratch = new FloatAddress();
   private @Nullable BytePointer scratchMemory;
+  private @Nullable ProductForm lastForm;
+  private Optional<OneDnnProduct> lastProduct = Optional.empty();
 
   /**
-   * @param others for products that are not worth a kernel
-   * @param useOneThread as in {@link OneDnn}
+   * @param others for products that are not worth a kernel; this closes it, not the library
    */
-  OneDnnSgemm(Sgemm others, Runnable useOneThread) {
-    this(others, useOneThread, SMALL_PRODUCT, LONG_PRODUCT);
+  OneDnnGemm(Gemm others, OneDnn library) {
+    this(others, library, SMALL_PRODUCT, LONG_PRODUCT);
   }
 
   /**
    * @param smallProduct multiplications up to which a product is not worth a kernel
    * @param longProduct multiplications from which it is, whatever its sizes
    */
-  OneDnnSgemm(Sgemm others, Runnable useOneThread, long smallProduct, long longProduct) {
+  OneDnnGemm(Gemm others, OneDnn library, long smallProduct, long longProduct) {
     this.others = others;
-    this.library = new OneDnn(useOneThread);
+    this.library = library;
     this.smallProduct = smallProduct;
     this.longProduct = longProduct;
   }
@@ -68,51 +70,45 @@ final class OneDnnSgemm implements Sgemm {
   }
 
   @Override
-  public void multiply(
-      boolean transposeA,
-      boolean transposeB,
-      long m,
-      long n,
-      long k,
-      double alpha,
-      long a,
-      long strideOfA,
-      long b,
-      long strideOfB,
-      double beta,
-      long c,
-      long strideOfC) {
-    Optional<OneDnnProduct> product =
-        isWorthAKernel(m, n, k)
-            ? product(
-                new OneDnnProduct.Form(
-                    transposeA,
-                    transposeB,
-                    m,
-                    n,
-                    k,
-                    (float) alpha,
-                    strideOfA,
-                    strideOfB,
-                    (float) beta,
-                    strideOfC))
-            : Optional.empty();
+  public boolean multiplies(ProductForm form) {
+    return product(form).isPresent() || others.multiplies(form);
+  }
+
+  @Override
+  public void multiply(ProductForm form, long a, long b, long bias, long c) {
+    Optional<OneDnnProduct> product = product(form);
     if (product.isEmpty()) {
-      others.multiply(
-          transposeA, transposeB, m, n, k, alpha, a, strideOfA, b, strideOfB, beta, c, strideOfC);
+      others.multiply(form, a, b, bias, c);
       return;
     }
     scratch.moveTo(scratchOf(product.get().scratchBytes()));
-    product.get().run(library, left.moveTo(a), right.moveTo(b), result.moveTo(c), scratch);
+    product
+        .get()
+        .run(
+            library,
+            left.moveTo(a),
+            right.moveTo(b),
+            addend.moveTo(bias),
+            result.moveTo(c),
+            scratch);
   }
 
-  private boolean isWorthAKernel(long m, long n, long k) {
-    long multiplications = m * n * k;
-    boolean isOfWholes = m % WHOLE == 0 && n % WHOLE == 0 && k % WHOLE == 0;
+  private boolean isWorthAKernel(ProductForm form) {
+    boolean isOfWholes = form.m() % WHOLE == 0 && form.n() % WHOLE == 0 && form.k() % WHOLE == 0;
+    long multiplications = form.multiplications();
     return multiplications > smallProduct && (isOfWholes || multiplications >= longProduct);
   }
 
-  private Optional<OneDnnProduct> product(OneDnnProduct.Form form) {
+  private Optional<OneDnnProduct> product(ProductForm form) {
+    if (form == lastForm) { // as for all heads of a block
+      return lastProduct;
+    }
+    lastProduct = isWorthAKernel(form) ? kept(form) : Optional.empty();
+    lastForm = form;
+    return lastProduct;
+  }
+
+  private Optional<OneDnnProduct> kept(ProductForm form) {
     Optional<OneDnnProduct> found = products.get(form);
     if (found != null) {
       return found;
@@ -144,9 +140,9 @@ final class OneDnnSgemm implements Sgemm {
 
   @Override
   public void close() {
+    lastForm = null;
     products.values().forEach(product -> product.ifPresent(OneDnnProduct::close));
     products.clear();
-    library.close();
     BytePointer memory = scratchMemory;
     if (memory != null) {
       scratchMemory = null;
