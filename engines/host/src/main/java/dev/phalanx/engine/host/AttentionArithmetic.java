@@ -32,7 +32,7 @@ public interface AttentionArithmetic {
 
   void end();
 
-  /** Memory for a block's scores [heads, rows, keys]: its address. */
+  /** Memory for a block's scores [heads, rows, keys], in rows of its stride: its address. */
   long scores(Block block);
 
   /**
@@ -52,7 +52,7 @@ public interface AttentionArithmetic {
   /** Makes the scores probabilities: the exponential of each less its row's logSumExp. */
   void probabilities(Block block);
 
-  /** Memory for the gradients of a block's probabilities [heads, rows, keys]: its address. */
+  /** Memory for the gradients of a block's probabilities, likewise: its address. */
   long slopes(Block block);
 
   /**
@@ -61,7 +61,9 @@ public interface AttentionArithmetic {
    */
   void slopesOfScores(Block block, Sequence y, Sequence dY, long width);
 
-  /** Rounds a block's scores, as they are now, to BFLOAT16: the copy's address. */
+  /**
+   * Rounds a block's scores, as they are now, to BFLOAT16: the copy's address, likewise in rows.
+   */
   default long narrowScores(Block block) {
     throw new UnsupportedOperationException("factors of BFLOAT16");
   }

@@ -74,11 +74,11 @@ public final class BlockAttention {
   /** A matrix [rows, keys] for each head of a block, one after the other. */
   private record Matrices(DType type, long address, Block block) {
     long at(long head, long key) {
-      return address + type.bytes(head * block.rows * block.keys + key);
+      return address + type.bytes(head * block.rows * block.stride + key);
     }
 
     private ProductForm.Factor factor(boolean isTransposed) {
-      return new ProductForm.Factor(type, isTransposed, block.keys);
+      return new ProductForm.Factor(type, isTransposed, block.stride);
     }
   }
 
@@ -142,6 +142,7 @@ public final class BlockAttention {
           firstHead,
           Math.min(headsAtOnce, heads - firstHead),
           causal ? firstRow + some : keys,
+          keys,
           causal);
     }
   }
@@ -151,9 +152,17 @@ public final class BlockAttention {
    *
    * @param keys that they see; where it is causal, the row of number r in the block sees all but
    *     the last {@code rows - 1 - r}
+   * @param stride numbers from one row's scores to the next one's, the same for all blocks of a
+   *     sequence, so that the forms of products are few; what lies behind the keys is not touched
    */
   public record Block(
-      long firstRow, long rows, long firstHead, long heads, long keys, boolean isCausal) {
+      long firstRow,
+      long rows,
+      long firstHead,
+      long heads,
+      long keys,
+      long stride,
+      boolean isCausal) {
     /** Keys that a row of the block sees. */
     public long keysOfRow(long row) {
       return isCausal ? firstRow + row + 1 : keys;
@@ -232,7 +241,7 @@ public final class BlockAttention {
               sizes.width,
               left.factor(false),
               right.factor(true),
-              new ProductForm.Result(DType.FLOAT32, block.keys, (float) scale, false, false));
+              new ProductForm.Result(DType.FLOAT32, block.stride, (float) scale, false, false));
       for (long i = 0; i < block.heads; i++) {
         long head = block.firstHead + i;
         gemm.multiply(

@@ -94,7 +94,8 @@ final class OneDnnGemm implements Gemm {
   }
 
   private boolean isWorthAKernel(ProductForm form) {
-    boolean isOfWholes = form.m() % WHOLE == 0 && form.n() % WHOLE == 0 && form.k() % WHOLE == 0;
+    boolean isOfWholes =
+        (form.m() == 1 || form.m() % WHOLE == 0) && form.n() % WHOLE == 0 && form.k() % WHOLE == 0;
     long multiplications = form.multiplications();
     return multiplications > smallProduct && (isOfWholes || multiplications >= longProduct);
   }

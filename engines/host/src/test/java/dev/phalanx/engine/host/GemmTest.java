@@ -296,6 +296,7 @@ class GemmTest {
     "64, 256, 64, true", // multiples of 64: a tile of attention
     "64, 64, 64, true",
     "64, 64, 32, false",
+    "1, 256, 1024, true", // a sum of rows, or a single position
     "64, 1024, 65, false", // such sizes may never come again
     "1025, 1024, 1025, true", // unless it lasts
     "1000, 50257, 16, true"

@@ -61,12 +61,12 @@ final class Nd4jAttentionArithmetic implements AttentionArithmetic, AutoCloseabl
 
   @Override
   public long scores(Block block) {
-    return scores.get(block.heads() * block.rows() * block.keys());
+    return scores.get(block.heads() * block.rows() * block.stride());
   }
 
   @Override
   public long slopes(Block block) {
-    return slopes.get(block.heads() * block.rows() * block.keys());
+    return slopes.get(block.heads() * block.rows() * block.stride());
   }
 
   /** Some rows of a block, which has them head by head: what is done with one of them. */
@@ -100,8 +100,8 @@ final class Nd4jAttentionArithmetic implements AttentionArithmetic, AutoCloseabl
     int most = FloatPiece.rowsOf(keys);
     for (int start = 0; start < count; start += most) {
       int some = Math.min(most, count - start);
-      long address = Floats.at(matrix, (long) start * keys);
-      float[] values = rows.read(address, some * keys);
+      long address = Floats.at(matrix, start * block.stride());
+      float[] values = rows.readRows(address, some, keys, block.stride());
       eachRow(
           values,
           start,
@@ -121,7 +121,7 @@ final class Nd4jAttentionArithmetic implements AttentionArithmetic, AutoCloseabl
           keys,
           block,
           (all, at, row, visible) -> sums[row] = FloatRows.sum(all, at, visible));
-      rows.write(address, some * keys);
+      rows.writeRows(address, some, keys, block.stride());
     }
   }
 
@@ -158,8 +158,8 @@ final class Nd4jAttentionArithmetic implements AttentionArithmetic, AutoCloseabl
       float[] logs = statistics.read(statisticsOf(block, head), rowCount);
       for (int start = 0; start < rowCount; start += most) {
         int some = Math.min(most, rowCount - start);
-        long address = Floats.at(matrix, ((long) head * rowCount + start) * keys);
-        float[] values = rows.read(address, some * keys);
+        long address = Floats.at(matrix, ((long) head * rowCount + start) * block.stride());
+        float[] values = rows.readRows(address, some, keys, block.stride());
         eachRow(
             values,
             start,
@@ -171,7 +171,7 @@ final class Nd4jAttentionArithmetic implements AttentionArithmetic, AutoCloseabl
               Arrays.fill(all, at + visible, at + keys, Float.NEGATIVE_INFINITY);
             });
         exponential.apply(values, some * keys);
-        rows.write(address, some * keys);
+        rows.writeRows(address, some, keys, block.stride());
       }
     }
   }
@@ -196,15 +196,17 @@ final class Nd4jAttentionArithmetic implements AttentionArithmetic, AutoCloseabl
               dY.positionStride());
       for (int start = 0; start < rowCount; start += most) {
         int some = Math.min(most, rowCount - start);
-        long first = ((long) head * rowCount + start) * keys;
-        float[] probabilities = rows.read(Floats.at(weights, first), some * keys);
-        float[] values = rowSlopes.read(Floats.at(gradients, first), some * keys);
+        long first = ((long) head * rowCount + start) * block.stride();
+        float[] probabilities =
+            rows.readRows(Floats.at(weights, first), some, keys, block.stride());
+        float[] values =
+            rowSlopes.readRows(Floats.at(gradients, first), some, keys, block.stride());
         for (int i = 0; i < some; i++) {
           int at = (start + i) * size;
           float delta = FloatRows.dot(out, at, dOut, at, size);
           slopes(probabilities, values, i * keys, keys, delta);
         }
-        rowSlopes.write(Floats.at(gradients, first), some * keys);
+        rowSlopes.writeRows(Floats.at(gradients, first), some, keys, block.stride());
       }
     }
   }

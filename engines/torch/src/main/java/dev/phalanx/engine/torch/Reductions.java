@@ -3,6 +3,9 @@ package dev.phalanx.engine.torch;
 import dev.phalanx.engine.host.Arguments;
 import dev.phalanx.engine.host.BlasVectors;
 import dev.phalanx.engine.host.EngineContract;
+import dev.phalanx.engine.host.Gemm;
+import dev.phalanx.engine.host.HostTensors;
+import dev.phalanx.engine.host.ProductForm;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Tensor;
 import org.bytedeco.pytorch.global.torch;
@@ -24,10 +27,15 @@ final class Reductions {
   private final Scratch one;
   private final Scratch widened;
   private final Scratch row;
+  private final Scratch ones;
+  private final Gemm gemm;
   private final BlasVectors blas = new BlasVectors();
+  private long oneCount;
 
-  Reductions(TorchContext context) {
+  Reductions(TorchContext context, Gemm gemm) {
     this.context = context;
+    this.gemm = gemm;
+    this.ones = context.scratch();
     this.one = context.scratch();
     this.widened = context.scratch();
     this.row = context.scratch();
@@ -57,6 +65,9 @@ final class Reductions {
 
   void sumRows(Tensor x, Tensor out, boolean accumulate) {
     EngineContract.sumRows(x, out);
+    if (x.dtype() == DType.BFLOAT16 && sumRowsByProduct(x, out, accumulate)) {
+      return;
+    }
     if (accumulate) {
       var sums = row.get(DType.FLOAT32, x.size(1));
       torch.sum_out(sums, context.of(x), ALL, false, context.type(DType.FLOAT32));
@@ -64,6 +75,39 @@ final class Reductions {
     } else {
       torch.sum_out(context.of(out), context.of(x), ALL, false, context.type(out.dtype()));
     }
+  }
+
+  /**
+   * As a row of ones times x: LibTorch widens all of x before it adds up anything.
+   *
+   * @return whether there is such a product
+   */
+  private boolean sumRowsByProduct(Tensor x, Tensor out, boolean accumulate) {
+    long rows = x.size(0);
+    long columns = x.size(1);
+    ProductForm form =
+        new ProductForm(
+            1,
+            columns,
+            rows,
+            new ProductForm.Factor(x.dtype(), false, rows),
+            new ProductForm.Factor(x.dtype(), false, columns),
+            new ProductForm.Result(out.dtype(), columns, 1, accumulate, false));
+    if (!gemm.multiplies(form)) {
+      return false;
+    }
+    context.of(x);
+    var row = ones.get(x.dtype(), rows);
+    if (oneCount != rows) {
+      row.fill_(context.scalar(1));
+      oneCount = rows;
+    }
+    gemm.multiply(
+        form,
+        row.data_ptr().address(),
+        HostTensors.open(x).address(),
+        HostTensors.open(out).address());
+    return true;
   }
 
   void squaredNorm(Tensor x, Tensor out) {

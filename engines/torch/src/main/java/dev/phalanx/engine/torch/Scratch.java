@@ -16,6 +16,7 @@ final class Scratch implements AutoCloseable {
   private @Nullable Tensor tensor;
   private DType dtype = DType.UINT8;
   private long[] sizes = {};
+  private long rowStride;
 
   Scratch(TorchContext context) {
     this.context = context;
@@ -23,22 +24,33 @@ final class Scratch implements AutoCloseable {
 
   /** A tensor of this shape, its content anything. It belongs to the scratch: do not close it. */
   Tensor get(DType wanted, long... shape) {
+    return getRows(wanted, shape.length == 0 ? 1 : shape[shape.length - 1], shape);
+  }
+
+  /** Likewise, its rows {@code stride} elements apart. */
+  Tensor getRows(DType wanted, long stride, long... shape) {
     Tensor present = tensor;
-    if (present != null && dtype == wanted && Arrays.equals(sizes, shape)) {
+    if (present != null && dtype == wanted && rowStride == stride && Arrays.equals(sizes, shape)) {
       return present;
     }
     if (present != null) {
       tensor = null; // what comes may fail
       present.close();
     }
+    long[] strides = new long[shape.length];
     long count = 1;
-    for (long size : shape) {
-      count = Math.multiplyExact(count, size);
+    for (int i = shape.length - 1; i >= 0; i--) {
+      strides[i] = count;
+      count = Math.multiplyExact(count, i == shape.length - 1 ? stride : shape[i]);
     }
-    present = context.blob(roomFor(Math.max(1, wanted.bytes(count))), wanted, shape);
+    if (shape.length > 0) {
+      strides[shape.length - 1] = 1;
+    }
+    present = context.strided(roomFor(Math.max(1, wanted.bytes(count))), wanted, shape, strides);
     tensor = present;
     dtype = wanted;
     sizes = shape.clone();
+    rowStride = stride;
     return present;
   }
 

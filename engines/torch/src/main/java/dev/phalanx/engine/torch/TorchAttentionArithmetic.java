@@ -82,7 +82,12 @@ final class TorchAttentionArithmetic implements AttentionArithmetic {
   }
 
   private org.bytedeco.pytorch.Tensor scoresOf(Block block) {
-    return scoreMemory.get(DType.FLOAT32, block.heads(), block.rows(), block.keys());
+    return matrices(scoreMemory, DType.FLOAT32, block);
+  }
+
+  /** [heads, rows, keys]. */
+  private static org.bytedeco.pytorch.Tensor matrices(Scratch memory, DType type, Block block) {
+    return memory.getRows(type, block.stride(), block.heads(), block.rows(), block.keys());
   }
 
   @Override
@@ -153,7 +158,7 @@ final class TorchAttentionArithmetic implements AttentionArithmetic {
   }
 
   private org.bytedeco.pytorch.Tensor slopesOf(Block block) {
-    return slopeMemory.get(DType.FLOAT32, block.heads(), block.rows(), block.keys());
+    return matrices(slopeMemory, DType.FLOAT32, block);
   }
 
   @Override
@@ -182,7 +187,7 @@ final class TorchAttentionArithmetic implements AttentionArithmetic {
   }
 
   private static long narrowed(org.bytedeco.pytorch.Tensor wide, Scratch memory, Block block) {
-    var narrow = memory.get(DType.BFLOAT16, block.heads(), block.rows(), block.keys());
+    var narrow = matrices(memory, DType.BFLOAT16, block);
     narrow.copy_(wide);
     return narrow.data_ptr().address();
   }

@@ -55,7 +55,7 @@ final class TorchEngine implements Engine {
     this.context = new TorchContext();
     this.hostKernels = context.own(new HostKernels(torch::init_num_threads));
     this.elementwise = new Elementwise(context);
-    this.reductions = new Reductions(context);
+    this.reductions = new Reductions(context, hostKernels.gemm());
     this.matrixProducts = new MatrixProducts(context, hostKernels.gemm(), multipliesBfloat16);
     this.activations = new Activations(context, hostKernels.gelu());
     this.dropout = new Dropout(context, elementwise);
