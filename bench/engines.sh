@@ -6,13 +6,13 @@ set -euo pipefail
 ROUNDS="${1:-3}"
 MODELS="${2:-S M}"
 . "$(dirname "$0")/lib/begin.sh" engines.jsonl
-WARMUP=3
 
 for ((round = 1; round <= ROUNDS; round++)); do
   for model in $MODELS; do
+    WARMUP=$(warmup_of "$model")
     for engine in torch nd4j; do
       ./phalanx train "bench/plans/$model.yaml" --workers 1 --quiet --set threads=1 --set "engine=$engine" \
-        --set "steps=${STEPS:-11}" --set log.report=runs/bench/engine.json >/dev/null
+        --set steps=$((WARMUP + ${STEPS:-8})) --set log.report=runs/bench/engine.json >/dev/null
       python3 - "$model" "$engine" "$WARMUP" <<'PY' | tee -a "$OUT" >&2
 import json, sys
 report = json.load(open("runs/bench/engine.json"))

@@ -11,7 +11,6 @@ ROUNDS="${2:-3}"
 MODELS="${3:-S M}"
 . "$(dirname "$0")/lib/begin.sh" parallel.jsonl
 STEPS="${STEPS:-14}"
-WARMUP=3
 export GLOO_SOCKET_IFNAME="${GLOO_SOCKET_IFNAME:-lo}" OMP_NUM_THREADS=1
 
 ours() { # MODEL WHO STEPS ARGUMENTS...
@@ -46,6 +45,7 @@ for ((round = 1; round <= ROUNDS; round++)); do
   for model in $MODELS; do
     steps=$STEPS
     [ "$model" = M ] && steps=$((STEPS / 2))
+    WARMUP=$(warmup_of "$model")
     ours "$model" "one rank" "$steps" --workers 1 --set batch.micro=1
     ours "$model" "two threads" "$steps" --workers 1 --set threads=2
     ours "$model" "tensor" "$steps" --workers 2 --set parallel.tensor=2

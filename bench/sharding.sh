@@ -10,7 +10,6 @@ ROUNDS="${2:-3}"
 CELLS="${3:-S:2:fp32 S:4:fp32 S:2:bf16 M:2:fp32 M:4:fp32 M:2:bf16}"
 . "$(dirname "$0")/lib/begin.sh" sharding.jsonl
 STEPS="${STEPS:-14}"
-WARMUP=3
 export GLOO_SOCKET_IFNAME="${GLOO_SOCKET_IFNAME:-lo}" OMP_NUM_THREADS=1
 
 ours() { # MODEL RANKS PRECISION STAGE STEPS
@@ -47,6 +46,7 @@ for ((round = 1; round <= ROUNDS; round++)); do
     IFS=: read -r model ranks precision <<<"$cell"
     steps=$STEPS
     [ "$model" = M ] && steps=$((STEPS / 2))
+    WARMUP=$(warmup_of "$model")
     ours "$model" "$ranks" "$precision" 0 "$steps"
     peer "$model" "$ranks" "$precision" ddp "$steps"
     ours "$model" "$ranks" "$precision" 1 "$steps"

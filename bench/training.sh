@@ -9,13 +9,13 @@ ROUNDS="${2:-3}"
 CELLS="${3:-S:1:fp32 S:2:fp32 S:1:bf16 M:1:fp32 M:2:fp32 M:1:bf16}"
 . "$(dirname "$0")/lib/begin.sh" training.jsonl
 STEPS="${STEPS:-14}"
-WARMUP=3
 
 for ((round = 1; round <= ROUNDS; round++)); do
   for cell in $CELLS; do
     IFS=: read -r model threads precision <<<"$cell"
     steps=$STEPS
     [ "$model" = M ] && steps=$((STEPS / 2))
+    WARMUP=$(warmup_of "$model")
     ./phalanx train "bench/plans/$model.yaml" --workers 1 --quiet --set threads="$threads" --set precision="$precision" \
       --set steps=$((steps + WARMUP)) --set log.report=runs/bench/report.json >/dev/null
     "$PYTHON" - "$model" "$threads" "$precision" "$WARMUP" >>"$OUT" <<'PY'

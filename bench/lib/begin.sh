@@ -8,3 +8,12 @@ mkdir -p "$HERE/results" runs/bench
 if [ -e "$OUT" ]; then mv "$OUT" "$OUT.old"; fi
 export PYTHONWARNINGS=ignore TORCH_CPP_LOG_LEVEL=ERROR
 ./phalanx --version >/dev/null
+
+# Steps of MODEL that are left out at the start of a run, ours and a peer's: while a JVM compiles what is hot, on the cores that also
+# compute, its steps are slower, S's by an eighth.
+warmup_of() {
+  case "$1" in
+    S) echo 20 ;;
+    *) echo 4 ;;
+  esac
+}
