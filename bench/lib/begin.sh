@@ -10,7 +10,7 @@ export PYTHONWARNINGS=ignore TORCH_CPP_LOG_LEVEL=ERROR
 ./phalanx --version >/dev/null
 
 # Steps of MODEL that are left out at the start of a run, ours and a peer's: while a JVM compiles what is hot, on the cores that also
-# compute, its steps are slower, S's by an eighth.
+# compute, its steps are slower, S's by up to a fifth.
 warmup_of() {
   case "$1" in
     S) echo 20 ;;

@@ -176,13 +176,8 @@ final class ContiguousConvolution implements ConvolutionHelper {
       int[] dilation,
       CNN2DFormat format,
       LayerWorkspaceMgr workspaces) {
-    try {
-      return forward(
-          x, weights, bias, new Kernel(kernel, strides, padding, dilation, mode), workspaces);
-    } catch (RuntimeException | Error e) {
-      ranks.fail(e);
-      return null; // the layer's own
-    }
+    Kernel shape = new Kernel(kernel, strides, padding, dilation, mode);
+    return ranks.attempt(() -> forward(x, weights, bias, shape, workspaces));
   }
 
   private INDArray forward(
@@ -231,24 +226,23 @@ final class ContiguousConvolution implements ConvolutionHelper {
       int[] dilation,
       CNN2DFormat format,
       LayerWorkspaceMgr workspaces) {
-    try {
-      Kernel shape = new Kernel(kernel, strides, padding, dilation, mode);
-      INDArray dx = backward(x, weights, delta, weightGradient, shape, workspaces);
-      Gradient gradient = new DefaultGradient();
-      if (layer.hasBias()) {
-        biasGradient.assign(delta.sum(0, 2, 3).reshape(biasGradient.shape()));
-        gradient.setGradientFor(ConvolutionParamInitializer.BIAS_KEY, biasGradient);
-      }
-      gradient.setGradientFor(ConvolutionParamInitializer.WEIGHT_KEY, weightGradient, 'c');
-      layer.clearNoiseWeightParams(); // as behind the layer's own
-      return new Pair<>(gradient, dx);
-    } catch (RuntimeException | Error e) {
-      ranks.fail(e);
-      return null; // the layer's own
-    }
+    Kernel shape = new Kernel(kernel, strides, padding, dilation, mode);
+    return ranks.attempt(
+        () -> {
+          INDArray dx = inputGradient(x, weights, delta, weightGradient, shape, workspaces);
+          Gradient gradient = new DefaultGradient();
+          if (layer.hasBias()) {
+            biasGradient.assign(delta.sum(0, 2, 3).reshape(biasGradient.shape()));
+            gradient.setGradientFor(ConvolutionParamInitializer.BIAS_KEY, biasGradient);
+          }
+          gradient.setGradientFor(ConvolutionParamInitializer.WEIGHT_KEY, weightGradient, 'c');
+          layer.clearNoiseWeightParams(); // as behind the layer's own
+          return new Pair<>(gradient, dx);
+        });
   }
 
-  private INDArray backward(
+  /** Sets the gradient of the weights, too. */
+  private INDArray inputGradient(
       INDArray x,
       INDArray weights,
       INDArray delta,

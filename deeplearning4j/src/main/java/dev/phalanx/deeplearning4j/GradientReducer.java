@@ -10,6 +10,7 @@ import dev.phalanx.tensor.Shape;
 import dev.phalanx.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.indexing.NDArrayIndex;
@@ -226,10 +227,25 @@ final class GradientReducer {
   }
 
   /**
-   * Remembers what a layer's helper has failed with, for {@link #reduce} to throw: Deeplearning4j
-   * goes on by itself where a helper throws something.
+   * A pass of a layer's helper. What it fails with in the midst of a batch is kept for {@link
+   * #reduce} to throw, for Deeplearning4j goes on by itself where a helper throws something;
+   * elsewhere that is its matter.
+   *
+   * @return nothing where the layer is to compute by itself
    */
-  void fail(Throwable problem) {
+  <T> @Nullable T attempt(Supplier<@Nullable T> pass) {
+    try {
+      return pass.get();
+    } catch (RuntimeException | Error e) {
+      if (!isUnderWay()) {
+        throw e;
+      }
+      fail(e);
+      return null;
+    }
+  }
+
+  private void fail(Throwable problem) {
     if (failure == null && isUnderWay()) {
       failure = problem;
     }

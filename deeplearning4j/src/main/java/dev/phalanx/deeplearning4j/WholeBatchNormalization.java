@@ -116,12 +116,8 @@ final class WholeBatchNormalization implements BatchNormalizationHelper {
               workspaces);
     }
     batchCount = 0;
-    try {
-      return normalized(x, gamma, beta, runningMean, epsilon, channelAxis(x, format), workspaces);
-    } catch (RuntimeException | Error e) {
-      ranks.fail(e);
-      return null;
-    }
+    return ranks.attempt(
+        () -> normalized(x, gamma, beta, runningMean, epsilon, channelAxis(x, format), workspaces));
   }
 
   /** Nothing where the ranks do not answer. */
@@ -223,21 +219,18 @@ final class WholeBatchNormalization implements BatchNormalizationHelper {
     if (count == 0) {
       return null;
     }
-    try {
-      return backward(
-          x,
-          dy,
-          gamma,
-          gammaGradient,
-          betaGradient,
-          epsilon,
-          count,
-          channelAxis(x, format),
-          workspaces);
-    } catch (RuntimeException | Error e) {
-      ranks.fail(e);
-      return null;
-    }
+    return ranks.attempt(
+        () ->
+            backward(
+                x,
+                dy,
+                gamma,
+                gammaGradient,
+                betaGradient,
+                epsilon,
+                count,
+                channelAxis(x, format),
+                workspaces));
   }
 
   private @Nullable Pair<Gradient, INDArray> backward(

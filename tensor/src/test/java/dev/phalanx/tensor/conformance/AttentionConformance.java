@@ -60,6 +60,7 @@ public abstract class AttentionConformance extends KernelConformance {
     check(dtype, causal, new Heads(1, 320, 320, 2, 2 / ratio, 64), false, true);
     if (!causal) {
       check(dtype, false, new Heads(1, 64, 576, 2, 2, 128), false);
+      check(dtype, false, new Heads(1, 128, 2112, 2, 1, 64), false);
     }
   }
 

@@ -126,18 +126,21 @@ public abstract class MatrixProductConformance extends KernelConformance {
     "FLOAT32, true, other",
     "FLOAT32, false, same",
     "FLOAT32, true, same",
+    "FLOAT32, true, apart",
     "BFLOAT16, false, none",
     "BFLOAT16, true, none",
     "BFLOAT16, false, other",
     "BFLOAT16, true, other",
     "BFLOAT16, false, same",
     "BFLOAT16, true, same",
+    "BFLOAT16, true, apart",
     "FLOAT16, false, none",
     "FLOAT16, true, none",
     "FLOAT16, false, other",
     "FLOAT16, true, other",
     "FLOAT16, false, same",
-    "FLOAT16, true, same"
+    "FLOAT16, true, same",
+    "FLOAT16, true, apart"
   })
   void linearAddsBiasAndResidual(DType dtype, boolean hasBias, String residual) {
     for (int[] sizes : someSizes()) {
@@ -160,14 +163,18 @@ public abstract class MatrixProductConformance extends KernelConformance {
                 + (residual.equals("none") ? 0 : Math.abs(rest[i]));
       }
       Tensor out =
-          residual.equals("same") ? tensor(dtype, rest, n, width) : output(dtype, n, width);
+          switch (residual) {
+            case "same" -> tensor(dtype, rest, n, width);
+            case "apart" -> strided(dtype, rest, n, width); // and so are its rows
+            default -> output(dtype, n, width);
+          };
 
       engine.linear(
           tensor(dtype, x, n, in),
           tensor(dtype, weight, width, in),
           hasBias ? tensor(dtype, bias, width) : null,
           switch (residual) {
-            case "same" -> out;
+            case "same", "apart" -> out;
             case "other" -> tensor(dtype, rest, n, width);
             default -> null;
           },

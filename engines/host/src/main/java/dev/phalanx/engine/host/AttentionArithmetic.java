@@ -68,7 +68,7 @@ public interface AttentionArithmetic {
     throw new UnsupportedOperationException("factors of BFLOAT16");
   }
 
-  /** Rounds its slopes likewise. */
+  /** Rounds its slopes likewise, perhaps into the place of the rounded scores. */
   default long narrowSlopes(Block block) {
     throw new UnsupportedOperationException("factors of BFLOAT16");
   }

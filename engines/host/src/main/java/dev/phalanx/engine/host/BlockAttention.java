@@ -6,9 +6,9 @@ import dev.phalanx.tensor.Tensor;
 /**
  * Attention as products of matrices over blocks of queries: the scores of one block stay in cache
  * from the first product to the last, and backward computes them again from the row's logarithm of
- * summed exponentials instead of reading them back (Dao et al., FlashAttention, 2022). Keys are not
- * divided: where the products come from a good BLAS that saves the corrections between blocks of
- * keys, and a causal block meets no key behind its last query.
+ * summed exponentials instead of reading them back (Dao et al., FlashAttention, 2022). The
+ * softmax's rows are not divided: where the products come from a good library that saves the
+ * corrections between blocks of keys, and a causal block meets no key behind its last query.
  *
  * <pre>
  *   for each sequence, block of queries, some heads at once:
@@ -27,11 +27,12 @@ import dev.phalanx.tensor.Tensor;
  */
 public final class BlockAttention {
   /** Fewer rows leave out more of the square above the diagonal, but make slower products. */
-  private static final long MOST_ROWS = 64;
+  private static final long ROWS = 64;
 
-  private static final long FEWEST_ROWS = 32;
-
-  /** Scores at once: two tensors of so many FLOAT32 lie in the second-level cache. */
+  /**
+   * Scores at once, where one head's are not more: two tensors of so many FLOAT32 lie in the
+   * second-level cache.
+   */
   private static final long SCORES = 128 * 1024;
 
   private static final long TILE_KEYS = 256;
@@ -98,14 +99,16 @@ public final class BlockAttention {
       long ratio,
       long rows,
       long headsAtOnce,
+      long stride,
       boolean causal,
       double scale,
       boolean isNarrow) {
-    static Sizes of(Tensor query, Tensor key, boolean causal, double scale, Gemm gemm) {
+    static Sizes of(
+        Tensor query, Tensor key, Tensor value, boolean causal, double scale, Gemm gemm) {
       long keys = key.size(1);
-      long rows =
-          Math.min(query.size(1), Math.max(FEWEST_ROWS, Math.min(MOST_ROWS, SCORES / keys)));
-      long headsAtOnce = Math.max(1, Math.min(query.size(2), SCORES / (rows * keys)));
+      long rows = Math.min(query.size(1), ROWS);
+      // Whole tiles: sequences of about the same length have rows of one length.
+      long stride = (keys + TILE_KEYS - 1) / TILE_KEYS * TILE_KEYS;
       return new Sizes(
           query.size(1),
           keys,
@@ -113,25 +116,32 @@ public final class BlockAttention {
           query.size(3),
           query.size(2) / key.size(2),
           rows,
-          headsAtOnce,
+          Math.max(1, Math.min(query.size(2), SCORES / (rows * keys))),
+          stride,
           causal,
           scale,
           query.dtype() == DType.BFLOAT16
               && query.size(1) % WHOLE == 0
               && keys % WHOLE == 0
               && query.size(3) % WHOLE == 0
-              && rows % WHOLE == 0
-              && multipliesTiles(gemm, query.size(3)));
+              && multipliesNarrow(query, key, value, stride, scale, gemm));
     }
 
-    /** Whether there are products of BFLOAT16; sizes beside a whole tile's change nothing. */
-    private static boolean multipliesTiles(Gemm gemm, long width) {
-      var lying = new ProductForm.Factor(DType.BFLOAT16, false, width);
-      var turned = new ProductForm.Factor(DType.BFLOAT16, true, width);
-      var result = new ProductForm.Result(DType.FLOAT32, width, 1, true, false);
-      return gemm.multiplies(new ProductForm(WHOLE, WHOLE, width, lying, turned, result))
-          && gemm.multiplies(new ProductForm(WHOLE, width, WHOLE, lying, lying, result))
-          && gemm.multiplies(new ProductForm(WHOLE, width, WHOLE, turned, lying, result));
+    /** Whether there are products of BFLOAT16: those of the smallest tile tell. */
+    private static boolean multipliesNarrow(
+        Tensor query, Tensor key, Tensor value, long stride, double scale, Gemm gemm) {
+      long width = query.size(3);
+      var q = new ProductForm.Factor(DType.BFLOAT16, false, query.stride(1));
+      var k = new ProductForm.Factor(DType.BFLOAT16, true, key.stride(1));
+      var v = new ProductForm.Factor(DType.BFLOAT16, false, value.stride(1));
+      var weights = new ProductForm.Factor(DType.BFLOAT16, false, stride);
+      var turned = new ProductForm.Factor(DType.BFLOAT16, true, stride);
+      var scores = new ProductForm.Result(DType.FLOAT32, stride, (float) scale, false, false);
+      var out = new ProductForm.Result(DType.FLOAT32, query.size(2) * width, 1, false, false);
+      var sum = new ProductForm.Result(DType.FLOAT32, key.size(2) * width, 1, true, false);
+      return gemm.multiplies(new ProductForm(WHOLE, WHOLE, width, q, k, scores))
+          && gemm.multiplies(new ProductForm(WHOLE, width, WHOLE, weights, v, out))
+          && gemm.multiplies(new ProductForm(WHOLE, width, WHOLE, turned, q, sum));
     }
 
     Block block(long firstRow, long firstHead) {
@@ -142,7 +152,7 @@ public final class BlockAttention {
           firstHead,
           Math.min(headsAtOnce, heads - firstHead),
           causal ? firstRow + some : keys,
-          keys,
+          stride,
           causal);
     }
   }
@@ -153,7 +163,7 @@ public final class BlockAttention {
    * @param keys that they see; where it is causal, the row of number r in the block sees all but
    *     the last {@code rows - 1 - r}
    * @param stride numbers from one row's scores to the next one's, the same for all blocks of a
-   *     sequence, so that the forms of products are few; what lies behind the keys is not touched
+   *     sequence, so that the forms of products are few; behind the keys lies nothing
    */
   public record Block(
       long firstRow,
@@ -187,7 +197,7 @@ public final class BlockAttention {
       arithmetic.fill(logSumExp, Double.NEGATIVE_INFINITY);
       return;
     }
-    Sizes sizes = Sizes.of(query, key, causal, scale, gemm);
+    Sizes sizes = Sizes.of(query, key, value, causal, scale, gemm);
     for (long batch = 0; batch < query.size(0); batch++) {
       Sequence q = factor(sizes, query, batch, 0);
       Sequence k = factor(sizes, key, batch, 1);
@@ -335,7 +345,7 @@ public final class BlockAttention {
       arithmetic.fill(dValue, 0);
       return;
     }
-    Sizes sizes = Sizes.of(query, key, causal, scale, gemm);
+    Sizes sizes = Sizes.of(query, key, value, causal, scale, gemm);
     for (long batch = 0; batch < query.size(0); batch++) {
       Sequence wideGradient = arithmetic.read(dOut, batch, 4);
       Operands operands =

@@ -9,8 +9,9 @@ public interface Gemm extends AutoCloseable {
   String library();
 
   /**
-   * Whether {@link #multiply} knows this form: any of FLOAT32, of BFLOAT16 those that oneDNN has a
-   * kernel for. It depends on the form and the machine alone.
+   * Whether {@link #multiply} knows this form: any of FLOAT32, of BFLOAT16 those that are worth a
+   * kernel of oneDNN's, if it has one, which is made here and now. It depends on the form and the
+   * machine alone.
    */
   boolean multiplies(ProductForm form);
 

@@ -15,11 +15,12 @@ public final class HostKernels implements AutoCloseable {
    * oneDNN's products where it is there and the processor has AVX-512, else OpenBLAS's.
    *
    * @param useOneThread tells OpenMP that the thread which runs this works alone
+   * @param multipliesBfloat16 whether products of BFLOAT16 are wanted
    */
-  public HostKernels(Runnable useOneThread) {
+  public HostKernels(Runnable useOneThread, boolean multipliesBfloat16) {
     Gemm openBlas = new OpenBlasGemm();
     this.oneDnn = OneDnn.isWorthUsing() ? new OneDnn(useOneThread) : null;
-    this.gemm = oneDnn == null ? openBlas : new OneDnnGemm(openBlas, oneDnn);
+    this.gemm = oneDnn == null ? openBlas : new OneDnnGemm(openBlas, oneDnn, multipliesBfloat16);
     this.gelu = new FasterGelu(oneDnn);
   }
 

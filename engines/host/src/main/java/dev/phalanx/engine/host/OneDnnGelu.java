@@ -44,8 +44,9 @@ final class OneDnnGelu implements AutoCloseable {
     dnnl_primitive_desc forwardPlan = new dnnl_primitive_desc();
     dnnl_primitive_desc backwardPlan = new dnnl_primitive_desc();
     try {
-      plan(piece, oneDnnType, forwardPlan, backwardPlan, library.engine());
-      return isFast(forwardPlan) && isFast(backwardPlan)
+      return plan(piece, oneDnnType, forwardPlan, backwardPlan, library.engine())
+              && isFast(forwardPlan)
+              && isFast(backwardPlan)
           ? Optional.of(new OneDnnGelu(library, type, piece, forwardPlan, backwardPlan))
           : Optional.empty();
     } finally {
@@ -80,7 +81,8 @@ final class OneDnnGelu implements AutoCloseable {
     backwardArguments.getPointer(2).arg(dnnl.DNNL_ARG_DIFF_SRC).memory(result);
   }
 
-  private static void plan(
+  /** Whether oneDNN has GELU of this type. */
+  private static boolean plan(
       dnnl_memory_desc piece,
       int type,
       dnnl_primitive_desc forward,
@@ -89,7 +91,7 @@ final class OneDnnGelu implements AutoCloseable {
     check(
         dnnl.dnnl_memory_desc_create_with_strides(
             piece, 1, new long[] {PIECE}, type, new long[] {1}));
-    check(
+    int status =
         dnnl.dnnl_eltwise_forward_primitive_desc_create(
             forward,
             engine,
@@ -99,19 +101,25 @@ final class OneDnnGelu implements AutoCloseable {
             piece,
             0,
             0,
-            null));
-    check(
-        dnnl.dnnl_eltwise_backward_primitive_desc_create(
-            backward,
-            engine,
-            dnnl.dnnl_eltwise_gelu_tanh,
-            piece,
-            piece,
-            piece,
-            0,
-            0,
-            forward,
-            null));
+            null);
+    if (status == dnnl.dnnl_success) {
+      status =
+          dnnl.dnnl_eltwise_backward_primitive_desc_create(
+              backward,
+              engine,
+              dnnl.dnnl_eltwise_gelu_tanh,
+              piece,
+              piece,
+              piece,
+              0,
+              0,
+              forward,
+              null);
+    }
+    if (status != dnnl.dnnl_unimplemented) {
+      check(status);
+    }
+    return status == dnnl.dnnl_success;
   }
 
   /** Whether it is made for the processor; oneDNN also has plain loops. */

@@ -1,5 +1,6 @@
 package dev.phalanx.engine.host;
 
+import dev.phalanx.tensor.DType;
 import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.Map;
@@ -22,10 +23,10 @@ final class OneDnnGemm implements Gemm {
   /** Sizes of a model are its multiples; numbers of rows that change at every step are not. */
   private static final long WHOLE = 64;
 
-  /** Multiplications of a product that lasts some ten times as long as its kernel takes to make. */
+  /** Multiplications of a product that lasts some times as long as its kernel takes to make. */
   private static final long LONG_PRODUCT = 1L << 29;
 
-  /** Multiplications of a product that is too small to gain: half a tile of attention. */
+  /** Multiplications of a product that is too small to gain: half of attention's smallest tile. */
   private static final long SMALL_PRODUCT = 1L << 17;
 
   /** oneDNN keeps kernels that were closed for a while, for all of the process. */
@@ -33,6 +34,7 @@ final class OneDnnGemm implements Gemm {
 
   private final Gemm others;
   private final OneDnn library;
+  private final boolean multipliesBfloat16;
   private final long smallProduct;
   private final long longProduct;
   private final Map<ProductForm, Optional<OneDnnProduct>> products =
@@ -48,18 +50,25 @@ final class OneDnnGemm implements Gemm {
 
   /**
    * @param others for products that are not worth a kernel; this closes it, not the library
+   * @param multipliesBfloat16 or FLOAT32 alone
    */
-  OneDnnGemm(Gemm others, OneDnn library) {
-    this(others, library, SMALL_PRODUCT, LONG_PRODUCT);
+  OneDnnGemm(Gemm others, OneDnn library, boolean multipliesBfloat16) {
+    this(others, library, multipliesBfloat16, SMALL_PRODUCT, LONG_PRODUCT);
   }
 
   /**
    * @param smallProduct multiplications up to which a product is not worth a kernel
    * @param longProduct multiplications from which it is, whatever its sizes
    */
-  OneDnnGemm(Gemm others, OneDnn library, long smallProduct, long longProduct) {
+  OneDnnGemm(
+      Gemm others,
+      OneDnn library,
+      boolean multipliesBfloat16,
+      long smallProduct,
+      long longProduct) {
     this.others = others;
     this.library = library;
+    this.multipliesBfloat16 = multipliesBfloat16;
     this.smallProduct = smallProduct;
     this.longProduct = longProduct;
   }
@@ -96,8 +105,12 @@ final class OneDnnGemm implements Gemm {
   private boolean isWorthAKernel(ProductForm form) {
     boolean isOfWholes =
         (form.m() == 1 || form.m() % WHOLE == 0) && form.n() % WHOLE == 0 && form.k() % WHOLE == 0;
+    boolean isKnown =
+        form.factors() == DType.FLOAT32 || (form.factors() == DType.BFLOAT16 && multipliesBfloat16);
     long multiplications = form.multiplications();
-    return multiplications > smallProduct && (isOfWholes || multiplications >= longProduct);
+    return isKnown
+        && multiplications > smallProduct
+        && (isOfWholes || multiplications >= longProduct);
   }
 
   private Optional<OneDnnProduct> product(ProductForm form) {

@@ -29,13 +29,13 @@ class GemmTest {
   private record OnOneDnn(OneDnn library, Gemm gemm) implements AutoCloseable {
     static OnOneDnn with(Gemm others) {
       OneDnn library = new OneDnn(() -> {});
-      return new OnOneDnn(library, new OneDnnGemm(others, library));
+      return new OnOneDnn(library, new OneDnnGemm(others, library, true));
     }
 
     /** Every product by oneDNN. */
     static OnOneDnn alone() {
       OneDnn library = new OneDnn(() -> {});
-      return new OnOneDnn(library, new OneDnnGemm(new NoGemm(), library, 0, 0));
+      return new OnOneDnn(library, new OneDnnGemm(new NoGemm(), library, true, 0, 0));
     }
 
     @Override
@@ -68,7 +68,7 @@ class GemmTest {
   @Test
   void theLibraryIsTheOneForTheProcessor() {
     assertThat(OneDnn.isLoaded()).isTrue();
-    try (HostKernels kernels = new HostKernels(() -> {})) {
+    try (HostKernels kernels = new HostKernels(() -> {}, true)) {
       assertThat(kernels.gemm().library())
           .startsWith(CpuFeatures.ofThisMachine().hasAvx512() ? "oneDNN 3." : "OpenBLAS");
     }

@@ -55,7 +55,7 @@ final class Nd4jEngine implements Engine {
     this.elementwise = new Elementwise(arrays);
     this.reductions = new Reductions(arrays);
     Runnable useOneThread = () -> operations.setOmpNumThreads(1);
-    this.hostKernels = new HostKernels(useOneThread);
+    this.hostKernels = new HostKernels(useOneThread, false);
     this.activations = new Activations(hostKernels.gelu());
     this.matrixProducts = new MatrixProducts(elementwise, hostKernels.gemm());
     this.rotaryEmbedding = new RotaryEmbedding(arrays);

@@ -24,7 +24,7 @@ final class MatrixProducts {
   private final boolean multipliesBfloat16;
 
   /**
-   * @param multipliesBfloat16 whether the processor does, and BFLOAT16 is LibTorch's matter
+   * @param multipliesBfloat16 whether the processor does; else BFLOAT16 is widened
    */
   MatrixProducts(TorchContext context, Gemm gemm, boolean multipliesBfloat16) {
     this.context = context;

@@ -97,14 +97,16 @@ final class Reductions {
       return false;
     }
     context.of(x);
-    var row = ones.get(x.dtype(), rows);
-    if (oneCount != rows) {
-      row.fill_(context.scalar(1));
-      oneCount = rows;
+    long present = oneCount;
+    oneCount = 0; // should there be no memory
+    var rowOfOnes = ones.get(x.dtype(), rows);
+    if (present != rows) {
+      rowOfOnes.fill_(context.scalar(1));
     }
+    oneCount = rows;
     gemm.multiply(
         form,
-        row.data_ptr().address(),
+        rowOfOnes.data_ptr().address(),
         HostTensors.open(x).address(),
         HostTensors.open(out).address());
     return true;

@@ -18,8 +18,7 @@ final class TorchAttentionArithmetic implements AttentionArithmetic {
   private final TorchContext context;
   private final Scratch scoreMemory;
   private final Scratch slopeMemory;
-  private final Scratch narrowScoreMemory;
-  private final Scratch narrowSlopeMemory;
+  private final Scratch narrowMemory;
   private final Scratch largestMemory;
   private final Scratch sumMemory;
   private final Scratch productMemory;
@@ -33,8 +32,7 @@ final class TorchAttentionArithmetic implements AttentionArithmetic {
     this.context = context;
     this.scoreMemory = context.scratch();
     this.slopeMemory = context.scratch();
-    this.narrowScoreMemory = context.scratch();
-    this.narrowSlopeMemory = context.scratch();
+    this.narrowMemory = context.scratch();
     this.largestMemory = context.scratch();
     this.sumMemory = context.scratch();
     this.productMemory = context.scratch();
@@ -178,16 +176,16 @@ final class TorchAttentionArithmetic implements AttentionArithmetic {
 
   @Override
   public long narrowScores(Block block) {
-    return narrowed(scoresOf(block), narrowScoreMemory, block);
+    return narrowed(scoresOf(block), block);
   }
 
   @Override
   public long narrowSlopes(Block block) {
-    return narrowed(slopesOf(block), narrowSlopeMemory, block);
+    return narrowed(slopesOf(block), block);
   }
 
-  private static long narrowed(org.bytedeco.pytorch.Tensor wide, Scratch memory, Block block) {
-    var narrow = matrices(memory, DType.BFLOAT16, block);
+  private long narrowed(org.bytedeco.pytorch.Tensor wide, Block block) {
+    var narrow = matrices(narrowMemory, DType.BFLOAT16, block);
     narrow.copy_(wide);
     return narrow.data_ptr().address();
   }
@@ -215,6 +213,7 @@ final class TorchAttentionArithmetic implements AttentionArithmetic {
   @Override
   public Sequence place(Tensor tensor, long batch, int number) {
     if (tensor.dtype() == DType.FLOAT32) {
+      context.of(tensor); // prepares this thread, and tells an engine that was closed
       return Sequence.of(tensor, batch);
     }
     long width = tensor.size(3);

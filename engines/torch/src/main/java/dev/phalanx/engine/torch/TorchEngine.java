@@ -53,7 +53,7 @@ final class TorchEngine implements Engine {
     openblas.blas_set_num_threads(1);
     this.threads = options.threads();
     this.context = new TorchContext();
-    this.hostKernels = context.own(new HostKernels(torch::init_num_threads));
+    this.hostKernels = context.own(new HostKernels(torch::init_num_threads, multipliesBfloat16));
     this.elementwise = new Elementwise(context);
     this.reductions = new Reductions(context, hostKernels.gemm());
     this.matrixProducts = new MatrixProducts(context, hostKernels.gemm(), multipliesBfloat16);
