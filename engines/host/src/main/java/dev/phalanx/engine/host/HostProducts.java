@@ -34,21 +34,7 @@ public final class HostProducts {
       Tensor out,
       double alpha,
       boolean accumulate) {
-    ProductForm form =
-        form(
-            a,
-            transposeA,
-            b,
-            transposeB,
-            new ProductForm.Result(
-                out.dtype(), HostTensors.rowStride(out), (float) alpha, accumulate, false));
-    if (!gemm.multiplies(form)) {
-      return false;
-    }
-    if (!isNothingToMultiply(form, out)) {
-      gemm.multiply(form, address(a), address(b), address(out));
-    }
-    return true;
+    return multiply(a, transposeA, b, transposeB, out, alpha, accumulate, 1);
   }
 
   /** {@link dev.phalanx.tensor.Engine#batchedMatmul}. */
@@ -60,6 +46,23 @@ public final class HostProducts {
       Tensor out,
       double alpha,
       boolean accumulate) {
+    return multiply(a, transposeA, b, transposeB, out, alpha, accumulate, out.size(0));
+  }
+
+  /**
+   * Products of matrices.
+   *
+   * @param entries how many there are, one behind the other without gaps where they are several
+   */
+  private boolean multiply(
+      Tensor a,
+      boolean transposeA,
+      Tensor b,
+      boolean transposeB,
+      Tensor out,
+      double alpha,
+      boolean accumulate,
+      long entries) {
     ProductForm form =
         form(
             a,
@@ -77,12 +80,12 @@ public final class HostProducts {
     long left = address(a);
     long right = address(b);
     long result = address(out);
-    for (long entry = 0; entry < out.size(0); entry++) {
+    for (long entry = 0; entry < entries; entry++) {
       gemm.multiply(
           form,
-          left + a.dtype().bytes(entry * a.size(1) * a.size(2)),
-          right + b.dtype().bytes(entry * b.size(1) * b.size(2)),
-          result + out.dtype().bytes(entry * out.size(1) * out.size(2)));
+          left + a.dtype().bytes(entry * form.m() * form.k()),
+          right + b.dtype().bytes(entry * form.k() * form.n()),
+          result + out.dtype().bytes(entry * form.m() * form.n()));
     }
     return true;
   }

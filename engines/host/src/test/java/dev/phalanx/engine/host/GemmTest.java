@@ -6,14 +6,11 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
 import dev.phalanx.tensor.DType;
-import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
 import java.util.function.LongSupplier;
 import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
-import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.FloatPointer;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -75,35 +72,26 @@ class GemmTest {
   }
 
   /** A matrix whose rows lie {@code distance} numbers apart, with NaN between and behind them. */
-  private record Matrix(
-      DType type, long rows, long columns, long distance, BytePointer memory, ByteBuffer bytes)
+  private record Matrix(DType type, long rows, long columns, long distance, NativeNumbers numbers)
       implements AutoCloseable {
     static Matrix of(DType type, long rows, long columns, long distance, Random random) {
-      BytePointer memory = new BytePointer(type.bytes(rows * distance));
-      ByteBuffer bytes = memory.asByteBuffer().order(ByteOrder.nativeOrder());
-      Matrix made = new Matrix(type, rows, columns, distance, memory, bytes);
+      NativeNumbers numbers = NativeNumbers.of(type, rows * distance);
       for (long i = 0; i < rows * distance; i++) {
-        made.put(i, i % distance < columns ? random.nextFloat() - 0.5f : Float.NaN);
+        numbers.put(i, i % distance < columns ? random.nextFloat() - 0.5f : Float.NaN);
       }
-      return made;
+      return new Matrix(type, rows, columns, distance, numbers);
     }
 
     long address() {
-      return memory.address();
+      return numbers.address();
     }
 
     void put(long place, float value) {
-      if (type == DType.FLOAT32) {
-        bytes.putFloat(Math.toIntExact(4 * place), value);
-      } else {
-        bytes.putShort(Math.toIntExact(2 * place), (short) (Float.floatToRawIntBits(value) >>> 16));
-      }
+      numbers.put(place, value);
     }
 
     float get(long place) {
-      return type == DType.FLOAT32
-          ? bytes.getFloat(Math.toIntExact(4 * place))
-          : Float.intBitsToFloat(bytes.getShort(Math.toIntExact(2 * place)) << 16);
+      return numbers.get(place);
     }
 
     double get(boolean isTransposed, long row, long column) {
@@ -116,7 +104,7 @@ class GemmTest {
 
     @Override
     public void close() {
-      memory.close();
+      numbers.close();
     }
   }
 

@@ -6,11 +6,8 @@ import static org.assertj.core.api.Assertions.within;
 import static org.assertj.core.api.Assumptions.assumeThat;
 
 import dev.phalanx.tensor.DType;
-import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import java.util.Optional;
 import java.util.Random;
-import org.bytedeco.javacpp.BytePointer;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -37,48 +34,19 @@ class OneDnnGeluTest {
     return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * SLOPE * (1 + 3 * 0.044715 * x * x);
   }
 
-  /** Numbers of one type in native memory. */
-  private record Numbers(DType type, BytePointer memory, ByteBuffer bytes)
-      implements AutoCloseable {
-    static Numbers of(DType type, double width) {
-      BytePointer memory = new BytePointer(type.bytes(COUNT));
-      Numbers made =
-          new Numbers(type, memory, memory.asByteBuffer().order(ByteOrder.nativeOrder()));
-      Random random = new Random(3);
-      for (int i = 0; i < COUNT; i++) {
-        made.put(i, (float) (random.nextGaussian() * width));
-      }
-      return made;
+  private static NativeNumbers numbers(DType type, double width) {
+    NativeNumbers made = NativeNumbers.of(type, COUNT);
+    Random random = new Random(3);
+    for (int i = 0; i < COUNT; i++) {
+      made.put(i, (float) (random.nextGaussian() * width));
     }
+    return made;
+  }
 
-    long address() {
-      return memory.address();
-    }
-
-    void put(int place, float value) {
-      if (type == DType.FLOAT32) {
-        bytes.putFloat(4 * place, value);
-      } else {
-        bytes.putShort(2 * place, (short) (Float.floatToRawIntBits(value) >>> 16));
-      }
-    }
-
-    double get(int place) {
-      return type == DType.FLOAT32
-          ? bytes.getFloat(4 * place)
-          : Float.intBitsToFloat(bytes.getShort(2 * place) << 16);
-    }
-
-    /** Computed in FLOAT32, and rounded once more where the type is narrower. */
-    void assertIs(int place, double expected, double size) {
-      double rounding = type == DType.FLOAT32 ? 0 : 0x1p-8 * Math.abs(expected);
-      assertThat(get(place)).isCloseTo(expected, within(1e-6 * size + rounding));
-    }
-
-    @Override
-    public void close() {
-      memory.close();
-    }
+  /** Computed in FLOAT32, and rounded once more where the type is narrower. */
+  private static void assertIs(NativeNumbers numbers, int place, double expected, double size) {
+    double rounding = numbers.type() == DType.FLOAT32 ? 0 : 0x1p-8 * Math.abs(expected);
+    assertThat((double) numbers.get(place)).isCloseTo(expected, within(1e-6 * size + rounding));
   }
 
   private OneDnnGelu open(DType type) {
@@ -98,9 +66,9 @@ class OneDnnGeluTest {
   @EnumSource(names = {"FLOAT32", "BFLOAT16"})
   void wholePiecesAreThoseOfTheFormulaAndTheRestIsLeftAlone(DType type) {
     try (OneDnnGelu gelu = open(type);
-        Numbers x = Numbers.of(type, 3);
-        Numbers dy = Numbers.of(type, 1);
-        Numbers result = Numbers.of(type, 0)) {
+        NativeNumbers x = numbers(type, 3);
+        NativeNumbers dy = numbers(type, 1);
+        NativeNumbers result = numbers(type, 0)) {
       x.put(0, 0);
       x.put(1, 40);
       x.put(2, -40);
@@ -111,7 +79,7 @@ class OneDnnGeluTest {
         if (i == OneDnnGelu.PIECE) {
           assertThat(result.get(i)).isNaN();
         } else {
-          result.assertIs(i, gelu(x.get(i)), 1);
+          assertIs(result, i, gelu(x.get(i)), 1);
         }
       }
       assertThat(gelu.backward(dy.address(), x.address(), result.address(), COUNT))
@@ -120,7 +88,7 @@ class OneDnnGeluTest {
         if (i == OneDnnGelu.PIECE) {
           assertThat(result.get(i)).isNaN();
         } else {
-          result.assertIs(i, dy.get(i) * slope(x.get(i)), Math.max(1, Math.abs(dy.get(i))));
+          assertIs(result, i, dy.get(i) * slope(x.get(i)), Math.max(1, Math.abs(dy.get(i))));
         }
       }
       for (int i = COUNT - LEFT; i < COUNT; i++) {
@@ -133,11 +101,11 @@ class OneDnnGeluTest {
   @EnumSource(names = {"FLOAT32", "BFLOAT16"})
   void inputAndResultMayBeTheSameMemory(DType type) {
     try (OneDnnGelu gelu = open(type);
-        Numbers numbers = Numbers.of(type, 1)) {
+        NativeNumbers numbers = numbers(type, 1)) {
       double seventh = numbers.get(7);
-      double last = numbers.get(COUNT - 1);
+      float last = numbers.get(COUNT - 1);
       gelu.forward(numbers.address(), numbers.address(), COUNT);
-      numbers.assertIs(7, gelu(seventh), 1);
+      assertIs(numbers, 7, gelu(seventh), 1);
       assertThat(numbers.get(COUNT - 1)).isEqualTo(last);
     }
   }
@@ -149,7 +117,7 @@ class OneDnnGeluTest {
 
   @Test
   void nothingIsComputedAfterTheEnd() {
-    try (Numbers numbers = Numbers.of(DType.FLOAT32, 1)) {
+    try (NativeNumbers numbers = numbers(DType.FLOAT32, 1)) {
       HostKernels kernels = new HostKernels(() -> {}, true);
       FasterGelu gelu = kernels.gelu();
       long place = numbers.address();
