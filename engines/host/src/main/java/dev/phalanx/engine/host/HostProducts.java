@@ -25,7 +25,10 @@ public final class HostProducts {
     this.copy = copy;
   }
 
-  /** {@link dev.phalanx.tensor.Engine#matmul}. */
+  /**
+   * {@link dev.phalanx.tensor.Engine#matmul} of matrices, {@link
+   * dev.phalanx.tensor.Engine#batchedMatmul} of batches of them.
+   */
   public boolean matmul(
       Tensor a,
       boolean transposeA,
@@ -34,35 +37,6 @@ public final class HostProducts {
       Tensor out,
       double alpha,
       boolean accumulate) {
-    return multiply(a, transposeA, b, transposeB, out, alpha, accumulate, 1);
-  }
-
-  /** {@link dev.phalanx.tensor.Engine#batchedMatmul}. */
-  public boolean batchedMatmul(
-      Tensor a,
-      boolean transposeA,
-      Tensor b,
-      boolean transposeB,
-      Tensor out,
-      double alpha,
-      boolean accumulate) {
-    return multiply(a, transposeA, b, transposeB, out, alpha, accumulate, out.size(0));
-  }
-
-  /**
-   * Products of matrices.
-   *
-   * @param entries how many there are, one behind the other without gaps where they are several
-   */
-  private boolean multiply(
-      Tensor a,
-      boolean transposeA,
-      Tensor b,
-      boolean transposeB,
-      Tensor out,
-      double alpha,
-      boolean accumulate,
-      long entries) {
     ProductForm form =
         form(
             a,
@@ -80,6 +54,7 @@ public final class HostProducts {
     long left = address(a);
     long right = address(b);
     long result = address(out);
+    long entries = out.shape().rank() == 3 ? out.size(0) : 1;
     for (long entry = 0; entry < entries; entry++) {
       gemm.multiply(
           form,

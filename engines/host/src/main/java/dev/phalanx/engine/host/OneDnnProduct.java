@@ -29,11 +29,8 @@ final class OneDnnProduct implements AutoCloseable {
   private final ProductForm form;
   private final long scratchBytes;
 
-  /** A product of this form; nothing where oneDNN has none to be trusted. */
+  /** A product of this form, of FLOAT32 or BFLOAT16; nothing where none is to be trusted. */
   static Optional<OneDnnProduct> of(dnnl_engine engine, ProductForm form) {
-    if (OneDnn.typeOf(form.factors()) == dnnl.dnnl_data_type_undef) {
-      return Optional.empty();
-    }
     dnnl_memory_desc left = new dnnl_memory_desc();
     dnnl_memory_desc right = new dnnl_memory_desc();
     dnnl_memory_desc addend = new dnnl_memory_desc();

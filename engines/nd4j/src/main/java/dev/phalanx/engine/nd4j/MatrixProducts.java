@@ -38,7 +38,7 @@ final class MatrixProducts {
       boolean accumulate) {
     EngineContract.batchedMatmul(a, transposeA, b, transposeB, out);
     requireFloats("batchedMatmul", a, b, out);
-    products.batchedMatmul(a, transposeA, b, transposeB, out, alpha, accumulate);
+    products.matmul(a, transposeA, b, transposeB, out, alpha, accumulate);
   }
 
   void linear(

@@ -112,7 +112,7 @@ final class MatrixProducts {
       double alpha,
       boolean accumulate) {
     EngineContract.batchedMatmul(a, transposeA, b, transposeB, out);
-    if (products.batchedMatmul(a, transposeA, b, transposeB, out, alpha, accumulate)
+    if (products.matmul(a, transposeA, b, transposeB, out, alpha, accumulate)
         || out.elementCount() == 0) {
       return;
     }
@@ -154,20 +154,18 @@ final class MatrixProducts {
           bias == null ? null : context.of(bias),
           residual == null ? null : context.of(residual),
           product);
-    } else {
-      if (residual != null && residual.address() != out.address()) {
+    } else if (residual != null) {
+      if (residual.address() != out.address()) {
         product.copy_(context.of(residual));
       }
-      if (residual != null) {
-        torch.addmm_out(product, product, context.of(x), factor);
-        if (bias != null) {
-          product.add_(context.of(bias));
-        }
-      } else if (bias != null) {
-        torch.addmm_out(product, context.of(bias), context.of(x), factor);
-      } else {
-        torch.mm_out(product, context.of(x), factor);
+      torch.addmm_out(product, product, context.of(x), factor);
+      if (bias != null) {
+        product.add_(context.of(bias));
       }
+    } else if (bias != null) {
+      torch.addmm_out(product, context.of(bias), context.of(x), factor);
+    } else {
+      torch.mm_out(product, context.of(x), factor);
     }
   }
 }

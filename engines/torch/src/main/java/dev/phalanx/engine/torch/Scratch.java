@@ -43,9 +43,6 @@ final class Scratch implements AutoCloseable {
       strides[i] = count;
       count = Math.multiplyExact(count, i == shape.length - 1 ? stride : shape[i]);
     }
-    if (shape.length > 0) {
-      strides[shape.length - 1] = 1;
-    }
     present = context.strided(roomFor(Math.max(1, wanted.bytes(count))), wanted, shape, strides);
     tensor = present;
     dtype = wanted;
