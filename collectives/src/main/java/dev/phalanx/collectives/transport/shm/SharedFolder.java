@@ -19,8 +19,9 @@ import java.util.Comparator;
 import java.util.HexFormat;
 import java.util.Optional;
 import java.util.Set;
-import java.util.concurrent.TimeUnit;
-import java.util.concurrent.locks.LockSupport;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.locks.ReadWriteLock;
+import java.util.concurrent.locks.ReentrantReadWriteLock;
 import java.util.stream.Stream;
 
 /**
@@ -33,12 +34,16 @@ final class SharedFolder {
   private static final String PURPOSE = "phalanx shared memory folder";
   private static final String OWNER_ONLY = "rwx------";
 
-  /** Others may take the folder away, empty, while a file is made in it. */
+  /**
+   * Others may take the folder away, empty, while a file is made in it, and the other way round.
+   */
   private static final int MOST_ATTEMPTS = 1000;
 
-  private static final long PAUSE_MILLIS = 20;
-  private static final int ABSENT_LOOKS = 8; // longer than a thread is kept from its next line
-  private static final int MOST_LOOKS = 150;
+  /** Of jobs in which this process makes no more files. */
+  private static final Set<Path> ENDED = ConcurrentHashMap.newKeySet();
+
+  /** Read: a file is being made. */
+  private static final ReadWriteLock MAKING = new ReentrantReadWriteLock();
 
   private final Path job;
   private final Path folder;
@@ -95,7 +100,9 @@ final class SharedFolder {
    * @throws IOException where there is not enough; the message tells what to do
    */
   MappedByteBuffer create(String name, long bytes) throws IOException {
+    MAKING.readLock().lock();
     try {
+      refuseOnceEnded();
       return create(name, bytes, MOST_ATTEMPTS);
     } catch (IOException e) {
       throw new IOException(
@@ -108,6 +115,8 @@ final class SharedFolder {
               + e
               + ". Give the host or container more of it, or write communication.transport: tcp.",
           e);
+    } finally {
+      MAKING.readLock().unlock();
     }
   }
 
@@ -157,11 +166,18 @@ final class SharedFolder {
    * Zeros, written and not only a length set: a process that touches a page for which there is no
    * memory would be killed, while a write is only refused.
    */
-  private static void fill(FileChannel channel, long bytes) throws IOException {
+  private void fill(FileChannel channel, long bytes) throws IOException {
     ByteBuffer zeros = ByteBuffer.allocateDirect(1 << 20);
     for (long done = 0; done < bytes; ) {
+      refuseOnceEnded();
       zeros.clear().limit((int) Math.min(zeros.capacity(), bytes - done));
       done += channel.write(zeros);
+    }
+  }
+
+  private void refuseOnceEnded() throws IOException {
+    if (ENDED.contains(job)) {
+      throw new IOException("the job has ended");
     }
   }
 
@@ -194,27 +210,26 @@ final class SharedFolder {
   }
 
   /**
-   * The same while a rank of this process may be just making its file. It makes it anew where the
-   * folder is taken from under it, so the folder is looked for until it has stayed away for a
-   * while.
+   * The same while ranks of this process may be making files, and others' processes do this too:
+   * this one makes no more of them, so that the last to do it leaves nothing.
    */
   static void cleanUpBesideRanks(JobToken token) {
     Path job = folder(token);
-    int absent = 0;
-    for (int look = 0; look < MOST_LOOKS && absent < ABSENT_LOOKS; look++) {
-      absent = Files.exists(job) ? 0 : absent + 1;
-      deleteAll(job);
-      LockSupport.parkNanos(TimeUnit.MILLISECONDS.toNanos(PAUSE_MILLIS));
-    }
+    ENDED.add(job);
+    MAKING.writeLock().lock(); // what is being made is complete or refused
+    MAKING.writeLock().unlock();
+    deleteAll(job);
   }
 
   private static void deleteAll(Path folder) {
-    try (Stream<Path> all = Files.walk(folder)) {
-      for (Path path : all.sorted(Comparator.reverseOrder()).toList()) {
-        Files.deleteIfExists(path);
+    for (int attempt = 0; attempt < MOST_ATTEMPTS && Files.exists(folder); attempt++) {
+      try (Stream<Path> all = Files.walk(folder)) {
+        for (Path path : all.sorted(Comparator.reverseOrder()).toList()) {
+          Files.deleteIfExists(path);
+        }
+      } catch (IOException | UncheckedIOException e) {
+        // Something came or went meanwhile.
       }
-    } catch (IOException | UncheckedIOException e) {
-      // There is none, or something came or went meanwhile.
     }
   }
 }

@@ -109,7 +109,10 @@ public final class SharedMemoryEndpoint implements AutoCloseable {
     SharedFolder.cleanUp(token);
   }
 
-  /** The same in a process whose ranks may be connecting just now, and which ends after this. */
+  /**
+   * The same in a process whose ranks may be connecting just now: what they make later in this job
+   * is refused.
+   */
   public static void cleanUpBesideRanks(JobToken token) {
     SharedFolder.cleanUpBesideRanks(token);
   }

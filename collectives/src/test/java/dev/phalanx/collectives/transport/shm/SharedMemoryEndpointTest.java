@@ -17,9 +17,16 @@ import java.time.Duration;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
@@ -81,6 +88,43 @@ final class SharedMemoryEndpointTest {
     other.cancel(true);
     SharedMemoryEndpoint.cleanUp(token);
     assertThat(folder()).doesNotExist();
+  }
+
+  /** As in a worker whose launcher is lost: its threads go on until the process ends. */
+  @Test
+  void ranksThatGoOnMakingFilesLeaveNothingOnceTheProcessHasCleanedUp() throws Exception {
+    CountDownLatch begun = new CountDownLatch(3);
+    AtomicInteger number = new AtomicInteger();
+    Callable<IOException> maker =
+        () -> {
+          for (; ; ) {
+            try {
+              SharedMemoryEndpoint.create(
+                  token, GroupId.WORLD, number.getAndIncrement(), 4, "boot/7/" + (64L << 20));
+              begun.countDown();
+            } catch (IOException e) {
+              return e;
+            }
+          }
+        };
+    ExecutorService makers = Executors.newFixedThreadPool(3);
+    try {
+      List<Future<IOException>> ends =
+          Stream.generate(() -> makers.submit(maker)).limit(3).toList();
+      assertThat(begun.await(20, TimeUnit.SECONDS)).isTrue();
+
+      SharedMemoryEndpoint.cleanUpBesideRanks(token);
+
+      assertThat(folder()).doesNotExist();
+      for (Future<IOException> end : ends) {
+        assertThat(end.get(20, TimeUnit.SECONDS)).hasMessageContaining("the job has ended");
+      }
+      assertThatThrownBy(() -> SharedMemoryEndpoint.create(token, GroupId.WORLD, 0, 2, HOST))
+          .hasMessageContaining("the job has ended");
+      assertThat(folder()).doesNotExist();
+    } finally {
+      makers.shutdownNow();
+    }
   }
 
   @Test
