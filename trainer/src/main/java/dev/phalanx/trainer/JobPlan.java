@@ -16,6 +16,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.OptionalDouble;
+import java.util.concurrent.Callable;
 import java.util.stream.IntStream;
 
 /**
@@ -60,14 +61,18 @@ public record JobPlan(
     ModelSetup setup = setup(config, baseDirectory);
     DeviceMesh mesh = config.parallel().mesh(worldSize);
     PipelinePlan pipeline = PipelinePlan.checked(plan, setup, baseDirectory, worldSize);
+    List<Integer> shown = shown(mesh);
     List<Rank> ranks = new ArrayList<>();
-    for (int rank : shown(mesh)) {
-      int stage = mesh.coordinate(rank, Axis.PIPELINE);
-      ranks.add(
-          new Rank(
-              rank,
-              pipeline.layersOf(stage),
-              Rehearsal.of(config, setup, pipeline, rank, worldSize)));
+    try (Ahead<Rehearsal> rehearsals =
+        new Ahead<>(
+            shown.stream()
+                .<Callable<Rehearsal>>map(
+                    rank -> () -> Rehearsal.of(config, setup, pipeline, rank, worldSize))
+                .toList())) {
+      for (int rank : shown) {
+        List<Integer> layers = pipeline.layersOf(mesh.coordinate(rank, Axis.PIPELINE));
+        ranks.add(new Rank(rank, layers, rehearsals.next()));
+      }
     }
     return new JobPlan(
         mesh, setup.config(), pipeline, config.batch().global() * setup.config().sequence(), ranks);

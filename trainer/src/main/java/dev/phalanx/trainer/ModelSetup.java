@@ -55,6 +55,11 @@ record ModelSetup(
     return new ModelSetup(config, initialization, Optional.empty());
   }
 
+  /** The same model, whose routers have no losses of their own. */
+  ModelSetup withoutRouterLosses() {
+    return new ModelSetup(config.withoutRouterLosses(), initialization, weights);
+  }
+
   /** One stage of it, as far as one of the ranks that divide it holds it. */
   Transformer model(ModelRanks ranks, StageLayers stage) {
     return new Transformer(config, initialization, ranks, stage);

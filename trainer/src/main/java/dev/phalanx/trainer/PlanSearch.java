@@ -1,6 +1,5 @@
 package dev.phalanx.trainer;
 
-import dev.phalanx.parallelism.expert.Mixture;
 import dev.phalanx.parallelism.mesh.Axis;
 import dev.phalanx.parallelism.mesh.DeviceMesh;
 import dev.phalanx.parallelism.plan.Cluster;
@@ -16,15 +15,18 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.Callable;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.stream.IntStream;
 
 /**
  * Looks for the layouts of a job that fit the memory of a cluster's devices and take the least
  * time.
  *
- * <p>Every layout that divides the job evenly is timed roughly, by operations, idle time and what
- * tensor parallelism sends. From the fastest on they are rehearsed: some ranks, and as many
+ * <p>Of every layout that divides the job evenly it is calculated what it takes at least ({@link
+ * LayoutBounds}). From the fastest on those that could fit are rehearsed: some ranks, and as many
  * micro-batches as fill the pipeline, for what follows is alike. Those that fit are kept, until no
  * other could be among the best.
  */
@@ -51,15 +53,21 @@ public final class PlanSearch {
   public record Result(int layouts, int rehearsed, boolean isCutShort, List<Found> best) {}
 
   /**
-   * @param roughSeconds less than a step takes
+   * @param leastSeconds that a step takes
    */
-  private record Candidate(List<String> overrides, JobConfig config, double roughSeconds) {}
+  private record Candidate(List<String> overrides, JobConfig config, double leastSeconds) {
+    /** The same whatever the size of a micro-batch; larger ones take more memory. */
+    JobConfig layout() {
+      return config.withBatch(new JobConfig.Batch(config.batch().global(), 0));
+    }
+  }
 
   private final JobConfig base;
   private final ModelSetup setup;
   private final Path baseDirectory;
   private final int worldSize;
   private final Cluster cluster;
+  private final LayoutBounds bounds;
 
   private PlanSearch(
       JobConfig base, ModelSetup setup, Path baseDirectory, int worldSize, Cluster cluster) {
@@ -68,6 +76,7 @@ public final class PlanSearch {
     this.baseDirectory = baseDirectory;
     this.worldSize = worldSize;
     this.cluster = cluster;
+    this.bounds = new LayoutBounds(setup.config(), cluster, worldSize);
   }
 
   /**
@@ -85,24 +94,31 @@ public final class PlanSearch {
   private Result run(int most) throws IOException, InterruptedException {
     List<Candidate> candidates = candidates();
     List<Found> found = new ArrayList<>();
+    Set<JobConfig> tooLarge =
+        ConcurrentHashMap.newKeySet(); // with this micro-batch and larger ones
     int rehearsed = 0;
     boolean isCutShort = false;
-    try (Ahead<Found> ahead =
+    try (Ahead<Optional<Found>> ahead =
         new Ahead<>(
-            candidates.subList(0, Math.min(candidates.size(), MOST_REHEARSED)).stream()
-                .<Callable<Found>>map(candidate -> () -> rehearse(candidate))
+            candidates.stream()
+                .<Callable<Optional<Found>>>map(candidate -> () -> tried(candidate, tooLarge))
                 .toList())) {
       for (Candidate candidate : candidates) {
         boolean cannotBeAmongTheBest =
-            found.size() >= most && candidate.roughSeconds() > found.get(most - 1).time().seconds();
+            found.size() >= most && candidate.leastSeconds() > found.get(most - 1).time().seconds();
         isCutShort = !cannotBeAmongTheBest && rehearsed == MOST_REHEARSED;
         if (cannotBeAmongTheBest || isCutShort) {
           break;
         }
+        Optional<Found> tried = ahead.next();
+        if (tried.isEmpty() || tooLarge.contains(candidate.layout())) {
+          continue; // though it may have been rehearsed, before its turn
+        }
         rehearsed++;
-        Found tried = ahead.next();
-        if (tried.peakBytes() <= cluster.usableMemoryBytes()) {
-          found.add(tried);
+        if (tried.get().peakBytes() > cluster.usableMemoryBytes()) {
+          tooLarge.add(candidate.layout());
+        } else {
+          found.add(tried.get());
           found.sort(Comparator.comparingDouble(each -> each.time().seconds()));
         }
       }
@@ -129,7 +145,7 @@ public final class PlanSearch {
         }
       }
     }
-    candidates.sort(Comparator.comparingDouble(Candidate::roughSeconds));
+    candidates.sort(Comparator.comparingDouble(Candidate::leastSeconds));
     return candidates;
   }
 
@@ -173,9 +189,8 @@ public final class PlanSearch {
                   "model.recompute=" + recompute);
           ParsedPlan plan = JobConfigParser.parse("plan", yaml, overrides);
           if (JobConfigValidator.problemsOf(plan, worldSize).isEmpty()
-              && leastBytes(plan.config(), copies) <= cluster.usableMemoryBytes()) {
-            candidates.add(
-                new Candidate(overrides, plan.config(), roughSeconds(plan.config(), sizes.data())));
+              && bounds.stateBytes(plan.config()) <= cluster.usableMemoryBytes()) {
+            candidates.add(new Candidate(overrides, plan.config(), bounds.seconds(plan.config())));
           }
         }
       }
@@ -228,80 +243,33 @@ public final class PlanSearch {
         .toList();
   }
 
-  /** Of what a rank holds between steps, if stages and shards were perfectly even. */
-  private double leastBytes(JobConfig config, int copies) {
-    int width = TrainingState.computeType(config.precision()).byteSize();
-    int zero = config.sharding().zero();
-    JobConfig.Parallel parallel = config.parallel();
-    double elements =
-        setup.config().parametersOfRank(parallel.tensor(), parallel.pipeline(), parallel.expert());
-    boolean hasMoments = config.optimizer().algorithm() instanceof JobConfig.Optimizer.AdamW;
-    int optimizer = (hasMoments ? 2 * Float.BYTES : 0) + (width < Float.BYTES ? Float.BYTES : 0);
-    return elements
-        * (width / (zero == 3 ? (double) copies : 1)
-            + Float.BYTES / (zero >= 2 ? (double) copies : 1)
-            + optimizer / (zero >= 1 ? (double) copies : 1));
-  }
-
-  /** Operations at full rate, the pipeline's idle time, and half of what divided matrices send. */
-  private double roughSeconds(JobConfig config, int data) {
-    TransformerConfig model = setup.config();
-    int tensor = config.parallel().tensor();
-    int pipeline = config.parallel().pipeline();
-    double tokens = (double) config.batch().global() * model.sequence();
-    double operations =
-        model.flopsPerToken()
-            * tokens
-            * (config.transformer().recompute() == JobConfig.Recompute.FULL ? 4 / 3.0 : 1);
-    double compute = operations / worldSize / cluster.operationsPerSecond();
-    double microBatches = (double) config.batch().global() / config.batch().micro() / data;
-    double idle = (pipeline - 1) / microBatches * idleShare(config.parallel());
-    double width = TrainingState.computeType(config.precision()).byteSize();
-    double sent =
-        4.0
-            * tokens
-            / data
-            / config.parallel().context()
-            * model.hidden()
-            * width
-            * (tensor - 1)
-            / tensor
-            * model.layers()
-            / pipeline;
-    return (compute + (sent + exchanged(config, data)) / cluster.withinHost().bytesPerSecond())
-        * (1 + idle);
-  }
-
-  /** Bytes of a rank's tokens on their way to experts and back, forward and backward. */
-  private double exchanged(JobConfig config, int data) {
-    TransformerConfig model = setup.config();
-    int expert = config.parallel().expert();
-    double tokens = (double) config.batch().global() * model.sequence() / data;
-    return 4.0
-        * tokens
-        / config.parallel().context()
-        * model.mixture().map(Mixture::perToken).orElse(0)
-        * model.hidden()
-        * TrainingState.computeType(config.precision()).byteSize()
-        * (expert - 1)
-        / expert
-        * model.layers()
-        / config.parallel().pipeline();
-  }
-
-  /** Of the idle time that 1F1B has; forward and both halves of backward are about equal. */
-  private static double idleShare(JobConfig.Parallel parallel) {
-    return switch (parallel.schedule()) {
-      case "interleaved" -> 1.0 / parallel.virtualStages();
-      case "zb-h1" -> 1 / 3.0;
-      case "zb-h2" -> 0;
-      default -> 1;
-    };
-  }
-
   // --------------------------------------------------------------------------------- rehearsals
 
-  private Found rehearse(Candidate candidate) throws IOException, InterruptedException {
+  /** Empty where it is known, without a rehearsal, that there is not memory enough. */
+  private Optional<Found> tried(Candidate candidate, Set<JobConfig> tooLarge)
+      throws IOException, InterruptedException {
+    if (tooLarge.contains(candidate.layout())) {
+      return Optional.empty();
+    }
+    JobConfig config = candidate.config();
+    PipelinePlan shorter =
+        PipelinePlan.of(shorter(config), setup.config(), baseDirectory, worldSize);
+    return bounds.peakBytes(config, shorter) > cluster.usableMemoryBytes()
+        ? Optional.empty()
+        : Optional.of(rehearse(candidate, shorter));
+  }
+
+  /** The same with as many micro-batches as fill the pipeline. */
+  private JobConfig shorter(JobConfig config) {
+    long microBatches = config.microBatchesPerStep(worldSize);
+    long shown = Math.min(microBatches, filling(config.parallel(), microBatches));
+    JobConfig.Batch batch = config.batch();
+    return config.withBatch(
+        new JobConfig.Batch(batch.global() / microBatches * shown, batch.micro()));
+  }
+
+  private Found rehearse(Candidate candidate, PipelinePlan shortPipeline)
+      throws IOException, InterruptedException {
     JobConfig config = candidate.config();
     DeviceMesh mesh = config.parallel().mesh(worldSize);
     ModelSetup own =
@@ -311,12 +279,7 @@ public final class PlanSearch {
                 .withRecompute(config.transformer().recompute() == JobConfig.Recompute.FULL),
             setup.initialization(),
             setup.weights());
-    long perMicroBatch = config.batch().micro() * config.parallel().dataSize(worldSize);
-    long microBatches = config.batch().global() / perMicroBatch;
-    long shown = Math.min(microBatches, filling(config.parallel(), microBatches));
-    JobConfig shorter =
-        config.withBatch(new JobConfig.Batch(shown * perMicroBatch, config.batch().micro()));
-    PipelinePlan shortPipeline = PipelinePlan.of(shorter, own.config(), baseDirectory, worldSize);
+    JobConfig shorter = shorter(config);
     List<Integer> ranks = mesh.group(0, Axis.PIPELINE);
     List<Rehearsal> places = new ArrayList<>();
     for (int place = 0; place < ranks.size(); place++) {
@@ -335,7 +298,7 @@ public final class PlanSearch {
                 cluster,
                 PipelinePlan.of(config, own.config(), baseDirectory, worldSize),
                 places,
-                (double) microBatches / shown);
+                (double) config.batch().global() / shorter.batch().global());
     double tokens = (double) config.batch().global() * own.config().sequence();
     long peak = places.stream().mapToLong(Rehearsal::peakBytes).max().orElse(0);
     return new Found(candidate.overrides(), peak, time, tokens / time.seconds());

@@ -46,11 +46,15 @@ public record Rehearsal(
     Map<Axis, SentOperations> sentForCopies) {
 
   /**
+   * Losses of routers, which take no memory and send something only where sequences are divided,
+   * are else left out.
+   *
    * @param config of a plan that is valid for this number of ranks
    */
   static Rehearsal of(
-      JobConfig config, ModelSetup setup, PipelinePlan pipeline, int rank, int worldSize)
+      JobConfig config, ModelSetup given, PipelinePlan pipeline, int rank, int worldSize)
       throws IOException, InterruptedException {
+    ModelSetup setup = config.parallel().context() > 1 ? given : given.withoutRouterLosses();
     RehearsalEngine engine = new RehearsalEngine();
     RehearsalGroups groups = new RehearsalGroups(rank, worldSize);
     try (Arenas arenas = Arenas.open(engine.engine(), Device.CPU);

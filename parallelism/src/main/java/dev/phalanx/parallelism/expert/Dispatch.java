@@ -32,7 +32,9 @@ record Dispatch(long[] choices, long[] rows, long[] counts) {
 
   /** Which token each row is of, [n * k]. */
   long[] tokens(int perToken) {
-    return Arrays.stream(choices).map(choice -> choice / perToken).toArray();
+    long[] tokens = new long[choices.length];
+    Arrays.setAll(tokens, row -> choices[row] / perToken);
+    return tokens;
   }
 
   /** How many rows go to each of some ranks, which have as many experts each. */

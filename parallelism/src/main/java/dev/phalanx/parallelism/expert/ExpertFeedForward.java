@@ -111,7 +111,7 @@ public final class ExpertFeedForward implements Layer {
   public Variable forward(Tape tape, Variable x, RoutedTokens tokens) {
     Variable all = DividedRegion.enter(tensor, tape, x);
     Router.Chosen chosen = router.choose(tape, all, tokens);
-    Dispatch dispatch = Dispatch.of(chosen.experts(), mixture.experts());
+    Dispatch dispatch = chosen.dispatch();
     Variable rows = GatherRows.apply(tape, all, dispatch.tokens(mixture.perToken()));
     if (all != x) {
       tape.release(all);

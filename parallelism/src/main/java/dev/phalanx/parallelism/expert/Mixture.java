@@ -25,6 +25,11 @@ public record Mixture(int experts, int perToken, double balance, double zLoss) {
     }
   }
 
+  /** The same experts, in whose choice no other loss than the model's takes part. */
+  public Mixture withoutLosses() {
+    return new Mixture(experts, perToken, 0, 0);
+  }
+
   /** Whether the router has losses of its own. */
   boolean hasLosses() {
     return balance != 0 || zLoss != 0;

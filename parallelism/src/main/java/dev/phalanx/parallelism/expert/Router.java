@@ -26,15 +26,19 @@ final class Router implements Layer {
   /**
    * What has been chosen.
    *
-   * @param experts [n * k], token after token
+   * @param dispatch rows to experts
    * @param gates [n, k]
    */
-  record Chosen(int[] experts, Variable gates) {}
+  record Chosen(Dispatch dispatch, Variable gates) {}
+
+  /** What was decided, and by what. */
+  private record Decision(float[] logits, int[] positions, Choices choices, Dispatch dispatch) {}
 
   private final TensorGroup group;
   private final Mixture mixture;
   private final Parameter weight; // [experts, hidden]
   private final long[] load; // tokens that each expert has got in passes that learn
+  private Decision last;
 
   Router(
       TensorGroup group,
@@ -50,6 +54,7 @@ final class Router implements Layer {
             group.copiedInParts(Shape.of(mixture.experts(), hidden)),
             initializer);
     this.load = new long[mixture.experts()];
+    this.last = decision(new float[0], new int[0]);
   }
 
   /**
@@ -59,7 +64,8 @@ final class Router implements Layer {
     Engine engine = tape.engine();
     long n = x.shape().size(0);
     Tensor logits = logits(tape, x);
-    Choices choices = new Choices(mixture, HostArrays.download(engine, logits), tokens.positions());
+    decide(HostArrays.download(engine, logits), tokens.positions());
+    Choices choices = last.choices();
     Tensor gates = tape.allocate(x.value().dtype(), Shape.of(n, mixture.perToken()));
     HostArrays.set(engine, gates, choices.gates());
     if (tape.isRecording()) {
@@ -101,7 +107,20 @@ final class Router implements Layer {
                 dLogits.close();
               }
             });
-    return new Chosen(choices.experts(), result);
+    return new Chosen(last.dispatch(), result);
+  }
+
+  /** As the last ones where all logits are the same: in a plan that is only calculated they are. */
+  private void decide(float[] logits, int[] positions) {
+    if (!Arrays.equals(logits, last.logits()) || !Arrays.equals(positions, last.positions())) {
+      last = decision(logits, positions);
+    }
+  }
+
+  private Decision decision(float[] logits, int[] positions) {
+    Choices choices = new Choices(mixture, logits, positions);
+    return new Decision(
+        logits, positions, choices, Dispatch.of(choices.experts(), mixture.experts()));
   }
 
   /** A product of FLOAT32 factors: one of narrower ones may be rounded on its way. */

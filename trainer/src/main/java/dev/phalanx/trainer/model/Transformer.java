@@ -19,7 +19,6 @@ import dev.phalanx.tensor.autograd.Tape;
 import dev.phalanx.tensor.autograd.Variable;
 import dev.phalanx.tensor.nn.Layer;
 import dev.phalanx.tensor.nn.NormLayer;
-import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -298,34 +297,36 @@ public final class Transformer implements Layer {
   }
 
   private RotaryTable rotaryTable(Arena arena) {
-    long half = config.headSize() / 2;
-    Shape shape = Shape.of(context.length(config.sequence()), half);
+    float[] frequencies = new float[Math.toIntExact(config.headSize() / 2)];
+    for (int pair = 0; pair < frequencies.length; pair++) {
+      frequencies[pair] = (float) config.rotaryFrequency(pair);
+    }
+    Shape shape = Shape.of(context.length(config.sequence()), frequencies.length);
     Tensor cosine = arena.allocate(DType.FLOAT32, shape);
     Tensor sine = arena.allocate(DType.FLOAT32, shape);
     try (Arena host = new Arena(arena.engine(), Device.CPU)) {
       Tensor staged = host.allocate(DType.FLOAT32, shape);
-      fillAngles(staged, half, Math::cos);
+      fillAngles(staged, frequencies, Math::cos);
       arena.engine().copy(staged, cosine);
       arena.engine().synchronize(arena.device());
-      fillAngles(staged, half, Math::sin);
+      fillAngles(staged, frequencies, Math::sin);
       arena.engine().copy(staged, sine);
       arena.engine().synchronize(arena.device());
     }
     return new RotaryTable(cosine, sine);
   }
 
-  private void fillAngles(Tensor table, long half, DoubleUnaryOperator function) {
+  /** In fp32 powers and products, as the published models were trained with. */
+  private void fillAngles(Tensor table, float[] frequencies, DoubleUnaryOperator function) {
+    int rowBytes = frequencies.length * Float.BYTES;
+    float[] row = new float[frequencies.length];
     long rows = 0;
     for (Chunk chunk : context.chunks(config.sequence())) {
       for (long position = chunk.first(); position < chunk.first() + chunk.count(); position++) {
-        ByteBuffer row =
-            table.byteBuffer(rows * half * Float.BYTES, Math.toIntExact(half * Float.BYTES));
-        for (long i = 0; i < half; i++) {
-          // fp32 powers and products, as the published models were trained with
-          float frequency = (float) config.rotaryFrequency(i);
-          row.putFloat((float) function.applyAsDouble((float) position * frequency));
+        for (int pair = 0; pair < row.length; pair++) {
+          row[pair] = (float) function.applyAsDouble((float) position * frequencies[pair]);
         }
-        rows++;
+        table.byteBuffer(rows++ * rowBytes, rowBytes).asFloatBuffer().put(row);
       }
     }
   }

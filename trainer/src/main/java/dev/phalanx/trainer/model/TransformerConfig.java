@@ -78,6 +78,26 @@ public record TransformerConfig(
         mixture);
   }
 
+  /** The same model, whose routers have no losses of their own. */
+  public TransformerConfig withoutRouterLosses() {
+    return new TransformerConfig(
+        family,
+        layers,
+        hidden,
+        heads,
+        keyValueHeads,
+        feedForward,
+        sequence,
+        vocabulary,
+        dropout,
+        isTied,
+        normEpsilon,
+        rotaryBase,
+        rotaryScaling,
+        isRecomputed,
+        mixture.map(Mixture::withoutLosses));
+  }
+
   /** Whether the feed-forward layer has a gate. */
   public boolean isGated() {
     return family == Family.LLAMA;
@@ -102,22 +122,28 @@ public record TransformerConfig(
    * @throws ArithmeticException where a {@code long} cannot count them
    */
   public long parameterCount() {
-    long packed = Math.multiplyExact(heads + 2 * keyValueHeads, headSize());
-    long bias = family == Family.GPT2 ? 1 : 0;
-    long norm = family == Family.GPT2 ? 2 * hidden : hidden;
-    long layer =
-        sum(
-            2 * norm,
-            Math.multiplyExact(packed, hidden + bias),
-            Math.multiplyExact(hidden, hidden + bias),
-            feedForwardCount());
     long table = Math.multiplyExact(vocabulary, hidden);
     return sum(
         table,
         isTied ? 0 : table,
         family == Family.GPT2 ? Math.multiplyExact(sequence, hidden) : 0,
-        Math.multiplyExact(layers, layer),
-        norm);
+        Math.multiplyExact(layers, layerCount()),
+        normCount());
+  }
+
+  /** Of one layer. */
+  private long layerCount() {
+    long packed = Math.multiplyExact(heads + 2 * keyValueHeads, headSize());
+    long bias = family == Family.GPT2 ? 1 : 0;
+    return sum(
+        2 * normCount(),
+        Math.multiplyExact(packed, hidden + bias),
+        Math.multiplyExact(hidden, hidden + bias),
+        feedForwardCount());
+  }
+
+  private long normCount() {
+    return family == Family.GPT2 ? 2 * hidden : hidden;
   }
 
   /** Of one layer's feed-forward half. */
@@ -148,6 +174,12 @@ public record TransformerConfig(
   public double parametersOfRank(int tensor, int pipeline, int expert) {
     double ofExperts = expertParameterCount();
     return (parameterCount() - ofExperts + ofExperts / expert) / tensor / pipeline;
+  }
+
+  /** Of so many layers on one of the ranks that divide them evenly. */
+  public double parametersOfLayers(int count, int tensor, int expert) {
+    double ofExperts = (double) expertParameterCount() / layers;
+    return (layerCount() - ofExperts + ofExperts / expert) * count / tensor;
   }
 
   /** {@link #parameterCount} without the experts that a token does not go to. */
