@@ -238,7 +238,10 @@ public abstract class MatrixProductConformance extends KernelConformance {
     assertRefused("matmul", () -> engine.matmul(a, false, b, false, out, 1, false));
     assertRefused("matmul", () -> engine.matmul(a, false, narrow, false, out, 1, false));
     assertRefused("linear", () -> engine.linear(a, b, null, null, out));
-    assertRefused("linear", () -> engine.linear(a, arena.zeros(DType.FLOAT32, 5, 3), b, null, out));
+    Tensor weight = arena.zeros(DType.FLOAT32, 5, 3);
+    Tensor withGaps = arena.zeros(DType.FLOAT32, 5, 2).slice(1, 0, 1);
+    assertRefused("linear", () -> engine.linear(a, weight, b, null, out));
+    assertRefused("linear", () -> engine.linear(a, weight, withGaps, null, out));
     assertRefused("batchedMatmul", () -> engine.batchedMatmul(a, false, b, false, out, 1, false));
     assertRefused(
         "matmul",
