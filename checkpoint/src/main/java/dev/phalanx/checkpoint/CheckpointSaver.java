@@ -19,6 +19,8 @@ import java.util.concurrent.TimeoutException;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * Saves checkpoints while training goes on: {@link #save} copies the tensors in host memory and
@@ -27,6 +29,8 @@ import org.jspecify.annotations.Nullable;
  * <p>One thread calls; the listener is called on the thread that writes.
  */
 public final class CheckpointSaver implements AutoCloseable {
+  private static final Logger LOGGER = LoggerFactory.getLogger(CheckpointSaver.class);
+
   private final LocalCheckpointStore store;
   private final int keep;
   private final @Nullable Arena snapshots;
@@ -139,7 +143,15 @@ public final class CheckpointSaver implements AutoCloseable {
       List<SafetensorsWriter.Entry> model,
       List<SafetensorsWriter.Entry> optimizer,
       List<LocalCheckpointStore.OtherFile> others) {
-    Path directory = store.save(manifest, model, optimizer, others);
+    Path directory;
+    try {
+      directory = store.save(manifest, model, optimizer, others);
+    } catch (CheckpointWriteException e) {
+      if (snapshots != null) { // whoever saves hears of it when he saves again, which may be long
+        LOGGER.error("{} Work goes on until the next save, and ends then.", e.getMessage());
+      }
+      throw e;
+    }
     published.accept(directory);
     try {
       store.keepNewest(keep);

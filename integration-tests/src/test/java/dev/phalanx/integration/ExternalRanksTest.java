@@ -10,6 +10,7 @@ import java.net.ServerSocket;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.util.List;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import java.util.stream.Stream;
@@ -143,20 +144,41 @@ final class ExternalRanksTest {
 
   @Test
   void whatRankZeroCannotWriteEndsEveryRankWithTheSameStatus() throws Exception {
-    // Nothing is found there, and no folder can be made.
-    Files.createSymbolicLink(folder.resolve("checkpoints"), folder.resolve("nowhere"));
     String[] train = {
-      "train", "plan.yaml", "--external", "--quiet", "--set", "checkpoint.dir=checkpoints"
+      "train",
+      "plan.yaml",
+      "--external",
+      "--set",
+      "checkpoint={dir: checkpoints, every: 500}",
+      "--set",
+      "steps=500"
     };
-    try (Command.Started second = rank(1, 2).start(train)) {
-      Command.Outcome first = rank(0, 2).run(train);
+    try (Command.Started second = rank(1, 2).start(train);
+        Command.Started first = rank(0, 2).start(train)) {
+      first.awaitErrorLine(line -> line.startsWith("step 1/"));
+      // From here on no folder can be made.
+      Files.createSymbolicLink(folder.resolve("checkpoints"), folder.resolve("nowhere"));
+      Command.Outcome writer = first.await();
       Command.Outcome other = second.await();
 
-      assertThat(first.status()).as(first.error()).isEqualTo(74);
-      assertThat(first.error()).contains("step-000003 could not be written");
+      assertThat(writer.status()).as(writer.error()).isEqualTo(74);
+      assertThat(writer.error()).contains("step-000500 could not be written");
       assertThat(other.status()).as(other.error()).isEqualTo(74);
       assertThat(other.error())
-          .contains("rank 0 could not write the checkpoint", "step-000003 could not be written");
+          .contains("rank 0 could not write the checkpoint", "step-000500 could not be written");
+    }
+  }
+
+  @Test
+  void whatRankZeroCannotWriteAtAllIsSaidBeforeAnythingStarts() throws Exception {
+    Files.createSymbolicLink(folder.resolve("link"), folder.resolve("nowhere"));
+    Files.createFile(folder.resolve("file"));
+    for (String key : List.of("checkpoint.dir=link/of", "log.report=file/x.json")) {
+      Command.Outcome outcome = rank(0, 2).run("train", "plan.yaml", "--external", "--set", key);
+      assertThat(outcome.status()).as(outcome.error()).isEqualTo(74);
+      assertThat(outcome.error())
+          .contains(key.substring(0, key.indexOf('=')) + ": nothing can be written in");
+      assertThat(outcome.error()).doesNotContain("step 1/");
     }
   }
 

@@ -73,6 +73,9 @@ final class TrainCommand implements Callable<Integer> {
     requireTransport(config, placement.worldSize());
     Optional<Path> resumeFrom = resumeFrom(config, baseDirectory);
     Preflight.check(parsed, baseDirectory, placement.worldSize());
+    if (placement.hasRankZero()) {
+      OutputPlaces.requireWritable(parsed, baseDirectory);
+    }
 
     Console console = common.console();
     JobOptions options =
