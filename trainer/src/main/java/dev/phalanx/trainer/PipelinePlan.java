@@ -14,7 +14,6 @@ import dev.phalanx.trainer.config.ParsedPlan;
 import dev.phalanx.trainer.model.StageLayers;
 import dev.phalanx.trainer.model.TransformerConfig;
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -25,8 +24,6 @@ import java.util.Optional;
  * to end. Without a pipeline it is one stage, whose micro-batches go forward and backward in turn.
  */
 public record PipelinePlan(ScheduleTable table, List<StageLayers> stages) {
-  private static final long LARGEST_TABLE_BYTES = 64L << 20;
-
   public PipelinePlan {
     stages = List.copyOf(stages);
   }
@@ -110,7 +107,7 @@ public record PipelinePlan(ScheduleTable table, List<StageLayers> stages) {
    * The table of a plan that names a file; empty where there is no pipeline, or its schedule has a
    * name.
    *
-   * @throws ScheduleException where the file is too large
+   * @throws ScheduleException where there is no such file, or none that could be a table
    * @throws IOException where it cannot be read
    */
   public static Optional<String> tableText(JobConfig.Parallel parallel, Path baseDirectory)
@@ -118,15 +115,7 @@ public record PipelinePlan(ScheduleTable table, List<StageLayers> stages) {
     if (parallel.pipeline() == 1 || PipelineSchedules.NAMES.contains(parallel.schedule())) {
       return Optional.empty();
     }
-    Path file = baseDirectory.resolve(parallel.schedule());
-    if (!Files.isRegularFile(file)) {
-      throw new IOException("There is no schedule table " + file);
-    }
-    if (Files.size(file) > LARGEST_TABLE_BYTES) {
-      throw new ScheduleException(
-          "the table " + file + " is larger than " + (LARGEST_TABLE_BYTES >> 20) + " MiB");
-    }
-    return Optional.of(Files.readString(file));
+    return Optional.of(ScheduleTable.text(baseDirectory.resolve(parallel.schedule())));
   }
 
   private static List<StageLayers> cut(TransformerConfig model, int stages) {

@@ -41,8 +41,6 @@ final class ScheduleCommand implements Callable<Integer> {
   /** More would fill the memory, and no picture shows them. */
   private static final long MOST_ACTIONS = 4_000_000;
 
-  private static final long LARGEST_TABLE_BYTES = 32L << 20;
-
   @Option(
       names = "--kind",
       paramLabel = "NAME|FILE",
@@ -225,12 +223,8 @@ final class ScheduleCommand implements Callable<Integer> {
               + "; the names are "
               + String.join(", ", PipelineSchedules.NAMES));
     }
-    if (Files.size(file) > LARGEST_TABLE_BYTES) {
-      throw CommandException.usage(
-          "the table " + kind + " is larger than " + (LARGEST_TABLE_BYTES >> 20) + " MiB");
-    }
     try {
-      return ScheduleTable.parse(Files.readString(file));
+      return ScheduleTable.parse(ScheduleTable.text(file));
     } catch (ScheduleException e) {
       throw CommandException.usage(kind + ": " + e.getMessage());
     }

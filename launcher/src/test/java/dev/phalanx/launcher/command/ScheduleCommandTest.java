@@ -127,4 +127,13 @@ final class ScheduleCommandTest {
     Files.writeString(table, "0F0 0B0\n1F0 1X0\n");
     MainTest.assertWrongUsage(schedule("--kind", table.toString()), "line 2", "1X0");
   }
+
+  @Test
+  void aFileThatIsNoTextIsRefusedByName() throws Exception {
+    Path file = folder.resolve("table");
+    Files.write(file, new byte[] {(byte) 0xff, (byte) 0xfe, 0, 1});
+    MainTest.Outcome outcome = schedule("--kind", file.toString());
+    assertThat(outcome.status()).isEqualTo(64);
+    assertThat(outcome.error()).contains(file + " is no text");
+  }
 }

@@ -1,5 +1,9 @@
 package dev.phalanx.parallelism.pipeline;
 
+import java.io.IOException;
+import java.nio.charset.CharacterCodingException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashSet;
@@ -23,6 +27,8 @@ import java.util.stream.IntStream;
  * </pre>
  */
 public final class ScheduleTable {
+  private static final long LARGEST_BYTES = 64L << 20;
+
   private final List<List<Action>> ranks;
   private final List<List<Integer>> stagesOfRank;
   private final int[] rankOfStage;
@@ -118,6 +124,30 @@ public final class ScheduleTable {
           hasHalf
               ? (all.contains(input) ? weight : input) + " is missing"
               : backward + ", or " + input + " and " + weight + ", is missing");
+    }
+  }
+
+  /**
+   * What a file says that should hold a table, for {@link #parse}.
+   *
+   * @throws ScheduleException where there is no such file, or it is no text or too large for one
+   * @throws IOException where it cannot be read
+   */
+  public static String text(Path file) throws IOException {
+    if (!Files.isRegularFile(file)) {
+      throw new ScheduleException(
+          Files.isDirectory(file)
+              ? file + " is a folder, not a file with a table"
+              : "there is no schedule of that name, and no file " + file);
+    }
+    if (Files.size(file) > LARGEST_BYTES) {
+      throw new ScheduleException(
+          "the table " + file + " is larger than " + (LARGEST_BYTES >> 20) + " MiB");
+    }
+    try {
+      return Files.readString(file);
+    } catch (CharacterCodingException e) {
+      throw new ScheduleException(file + " is no text, and a table is");
     }
   }
 
