@@ -72,6 +72,7 @@ final class BenchCommandTest {
     "--op=all_redoce, all_reduce",
     "--sizes=4Q, 4096",
     "--ranks=0, from 1",
+    "--ranks=1000000, 1000000 worker processes take",
     "--dtype=float8, float16",
     "--transport=nccl, not available",
     "--tls=on, auto or none",

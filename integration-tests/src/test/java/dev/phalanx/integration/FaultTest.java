@@ -25,7 +25,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 @Timeout(180)
 final class FaultTest {
   /** A shell's background jobs, and what they start, ignore Ctrl-C, and these tests may be one. */
-  private static final List<String> HEARING_INTERRUPTS = List.of("env", "--default-signal=INT");
+  private static final List<String> HEARING_INTERRUPTS = List.of("env", "--default-signal=INT,HUP");
 
   /** Longer than any test lets it run. */
   private static final String ENDLESS =
@@ -220,6 +220,25 @@ final class FaultTest {
     }
     JsonNode report = new ObjectMapper().readTree(folder.resolve("report.json").toFile());
     assertThat(report.path("result").asText()).isEqualTo("stopped");
+  }
+
+  /** It tells every process, and a shell may tell the launcher once more. */
+  @Test
+  void aTerminalThatClosesStopsTheJobAndSavesACheckpoint() throws Exception {
+    try (Command.Started job = start("1.0e-3", "--workers", "2")) {
+      List<ProcessHandle> workers = workers(job, 2);
+      for (ProcessHandle worker : workers) {
+        signal(worker, "HUP");
+      }
+      signal(job.handle(), "HUP");
+      signal(job.handle(), "HUP");
+      Command.Outcome outcome = job.await();
+      assertThat(outcome.status()).as(outcome.error()).isEqualTo(80);
+      assertThat(workers).noneMatch(ProcessHandle::isAlive);
+    }
+    JsonNode report = new ObjectMapper().readTree(folder.resolve("report.json").toFile());
+    String step = "step-%06d".formatted(report.path("steps").size());
+    assertThat(folder.resolve("checkpoints").resolve(step)).isDirectory();
   }
 
   /** A host that is drained, or an impatient operator. */

@@ -1,5 +1,6 @@
 package dev.phalanx.launcher.local;
 
+import com.sun.management.OperatingSystemMXBean;
 import dev.phalanx.collectives.rendezvous.PortInUseException;
 import dev.phalanx.collectives.rendezvous.RendezvousServer;
 import dev.phalanx.collectives.security.Credentials;
@@ -16,6 +17,7 @@ import dev.phalanx.launcher.process.WorkerSpec;
 import dev.phalanx.launcher.terminal.Console;
 import dev.phalanx.launcher.terminal.StatusTable;
 import java.io.IOException;
+import java.lang.management.ManagementFactory;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
@@ -35,6 +37,9 @@ import java.util.stream.Collectors;
 final class LocalWorkers {
   /** Long enough for a busy host to write some hundred lines. */
   private static final long ANSWERS_MILLIS = 1500;
+
+  /** A virtual machine that has loaded what a worker is. */
+  private static final long LEAST_BYTES_OF_A_WORKER = 48L << 20;
 
   private LocalWorkers() {}
 
@@ -73,6 +78,7 @@ final class LocalWorkers {
       throws IOException, InterruptedException {
     Placement placement = settings.placement();
     List<WorkerSpec> specs = new WorkerCommands(settings, work.task()).specs();
+    requireRoomFor(specs.size());
     try (WorkerGroup group = WorkerGroup.start(specs, console::line, listener, Timing.DEFAULT);
         StopSignals signals = StopSignals.install(group, console, stopping)) {
       if (placement.isOneWorker() || !placement.isRendezvousHere()) {
@@ -99,6 +105,18 @@ final class LocalWorkers {
       }
     } finally {
       SharedMemoryEndpoint.cleanUp(placement.token());
+    }
+  }
+
+  /** A host that pages out its virtual machines hears no signal any more. */
+  private static void requireRoomFor(int processes) {
+    long has =
+        ManagementFactory.getPlatformMXBean(OperatingSystemMXBean.class).getTotalMemorySize();
+    if (processes > has / LEAST_BYTES_OF_A_WORKER) {
+      throw CommandException.usage(
+          "%d worker processes take %d GiB of memory even before they begin, and this host has %d."
+                  .formatted(processes, (processes * LEAST_BYTES_OF_A_WORKER) >> 30, has >> 30)
+              + " Start fewer, or threads with --in-process.");
     }
   }
 

@@ -10,7 +10,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Turns signals into requests to the workers: the first Ctrl-C or SIGTERM stops them after their
- * step, the second kills them. Should the launcher end in any other way, a hook kills them.
+ * step, the second kills them. So does a terminal that closes, which may say it twice, unless the
+ * launcher was started to outlive it. Should the launcher end in any other way, a hook kills them.
  */
 final class StopSignals implements AutoCloseable {
   private final WorkerGroup group;
@@ -34,6 +35,7 @@ final class StopSignals implements AutoCloseable {
     Runtime.getRuntime().addShutdownHook(signals.hook);
     Signals.handle("INT", () -> signals.ask(ExitStatus.INTERRUPTED));
     Signals.handle("TERM", () -> signals.ask(ExitStatus.STOPPED));
+    Signals.handle("HUP", () -> signals.isFirst(ExitStatus.STOPPED));
     return signals;
   }
 
@@ -43,12 +45,19 @@ final class StopSignals implements AutoCloseable {
   }
 
   private void ask(ExitStatus status) {
-    if (asked.compareAndSet(null, status)) {
-      group.requestStop(); // first: a terminal that is held up must not hold up the stop
-      console.line(stopping + "; press Ctrl-C again to end at once.");
-    } else {
+    if (!isFirst(status)) {
       group.kill();
     }
+  }
+
+  /** Asks the workers to stop, unless they have been asked. */
+  private boolean isFirst(ExitStatus status) {
+    boolean isFirst = asked.compareAndSet(null, status);
+    if (isFirst) {
+      group.requestStop(); // first: a terminal that is held up must not hold up the stop
+      console.line(stopping + "; press Ctrl-C again to end at once.");
+    }
+    return isFirst;
   }
 
   @Override

@@ -15,7 +15,7 @@ public final class Signals {
    * Runs {@code action} on a thread of its own each time the signal comes, instead of its default
    * action.
    *
-   * @param name {@code INT} or {@code TERM}
+   * @param name {@code INT}, {@code TERM} or {@code HUP}
    * @return whether this JDK could do it
    */
   public static boolean handle(String name, Runnable action) {

@@ -29,10 +29,12 @@ public final class WorkerMain {
     System.setOut(System.err);
     LibraryLogs.keepWarningsOnly();
     ControlChannel control = ControlChannel.listen(System.in, WorkerMain::launcherLost);
-    // Ctrl-C reaches every process of the job, and the launcher decides what it means. A SIGTERM
-    // may
-    // be meant for this process alone (its host is drained): the whole job stops after the step.
+    // Ctrl-C and a terminal's end reach every process of the job, and the launcher decides what
+    // they
+    // mean. A SIGTERM may be meant for this process alone (its host is drained): the whole job
+    // stops after the step.
     Signals.ignore("INT");
+    Signals.ignore("HUP");
     Signals.handle("TERM", control::requestStop);
     int rank = Integer.parseInt(System.getenv().getOrDefault("RANK", "0"));
     Thread.setDefaultUncaughtExceptionHandler((thread, thrown) -> halt(fail(events, rank, thrown)));
