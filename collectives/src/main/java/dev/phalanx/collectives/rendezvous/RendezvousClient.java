@@ -62,6 +62,8 @@ public final class RendezvousClient {
   private static final long STATUS_MILLIS = 2500;
   private static final long SERVER_GRACE_MILLIS = 5000;
   private static final long PROBE_MILLIS = 500;
+  private static final long GRACE_NANOS = TimeUnit.SECONDS.toNanos(2);
+  private static final long SERVER_OWN_GRACE_NANOS = TimeUnit.SECONDS.toNanos(10);
 
   /** So many signs of life without an answer mean that the server cannot be reached any more. */
   private static final int MOST_UNANSWERED = 6;
@@ -82,6 +84,7 @@ public final class RendezvousClient {
       new AtomicReference<>();
   private final StreamObserver<FromRank> toServer;
   private int unanswered; // signs of life since the last word of the server; the event loop's
+  private volatile boolean isServerThere;
   private volatile String obstacle = ""; // why there is no connection, where that is known
 
   private RendezvousClient(InetSocketAddress server, Membership self, Credentials credentials) {
@@ -140,10 +143,7 @@ public final class RendezvousClient {
                     .setChallenge(ByteString.copyFrom(challenge)))
             .build());
     try {
-      // The server's own deadline is the better one to fail with: it knows who is missing.
-      long grace = TimeUnit.SECONDS.toNanos(2);
-      return new Members(
-          gathered.get(deadline.remainingNanos() + grace, TimeUnit.NANOSECONDS), this);
+      return new Members(awaitGathered(deadline), this);
     } catch (TimeoutException e) {
       RendezvousTimeoutException late =
           new RendezvousTimeoutException(
@@ -162,6 +162,22 @@ public final class RendezvousClient {
         throw refused;
       }
       throw new IllegalStateException("Only the rendezvous' own failures come here", e);
+    }
+  }
+
+  /**
+   * A server that is there has a deadline of its own, the better one to fail with: it knows who is
+   * missing, and has those that wait for them log what they do before it says so.
+   */
+  private List<RankAddress> awaitGathered(Deadline deadline)
+      throws InterruptedException, ExecutionException, TimeoutException {
+    try {
+      return gathered.get(deadline.remainingNanos() + GRACE_NANOS, TimeUnit.NANOSECONDS);
+    } catch (TimeoutException e) {
+      if (!isServerThere) {
+        throw e;
+      }
+      return gathered.get(SERVER_OWN_GRACE_NANOS, TimeUnit.NANOSECONDS);
     }
   }
 
@@ -444,7 +460,10 @@ public final class RendezvousClient {
     public void onNext(FromServer message) {
       unanswered = 0;
       switch (message.getContentCase()) {
-        case CHALLENGE -> answer(message.getChallenge());
+        case CHALLENGE -> {
+          isServerThere = true;
+          answer(message.getChallenge());
+        }
         case MEMBERS -> gathered(message.getMembers());
         case REFUSAL -> refused(message.getRefusal());
         case LOST ->
