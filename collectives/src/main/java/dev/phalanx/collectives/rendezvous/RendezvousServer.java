@@ -6,6 +6,8 @@ import dev.phalanx.collectives.rendezvous.wire.RendezvousGrpc;
 import dev.phalanx.collectives.security.Credentials;
 import dev.phalanx.collectives.security.JobToken;
 import dev.phalanx.collectives.status.RankStatus;
+import dev.phalanx.collectives.transport.handshake.ListeningSide;
+import dev.phalanx.collectives.transport.handshake.Refusals;
 import io.grpc.Server;
 import io.grpc.netty.NettyServerBuilder;
 import io.grpc.stub.ServerCallStreamObserver;
@@ -18,6 +20,7 @@ import io.netty.util.concurrent.DefaultThreadFactory;
 import java.io.IOException;
 import java.net.BindException;
 import java.net.InetSocketAddress;
+import java.net.SocketAddress;
 import java.time.Duration;
 import java.util.List;
 import java.util.SortedMap;
@@ -43,6 +46,7 @@ public final class RendezvousServer implements AutoCloseable {
   private final EventLoopGroup eventLoop;
   private final Gathering gathering;
   private final Server server;
+  private final Refusals refusals = new Refusals();
 
   private RendezvousServer(
       InetSocketAddress address,
@@ -63,6 +67,8 @@ public final class RendezvousServer implements AutoCloseable {
             .channelType(NioServerSocketChannel.class)
             .directExecutor() // every call only looks at a small table
             .maxInboundMessageSize(MAXIMUM_MESSAGE_BYTES)
+            .maxConnectionIdle(ListeningSide.PATIENCE.toMillis(), TimeUnit.MILLISECONDS)
+            .intercept(new Origin())
             .addService(new Service(credentials.token()))
             .build();
     try {
@@ -168,7 +174,18 @@ public final class RendezvousServer implements AutoCloseable {
     public StreamObserver<FromRank> join(StreamObserver<FromServer> toRank) {
       // With a handler of its own a message to a rank that has just gone is dropped, not an error.
       ((ServerCallStreamObserver<FromServer>) toRank).setOnCancelHandler(() -> {});
-      return new ServerSession(token, gathering, toRank);
+      SocketAddress from = Origin.ofThisCall();
+      ServerSession session =
+          new ServerSession(
+              token, gathering, toRank, reason -> refusals.add(from, "is turned away: " + reason));
+      eventLoop.schedule(
+          session::requireProven, ListeningSide.PATIENCE.toMillis(), TimeUnit.MILLISECONDS);
+      return session;
     }
+  }
+
+  /** Streams that were turned away, because who opened them is not one of the job's ranks. */
+  public long refusedConnections() {
+    return refusals.count();
   }
 }

@@ -8,8 +8,10 @@ import dev.phalanx.collectives.rendezvous.wire.Hello;
 import dev.phalanx.collectives.rendezvous.wire.Join;
 import dev.phalanx.collectives.rendezvous.wire.Refusal;
 import dev.phalanx.collectives.security.JobToken;
+import dev.phalanx.collectives.transport.handshake.ListeningSide;
 import io.grpc.stub.StreamObserver;
 import java.util.Optional;
+import java.util.function.Consumer;
 
 /**
  * The server's side of one rank's stream: challenge, proof, admission, end. gRPC calls it in order.
@@ -18,16 +20,34 @@ final class ServerSession implements StreamObserver<FromRank> {
   private final JobToken token;
   private final Gathering gathering;
   private final StreamObserver<FromServer> toRank;
+  private final Consumer<String> refusals;
   private final byte[] challenge = Challenges.random();
   private byte[] rankChallenge = new byte[0];
   private boolean isGreeted;
+  private volatile boolean isProven;
+  private volatile boolean isRefused;
   private int rank = -1;
   private volatile boolean isOver; // changed with the lock of toRank
 
-  ServerSession(JobToken token, Gathering gathering, StreamObserver<FromServer> toRank) {
+  /**
+   * @param refusals hears why this stream was turned away
+   */
+  ServerSession(
+      JobToken token,
+      Gathering gathering,
+      StreamObserver<FromServer> toRank,
+      Consumer<String> refusals) {
     this.token = token;
     this.gathering = gathering;
     this.toRank = toRank;
+    this.refusals = refusals;
+  }
+
+  /** Ends the stream of one who has had time enough to prove that it knows the token. */
+  void requireProven() {
+    if (!isProven && !isOver) {
+      refuse("it " + ListeningSide.SILENT + ".");
+    }
   }
 
   @Override
@@ -78,6 +98,7 @@ final class ServerSession implements StreamObserver<FromRank> {
       refuse("it does not hold this job's token. Start it from this job's launcher.");
       return;
     }
+    isProven = true;
     Optional<String> objection = gathering.enter(join, this);
     if (objection.isPresent()) {
       refuse(objection.get());
@@ -96,6 +117,8 @@ final class ServerSession implements StreamObserver<FromRank> {
   }
 
   private void refuse(String reason) {
+    isRefused = true;
+    refusals.accept(reason);
     tell(FromServer.newBuilder().setRefusal(Refusal.newBuilder().setReason(reason)).build());
     end(Optional.empty());
   }
@@ -103,6 +126,7 @@ final class ServerSession implements StreamObserver<FromRank> {
   @Override
   public void onError(Throwable thrown) {
     synchronized (toRank) { // see tell
+      noteUnproven();
       isOver = true;
     }
     gathering.leave(rank, this, Optional.of("is gone: its connection to the rendezvous has ended"));
@@ -118,9 +142,17 @@ final class ServerSession implements StreamObserver<FromRank> {
       if (isOver) {
         return;
       }
+      noteUnproven();
       isOver = true;
       toRank.onCompleted();
     }
     gathering.leave(rank, this, loss);
+  }
+
+  /** Who does not find its own job's token here leaves by itself. */
+  private void noteUnproven() {
+    if (!isProven && !isRefused && !isOver) {
+      refusals.accept("it has left without proof that it holds this job's token.");
+    }
   }
 }

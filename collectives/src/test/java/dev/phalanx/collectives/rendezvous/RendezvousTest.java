@@ -125,7 +125,13 @@ final class RendezvousTest {
           .isInstanceOf(RendezvousRefusedException.class)
           .hasMessageContaining("token")
           .hasMessageNotContaining(token.hex());
+      long end = System.nanoTime() + LONG.toNanos();
+      while (server.refusedConnections() == 0 && System.nanoTime() < end) {
+        Thread.onSpinWait(); // it leaves by itself, of which the server hears in its time
+      }
+      assertThat(server.refusedConnections()).isEqualTo(1);
       join(server.port(), rank(0, 1), token, LONG).get(30, SECONDS).close();
+      assertThat(server.refusedConnections()).isEqualTo(1);
     }
   }
 
