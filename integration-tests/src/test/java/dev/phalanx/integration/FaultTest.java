@@ -9,6 +9,7 @@ import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
@@ -208,35 +209,26 @@ final class FaultTest {
   /** As schedulers and service managers do. */
   @Test
   void aSignalToEveryProcessStopsTheJobAsOneToTheLauncherDoes() throws Exception {
+    requireStoppedBy("TERM", 1);
+  }
+
+  /** It tells every process, and a shell may tell the launcher once more. */
+  @Test
+  void aTerminalThatClosesStopsTheJobToo() throws Exception {
+    requireStoppedBy("HUP", 2);
+  }
+
+  private void requireStoppedBy(String signal, int timesToTheLauncher) throws Exception {
     try (Command.Started job = start("1.0e-3", "--workers", "2")) {
       List<ProcessHandle> workers = workers(job, 2);
-      for (ProcessHandle worker : workers) {
-        signal(worker, "TERM");
-      }
-      signal(job.handle(), "TERM");
+      signal(workers, signal);
+      signal(Collections.nCopies(timesToTheLauncher, job.handle()), signal);
       Command.Outcome outcome = job.await();
       assertThat(outcome.status()).as(outcome.error()).isEqualTo(80);
       assertThat(workers).noneMatch(ProcessHandle::isAlive);
     }
     JsonNode report = new ObjectMapper().readTree(folder.resolve("report.json").toFile());
     assertThat(report.path("result").asText()).isEqualTo("stopped");
-  }
-
-  /** It tells every process, and a shell may tell the launcher once more. */
-  @Test
-  void aTerminalThatClosesStopsTheJobAndSavesACheckpoint() throws Exception {
-    try (Command.Started job = start("1.0e-3", "--workers", "2")) {
-      List<ProcessHandle> workers = workers(job, 2);
-      for (ProcessHandle worker : workers) {
-        signal(worker, "HUP");
-      }
-      signal(job.handle(), "HUP");
-      signal(job.handle(), "HUP");
-      Command.Outcome outcome = job.await();
-      assertThat(outcome.status()).as(outcome.error()).isEqualTo(80);
-      assertThat(workers).noneMatch(ProcessHandle::isAlive);
-    }
-    JsonNode report = new ObjectMapper().readTree(folder.resolve("report.json").toFile());
     String step = "step-%06d".formatted(report.path("steps").size());
     assertThat(folder.resolve("checkpoints").resolve(step)).isDirectory();
   }
@@ -342,7 +334,13 @@ final class FaultTest {
 
   private static void signal(ProcessHandle process, String signal)
       throws IOException, InterruptedException {
-    Process kill = new ProcessBuilder("kill", "-" + signal, Long.toString(process.pid())).start();
-    assertThat(kill.waitFor()).isZero();
+    signal(List.of(process), signal);
+  }
+
+  private static void signal(List<ProcessHandle> processes, String signal)
+      throws IOException, InterruptedException {
+    List<String> command = new ArrayList<>(List.of("kill", "-" + signal));
+    processes.forEach(process -> command.add(Long.toString(process.pid())));
+    assertThat(new ProcessBuilder(command).start().waitFor()).isZero();
   }
 }

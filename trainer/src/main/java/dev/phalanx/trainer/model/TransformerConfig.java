@@ -60,26 +60,15 @@ public record TransformerConfig(
 
   /** The same model, its activations kept or computed anew. */
   public TransformerConfig withRecompute(boolean isWanted) {
-    return new TransformerConfig(
-        family,
-        layers,
-        hidden,
-        heads,
-        keyValueHeads,
-        feedForward,
-        sequence,
-        vocabulary,
-        dropout,
-        isTied,
-        normEpsilon,
-        rotaryBase,
-        rotaryScaling,
-        isWanted,
-        mixture);
+    return with(isWanted, mixture);
   }
 
   /** The same model, whose routers have no losses of their own. */
   public TransformerConfig withoutRouterLosses() {
+    return with(isRecomputed, mixture.map(Mixture::withoutLosses));
+  }
+
+  private TransformerConfig with(boolean areRecomputed, Optional<Mixture> experts) {
     return new TransformerConfig(
         family,
         layers,
@@ -94,8 +83,8 @@ public record TransformerConfig(
         normEpsilon,
         rotaryBase,
         rotaryScaling,
-        isRecomputed,
-        mixture.map(Mixture::withoutLosses));
+        areRecomputed,
+        experts);
   }
 
   /** Whether the feed-forward layer has a gate. */
