@@ -8,11 +8,19 @@ import dev.phalanx.tensor.Tensor;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 
-/** A little memory of the collectives' own, which needs no engine. Nobody asks for its address. */
+/**
+ * A little memory of the collectives' own, which needs no engine. Its address tells its own parts
+ * from each other, and nothing more.
+ */
 record BufferStorage(ByteBuffer buffer) implements Storage {
   static Tensor integers(int count) {
     ByteBuffer buffer = ByteBuffer.allocateDirect(count * Integer.BYTES);
     return Tensor.over(new BufferStorage(buffer), 0, DType.INT32, Shape.of(count));
+  }
+
+  static Tensor longs(int count) {
+    ByteBuffer buffer = ByteBuffer.allocateDirect(count * Long.BYTES);
+    return Tensor.over(new BufferStorage(buffer), 0, DType.INT64, Shape.of(count));
   }
 
   @Override

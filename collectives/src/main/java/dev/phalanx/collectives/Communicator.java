@@ -139,6 +139,8 @@ public interface Communicator extends AutoCloseable {
    * @param wrap makes the block of a direct buffer, {@code Engine::wrap} as a rule
    * @return empty where the ranks have no memory in common, or not as much; all ranks get the same
    *     answer
+   * @throws CollectiveException where a rank is lost meanwhile, or the communicator is closed; on
+   *     all ranks where they have memory in common and want different numbers of bytes
    */
   Optional<Storage> allocateShared(long bytes, Function<ByteBuffer, Storage> wrap)
       throws InterruptedException;

@@ -351,24 +351,40 @@ public final class QueuedCommunicator implements Communicator {
   @Override
   public Optional<Storage> allocateShared(long bytes, Function<ByteBuffer, Storage> wrap)
       throws InterruptedException {
+    CollectiveException failed = failure.get();
+    if (failed != null) { // before anything is made that nobody would take from sight
+      throw EventualWork.forCaller(failed);
+    }
     Optional<SharedMemory> memory = transport.sharedMemory();
-    if (memory.isEmpty() || bytes > LARGEST_SHARED || bytes <= 0 || thread == null) {
+    if (memory.isEmpty() || thread == null) {
       return Optional.empty();
     }
     int number = shared.count();
-    Tensor vote = BufferStorage.integers(1);
-    Optional<ByteBuffer> own = tryShare(() -> memory.get().create(number, (int) bytes));
-    boolean allHaveCreated = allAgree(vote, own.isPresent());
+    try {
+      return shareBlock(memory.get(), number, bytes, wrap);
+    } finally {
+      memory.get().hide(number); // also where a rank is lost before all have attached
+    }
+  }
+
+  private Optional<Storage> shareBlock(
+      SharedMemory memory, int number, long bytes, Function<ByteBuffer, Storage> wrap)
+      throws InterruptedException {
+    Optional<ByteBuffer> own =
+        bytes > 0 && bytes <= LARGEST_SHARED
+            ? tryShare(() -> memory.create(number, (int) bytes))
+            : Optional.empty();
+    if (!allHaveCreated(bytes, own.isPresent()) || own.isEmpty()) {
+      return Optional.empty();
+    }
     List<ByteBuffer> byRank = new ArrayList<>();
-    for (int peer = 0; peer < size() && allHaveCreated; peer++) {
+    for (int peer = 0; peer < size(); peer++) {
       int from = peer;
       Optional<ByteBuffer> block =
-          peer == rank() ? own : tryShare(() -> memory.get().attach(from, number, (int) bytes));
+          peer == rank() ? own : tryShare(() -> memory.attach(from, number, (int) bytes));
       block.ifPresent(byRank::add);
     }
-    boolean isShared = allAgree(vote, byRank.size() == size());
-    memory.get().hide(number);
-    if (!isShared || own.isEmpty()) {
+    if (!allAgree(byRank.size() == size())) {
       return Optional.empty();
     }
     Storage storage = wrap.apply(own.get());
@@ -389,7 +405,31 @@ public final class QueuedCommunicator implements Communicator {
     }
   }
 
-  private boolean allAgree(Tensor vote, boolean own) throws InterruptedException {
+  /**
+   * @throws CollectiveMismatchException on all ranks, where they want different numbers of bytes
+   */
+  private boolean allHaveCreated(long bytes, boolean hasCreated) throws InterruptedException {
+    Tensor all = BufferStorage.longs(2 * size());
+    ByteBuffer told = all.byteBuffer(0, 2 * size() * Long.BYTES);
+    told.putLong(2 * rank() * Long.BYTES, bytes);
+    told.putLong((2 * rank() + 1) * Long.BYTES, hasCreated ? 1 : 0);
+    allGather(all.slice(0, 2L * rank(), 2), all).await();
+    boolean allHave = true;
+    for (int peer = 0; peer < size(); peer++) {
+      long theirs = told.getLong();
+      if (theirs != bytes) {
+        throw new CollectiveMismatchException(
+            ("rank %d/%d in group %s: this rank wants %d bytes of shared memory but rank %d wants"
+                    + " %d. Every rank must want as much.")
+                .formatted(rank(), size(), name, bytes, peer, theirs));
+      }
+      allHave &= told.getLong() == 1;
+    }
+    return allHave;
+  }
+
+  private boolean allAgree(boolean own) throws InterruptedException {
+    Tensor vote = BufferStorage.integers(1);
     ByteBuffer value = vote.byteBuffer(0, Integer.BYTES);
     value.putInt(0, own ? 1 : 0);
     allReduce(vote, ReduceOperation.MINIMUM).await();
