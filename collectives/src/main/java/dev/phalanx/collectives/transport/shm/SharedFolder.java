@@ -196,6 +196,16 @@ final class SharedFolder {
   /** Deletes a file, and the folders with the last one; what is mapped stays usable. */
   void hide(String name) throws IOException {
     Files.deleteIfExists(folder.resolve(name));
+    removeEmpty();
+  }
+
+  /** Deletes what any rank has made for the group; what is mapped stays usable. */
+  void removeAll() {
+    deleteAll(folder);
+    removeEmpty();
+  }
+
+  private void removeEmpty() {
     try {
       Files.deleteIfExists(folder);
       Files.deleteIfExists(job);

@@ -11,6 +11,7 @@ import dev.phalanx.collectives.transport.SharedMemory;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.MappedByteBuffer;
+import java.nio.file.NoSuchFileException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -133,7 +134,8 @@ public final class SharedMemoryEndpoint implements AutoCloseable {
   }
 
   /**
-   * Maps the rings to all others and waits until they have mapped theirs.
+   * Maps the rings to all others and waits until they have mapped theirs. Where that fails, what
+   * any rank has made for this group is removed.
    *
    * @param losses why a rank of this host will not come, as far as that is known
    * @return by number on this host; what stands at this rank's own place is not used
@@ -141,6 +143,22 @@ public final class SharedMemoryEndpoint implements AutoCloseable {
    * @throws CollectiveException where a rank is lost
    */
   public List<Link> connect(Deadline deadline, IntFunction<Optional<String>> losses)
+      throws IOException, InterruptedException {
+    boolean isConnected = false;
+    try {
+      List<Link> links = map(deadline, losses);
+      isConnected = true;
+      return links;
+    } finally {
+      if (isConnected) {
+        close();
+      } else {
+        folder.removeAll(); // this group will never be, and who is lost removes nothing
+      }
+    }
+  }
+
+  private List<Link> map(Deadline deadline, IntFunction<Optional<String>> losses)
       throws IOException, InterruptedException {
     List<Link> links = new ArrayList<>();
     List<Ring> incoming = new ArrayList<>();
@@ -156,19 +174,24 @@ public final class SharedMemoryEndpoint implements AutoCloseable {
         pause(peer, deadline, losses);
       }
     }
-    close();
     return links;
   }
 
   private Ring attach(int peer, Deadline deadline, IntFunction<Optional<String>> losses)
       throws IOException, InterruptedException {
-    while (!folder.has(name(peer))) {
+    long ring = (long) Ring.HEADER_BYTES + ringBytes;
+    while (true) {
+      if (folder.has(name(peer))) {
+        try {
+          Ring attached = new Ring(folder.attach(name(peer), slot(rank, peer) * ring, ring));
+          attached.attach();
+          return attached;
+        } catch (NoSuchFileException e) {
+          // Another rank has given up and removed it just now: why, this one hears as well.
+        }
+      }
       pause(peer, deadline, losses);
     }
-    long ring = (long) Ring.HEADER_BYTES + ringBytes;
-    Ring attached = new Ring(folder.attach(name(peer), slot(rank, peer) * ring, ring));
-    attached.attach();
-    return attached;
   }
 
   private void pause(int peer, Deadline deadline, IntFunction<Optional<String>> losses)

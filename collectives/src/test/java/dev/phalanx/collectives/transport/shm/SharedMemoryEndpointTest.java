@@ -34,6 +34,8 @@ import org.junit.jupiter.api.Timeout;
 final class SharedMemoryEndpointTest {
   private static final String HOST = SharedMemoryEndpoint.hostIdentity().orElseThrow();
 
+  private static final Duration PATIENCE = Duration.ofSeconds(20);
+
   private final JobToken token = JobToken.random();
 
   /** The job's, as {@code docs/wire-format.md} describes it; other jobs of the host have theirs. */
@@ -42,9 +44,9 @@ final class SharedMemoryEndpointTest {
     return Path.of("/dev/shm", "phalanx-" + HexFormat.of().formatHex(name, 0, 16));
   }
 
-  private static List<Link> connect(SharedMemoryEndpoint endpoint) {
+  private static List<Link> connect(SharedMemoryEndpoint endpoint, Duration patience) {
     try {
-      return endpoint.connect(Deadline.after(Duration.ofSeconds(20)), peer -> Optional.empty());
+      return endpoint.connect(Deadline.after(patience), peer -> Optional.empty());
     } catch (IOException | InterruptedException e) {
       throw new CompletionException(e);
     }
@@ -69,25 +71,46 @@ final class SharedMemoryEndpointTest {
     assertThat(folder().toString()).doesNotContain(token.hex().substring(0, 16));
     assertThat(PosixFilePermissions.toString(Files.getPosixFilePermissions(folder())))
         .isEqualTo("rwx------");
-    CompletableFuture<List<Link>> other = CompletableFuture.supplyAsync(() -> connect(second));
-    assertThat(connect(first)).hasSize(2);
+    CompletableFuture<List<Link>> other = CompletableFuture.supplyAsync(() -> connect(second, PATIENCE));
+    assertThat(connect(first, PATIENCE)).hasSize(2);
     assertThat(other.get(20, TimeUnit.SECONDS)).hasSize(2);
     assertThat(folder()).doesNotExist();
   }
 
   @Test
-  void theRankThatDoesNotComeIsNamedAndTheRestIsCleanedUp() throws Exception {
+  void theRankThatDoesNotComeIsNamedAndNothingIsLeft() throws Exception {
     SharedMemoryEndpoint first = SharedMemoryEndpoint.create(token, GroupId.WORLD, 0, 3, HOST);
     SharedMemoryEndpoint second = SharedMemoryEndpoint.create(token, GroupId.WORLD, 1, 3, HOST);
     SharedMemoryEndpoint.create(token, GroupId.WORLD, 2, 3, HOST);
-    CompletableFuture<List<Link>> other = CompletableFuture.supplyAsync(() -> connect(second));
+    CompletableFuture<List<Link>> other =
+        CompletableFuture.supplyAsync(() -> connect(second, Duration.ofSeconds(1)));
     assertThatThrownBy(
             () -> first.connect(Deadline.after(Duration.ofMillis(500)), peer -> Optional.empty()))
         .isInstanceOf(CollectiveTimeoutException.class)
         .hasMessageContaining("rank 2 has not mapped");
-    other.cancel(true);
-    SharedMemoryEndpoint.cleanUp(token);
+    assertThatThrownBy(() -> other.get(20, TimeUnit.SECONDS))
+        .cause()
+        .isInstanceOf(CollectiveTimeoutException.class)
+        .hasMessageContaining("has not mapped");
     assertThat(folder()).doesNotExist();
+  }
+
+  @Test
+  void theLastToHearOfALostRankLeavesNothingOfIt() throws Exception {
+    SharedMemoryEndpoint first = SharedMemoryEndpoint.create(token, GroupId.WORLD, 0, 3, HOST);
+    SharedMemoryEndpoint.create(token, GroupId.WORLD, 2, 3, HOST); // and is lost
+    for (int rank = 0; rank < 2; rank++) {
+      SharedMemoryEndpoint survivor =
+          rank == 0 ? first : SharedMemoryEndpoint.create(token, GroupId.WORLD, 1, 3, HOST);
+      assertThatThrownBy(
+              () ->
+                  survivor.connect(
+                      Deadline.after(Duration.ofSeconds(20)),
+                      peer -> peer == 2 ? Optional.of("is gone") : Optional.empty()))
+          .isInstanceOf(CollectiveException.class)
+          .hasMessageContaining("rank 2 is gone");
+      assertThat(folder()).doesNotExist();
+    }
   }
 
   /** As in a worker whose launcher is lost: its threads go on until the process ends. */
