@@ -25,7 +25,8 @@ public final class Members implements AutoCloseable {
   /**
    * A rank that has ended without leaving.
    *
-   * @param reason a clause that goes on after its name
+   * @param reason a clause that goes on after its name; where another one was lost before, a
+   *     sentence about that one follows
    */
   public record LostRank(int rank, String reason) {}
 

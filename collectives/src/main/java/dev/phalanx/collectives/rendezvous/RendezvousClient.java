@@ -8,6 +8,7 @@ import dev.phalanx.collectives.rendezvous.wire.Heartbeat;
 import dev.phalanx.collectives.rendezvous.wire.Hello;
 import dev.phalanx.collectives.rendezvous.wire.Join;
 import dev.phalanx.collectives.rendezvous.wire.Leave;
+import dev.phalanx.collectives.rendezvous.wire.Lost;
 import dev.phalanx.collectives.rendezvous.wire.Member;
 import dev.phalanx.collectives.rendezvous.wire.Refusal;
 import dev.phalanx.collectives.rendezvous.wire.RendezvousGrpc;
@@ -78,6 +79,7 @@ public final class RendezvousClient {
   private final CompletableFuture<@Nullable Void> ended = new CompletableFuture<>();
   private final AtomicBoolean isClosed = new AtomicBoolean();
   private final List<Members.LostRank> lost = new ArrayList<>();
+  private Members.@Nullable LostRank firstLost; // of which the server has told; guarded by lost
   private @Nullable Consumer<Members.LostRank> lossListener;
   private final LocalStatusBoard ownGroups = new LocalStatusBoard();
   private final AtomicReference<CompletableFuture<List<RankStatus>>> statusTable =
@@ -324,14 +326,41 @@ public final class RendezvousClient {
     gathered.completeExceptionally(failure);
   }
 
-  private void lost(Members.LostRank rank) {
+  /**
+   * The first rank that is lost ends the others as a rule: whoever looks only when several are gone
+   * must hear which one was the cause.
+   */
+  private void lost(int rank, String reason) {
+    Members.LostRank told;
     Consumer<Members.LostRank> listener;
     synchronized (lost) { // the event loop adds, another thread subscribes
-      lost.add(rank);
+      Members.LostRank first = firstLost;
+      told =
+          new Members.LostRank(
+              rank, first == null || first.rank() == rank ? reason : after(first, reason));
+      lost.add(told);
       listener = lossListener;
     }
     if (listener != null) {
-      listener.accept(rank);
+      listener.accept(told);
+    }
+  }
+
+  private static String after(Members.LostRank first, String reason) {
+    return reason
+        + ". The first to be lost was rank "
+        + first.rank()
+        + " of the job, which "
+        + first.reason();
+  }
+
+  /** The server has told it, in the order in which it found out. */
+  private void lost(Lost message) {
+    lost(message.getRank(), message.getReason());
+    synchronized (lost) { // see above
+      if (firstLost == null) {
+        firstLost = new Members.LostRank(message.getRank(), message.getReason());
+      }
     }
   }
 
@@ -402,12 +431,8 @@ public final class RendezvousClient {
     for (int rank = 0; rank < self.worldSize() && !isClosed.get(); rank++) {
       if (rank != self.rank()) {
         lost(
-            new Members.LostRank(
-                rank,
-                "may be gone: the rendezvous at "
-                    + server
-                    + ", which tells who is, "
-                    + whatServerDoes));
+            rank,
+            "may be gone: the rendezvous at " + server + ", which tells who is, " + whatServerDoes);
       }
     }
   }
@@ -466,8 +491,7 @@ public final class RendezvousClient {
         }
         case MEMBERS -> gathered(message.getMembers());
         case REFUSAL -> refused(message.getRefusal());
-        case LOST ->
-            lost(new Members.LostRank(message.getLost().getRank(), message.getLost().getReason()));
+        case LOST -> lost(message.getLost());
         case STATUS_REQUEST -> answer(message.getStatusRequest());
         case STATUS_TABLE -> tell(message.getStatusTable());
         case HEARTBEAT -> {

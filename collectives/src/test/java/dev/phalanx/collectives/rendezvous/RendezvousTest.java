@@ -16,11 +16,13 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
+import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeoutException;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
@@ -271,6 +273,31 @@ final class RendezvousTest {
       joining.get(1).get(30, SECONDS).close();
       joining.get(2).get(30, SECONDS).breakOff();
       assertThat(lost.get(30, SECONDS).rank()).isEqualTo(2);
+      first.close();
+    }
+  }
+
+  /** Whoever looks only when several are gone must not take a victim for the cause. */
+  @Test
+  void whoIsLostLaterIsToldTogetherWithTheFirst() throws Exception {
+    try (RendezvousServer server = server(4, LONG)) {
+      List<Future<Members>> joining = new ArrayList<>();
+      for (int rank = 0; rank < 4; rank++) {
+        joining.add(join(server.port(), rank(rank, 4), token, LONG));
+      }
+      Members first = joining.get(0).get(30, SECONDS);
+      BlockingQueue<Members.LostRank> lost = new LinkedBlockingQueue<>();
+      first.onLost(lost::add);
+      List<String> reasons = new ArrayList<>();
+      for (int rank : List.of(2, 1, 3)) {
+        joining.get(rank).get(30, SECONDS).breakOff();
+        Members.LostRank told = Objects.requireNonNull(lost.poll(30, SECONDS));
+        assertThat(told.rank()).isEqualTo(rank);
+        reasons.add(told.reason());
+      }
+      String gone = "is gone: its connection to the rendezvous has ended";
+      String later = gone + ". The first to be lost was rank 2 of the job, which " + gone;
+      assertThat(reasons).containsExactly(gone, later, later);
       first.close();
     }
   }

@@ -196,9 +196,11 @@ public final class SharedMemoryEndpoint implements AutoCloseable {
 
   private void pause(int peer, Deadline deadline, IntFunction<Optional<String>> losses)
       throws InterruptedException {
-    Optional<String> loss = losses.apply(peer);
-    if (loss.isPresent()) {
-      throw new CollectiveException(connecting(peer) + loss.get());
+    for (int other = 0; other < size; other++) { // without any of them this group will never be
+      Optional<String> loss = other == rank ? Optional.empty() : losses.apply(other);
+      if (loss.isPresent()) {
+        throw new CollectiveException(connecting(other) + loss.get());
+      }
     }
     if (deadline.hasPassed()) {
       throw new CollectiveTimeoutException(

@@ -122,7 +122,7 @@ final class TcpLink implements Link {
 
   @Override
   public void send(Call call, int piece, ByteBuffer content) {
-    if (broken != null) {
+    if (broken != null || loss.get() != null) {
       peek(); // why, if the peer has said it
     }
     String reason = endReason();

@@ -71,7 +71,8 @@ final class SharedMemoryEndpointTest {
     assertThat(folder().toString()).doesNotContain(token.hex().substring(0, 16));
     assertThat(PosixFilePermissions.toString(Files.getPosixFilePermissions(folder())))
         .isEqualTo("rwx------");
-    CompletableFuture<List<Link>> other = CompletableFuture.supplyAsync(() -> connect(second, PATIENCE));
+    CompletableFuture<List<Link>> other =
+        CompletableFuture.supplyAsync(() -> connect(second, PATIENCE));
     assertThat(connect(first, PATIENCE)).hasSize(2);
     assertThat(other.get(20, TimeUnit.SECONDS)).hasSize(2);
     assertThat(folder()).doesNotExist();
@@ -161,6 +162,18 @@ final class SharedMemoryEndpointTest {
           .isInstanceOf(CollectiveException.class)
           .hasMessageContaining("rank 1 is gone");
     }
+  }
+
+  @Test
+  void aRankThatIsLostEndsTheWaitForAnotherOne() throws Exception {
+    SharedMemoryEndpoint first = SharedMemoryEndpoint.create(token, GroupId.WORLD, 0, 3, HOST);
+    assertThatThrownBy(
+            () ->
+                first.connect(
+                    Deadline.after(PATIENCE),
+                    peer -> peer == 2 ? Optional.of("is gone") : Optional.empty()))
+        .isInstanceOf(CollectiveException.class)
+        .hasMessageContaining("rank 2 is gone");
   }
 
   @Test

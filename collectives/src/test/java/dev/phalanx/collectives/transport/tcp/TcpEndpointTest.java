@@ -9,6 +9,7 @@ import dev.phalanx.collectives.transport.Call;
 import dev.phalanx.collectives.transport.Deadline;
 import dev.phalanx.collectives.transport.Frame;
 import dev.phalanx.collectives.transport.GroupId;
+import dev.phalanx.collectives.transport.LastWord;
 import dev.phalanx.collectives.transport.Message;
 import dev.phalanx.collectives.transport.Operation;
 import dev.phalanx.collectives.transport.PeerLostException;
@@ -28,6 +29,7 @@ import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
+import java.util.zip.CRC32C;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
@@ -126,6 +128,31 @@ final class TcpEndpointTest {
             .hasMessageContaining("closed without a farewell");
       }
       assertThat(due.isClosed()).isFalse();
+    }
+  }
+
+  /** Its connection to the rendezvous ends as well, and tells less than it has said itself. */
+  @Test
+  void whatALostPeerHasSaidLastIsWhyNothingIsSentToIt() throws Exception {
+    Call call = new Call(7, Operation.BARRIER, null, null, -1, 0);
+    LastWord word = LastWord.abort("rank 2 is gone");
+    ByteBuffer data =
+        new Frame(Frame.DATA, 0, 0, 0, call).sealed(ByteBuffer.allocate(0), new CRC32C());
+    ByteBuffer last = word.frame().sealed(word.payload(), new CRC32C());
+    try (TcpEndpoint endpoint = endpoint(token, "a");
+        Socket peer = connected(endpoint, 0, 1)) {
+      List<InetSocketAddress> members = List.of(endpoint.address(), endpoint.address());
+      try (Transport transport = transport(endpoint, 0, members, LONG)) {
+        ByteBuffer both = ByteBuffer.allocate(1024).put(data).put(last).put(word.payload()).flip();
+        peer.getOutputStream().write(both.array(), 0, both.limit());
+        try (Message message = transport.receive(1, null, Deadline.after(LONG))) {
+          assertThat(message).isNotNull(); // so the word has come too
+        }
+        transport.lost(1, "is gone: its connection to the rendezvous has ended");
+        assertThatThrownBy(() -> transport.send(1, call, 0, ByteBuffer.allocateDirect(8)))
+            .isInstanceOf(PeerLostException.class)
+            .hasMessage("cannot go on: rank 2 is gone");
+      }
     }
   }
 
