@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.IntPredicate;
 
 /** Finds out who keeps a group waiting, by following who waits for whom. */
 final class Culprit {
@@ -15,9 +16,12 @@ final class Culprit {
   /**
    * @param awaited the rank that the asking one waits for
    * @param asking the rank that asks
+   * @param statuses of those that have answered and are in the group
+   * @param hasAnswered of each rank of the group, whether it has answered, in the group or not
    * @return a sentence that names the rank at fault; empty where not even the asking one answers
    */
-  static Optional<String> find(int asking, int awaited, List<RankStatus> statuses) {
+  static Optional<String> find(
+      int asking, int awaited, List<RankStatus> statuses, IntPredicate hasAnswered) {
     Map<Integer, RankStatus> byRank = new HashMap<>();
     statuses.forEach(status -> byRank.put(status.rank(), status));
     if (!byRank.containsKey(asking)) {
@@ -28,11 +32,7 @@ final class Culprit {
     while (!chain.contains(rank)) {
       RankStatus status = byRank.get(rank);
       if (status == null) {
-        return Optional.of(
-            "rank "
-                + rank
-                + " gives no answer: its process is stopped, or its host cannot be reached"
-                + by(chain));
+        return Optional.of("rank " + rank + absence(hasAnswered.test(rank)) + by(chain));
       }
       if (status.current().isEmpty() || status.waitsFor().isEmpty()) {
         return Optional.of(
@@ -51,6 +51,13 @@ final class Culprit {
       }
     }
     return Optional.of(text.deleteCharAt(text.length() - 1).toString());
+  }
+
+  private static String absence(boolean hasAnswered) {
+    return hasAnswered
+        ? " answers but is not in this group: it has not made it yet, has made it of other ranks or"
+            + " has left it"
+        : " gives no answer: its process is stopped, or its host cannot be reached";
   }
 
   private static String state(RankStatus status) {

@@ -644,7 +644,12 @@ public final class QueuedCommunicator implements Communicator {
   /** A clause that names the rank at fault, as far as that can be found out. */
   private String culprit(int awaited) {
     try {
-      return Culprit.find(rank(), awaited, board.ask(members.title()))
+      StatusBoard.Answers answers = board.ask(members.title());
+      return Culprit.find(
+              rank(),
+              awaited,
+              answers.ofGroup(),
+              peer -> answers.hasAnswered().test(members.ranks().get(peer)))
           .map(found -> "; " + found)
           .orElse("");
     } catch (InterruptedException e) {

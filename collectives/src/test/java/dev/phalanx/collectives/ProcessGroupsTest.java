@@ -234,6 +234,28 @@ final class ProcessGroupsTest {
     }
   }
 
+  /** Not as one whose process is stopped. */
+  @ParameterizedTest
+  @EnumSource(names = {"THREADS", "TCP"}) // over shared memory the group is not made without it
+  void aRankThatHasNotMadeTheGroupIsSaidToHaveNot(Kind kind) throws Exception {
+    try (Job job = new Job(kind, 2)) {
+      List<String> messages =
+          job.run(
+              rank -> {
+                if (rank.rank() == 1) {
+                  return "";
+                }
+                try (Communicator group = rank.group("late", List.of(0, 1))) {
+                  group.barrier().await(Duration.ofMillis(500));
+                } catch (CollectiveTimeoutException e) {
+                  return String.valueOf(e.getMessage());
+                }
+                throw new AssertionError("the barrier is done");
+              });
+      assertThat(messages.get(0)).contains("rank 1 answers but is not in this group");
+    }
+  }
+
   @ParameterizedTest
   @EnumSource
   void ranksThatAreNoGroupAreRefused(Kind kind) throws Exception {

@@ -7,7 +7,6 @@ import dev.phalanx.collectives.fault.Direction;
 import dev.phalanx.collectives.fault.FaultProxy;
 import dev.phalanx.collectives.security.JobToken;
 import dev.phalanx.collectives.status.LocalStatusBoard;
-import dev.phalanx.collectives.status.RankStatus;
 import dev.phalanx.collectives.status.StatusBoard;
 import dev.phalanx.collectives.transport.Frame;
 import dev.phalanx.collectives.transport.GroupId;
@@ -111,8 +110,12 @@ final class TcpFaultTest {
       }
 
       @Override
-      public List<RankStatus> ask(String group) {
-        return all.ask(group).stream().filter(status -> !silent.contains(status.rank())).toList();
+      public Answers ask(String group) {
+        return new Answers(
+            all.ask(group).ofGroup().stream()
+                .filter(status -> !silent.contains(status.rank()))
+                .toList(),
+            rank -> !silent.contains(rank));
       }
     }
 

@@ -290,6 +290,7 @@ final class Gathering {
     inquiry = null;
     StatusTable.Builder table = StatusTable.newBuilder();
     over.answers.values().forEach(table::addAllStatuses);
+    table.addAllAnswered(over.answers.keySet());
     FromServer message = FromServer.newBuilder().setStatusTable(table).build();
     over.askers.forEach(asker -> asker.tell(message));
     inquiryListener.accept(over.answers);

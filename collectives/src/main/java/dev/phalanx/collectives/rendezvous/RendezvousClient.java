@@ -42,6 +42,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
@@ -82,7 +83,7 @@ public final class RendezvousClient {
   private Members.@Nullable LostRank firstLost; // of which the server has told; guarded by lost
   private @Nullable Consumer<Members.LostRank> lossListener;
   private final LocalStatusBoard ownGroups = new LocalStatusBoard();
-  private final AtomicReference<CompletableFuture<List<RankStatus>>> statusTable =
+  private final AtomicReference<CompletableFuture<StatusTable>> statusTable =
       new AtomicReference<>();
   private final StreamObserver<FromRank> toServer;
   private int unanswered; // signs of life since the last word of the server; the event loop's
@@ -381,23 +382,30 @@ public final class RendezvousClient {
     }
 
     @Override
-    public List<RankStatus> ask(String group) throws InterruptedException {
-      CompletableFuture<List<RankStatus>> table = new CompletableFuture<>();
-      CompletableFuture<List<RankStatus>> underWay = statusTable.compareAndExchange(null, table);
-      CompletableFuture<List<RankStatus>> awaited = underWay == null ? table : underWay;
+    public Answers ask(String group) throws InterruptedException {
+      CompletableFuture<StatusTable> table = new CompletableFuture<>();
+      CompletableFuture<StatusTable> underWay = statusTable.compareAndExchange(null, table);
+      CompletableFuture<StatusTable> awaited = underWay == null ? table : underWay;
       try {
         if (underWay == null && !isClosed.get() && !ended.isDone()) {
           send(FromRank.newBuilder().setStatusQuery(StatusQuery.getDefaultInstance()).build());
         }
-        return awaited.get(STATUS_MILLIS, TimeUnit.MILLISECONDS).stream()
-            .filter(status -> status.group().equals(group))
-            .toList();
+        return answers(awaited.get(STATUS_MILLIS, TimeUnit.MILLISECONDS), group);
       } catch (ExecutionException | TimeoutException e) {
         LOG.debug("{}: the rendezvous has not told where the ranks are", who(), e);
-        return List.of();
+        return new Answers(List.of(), rank -> false);
       } finally {
         statusTable.compareAndSet(awaited, null);
       }
+    }
+
+    private static Answers answers(StatusTable table, String group) {
+      List<RankStatus> ofGroup =
+          table.getStatusesList().stream()
+              .map(Statuses::read)
+              .filter(status -> status.group().equals(group))
+              .toList();
+      return new Answers(ofGroup, Set.copyOf(table.getAnsweredList())::contains);
     }
   }
 
@@ -409,9 +417,9 @@ public final class RendezvousClient {
   }
 
   private void tell(StatusTable table) {
-    CompletableFuture<List<RankStatus>> asked = statusTable.get();
+    CompletableFuture<StatusTable> asked = statusTable.get();
     if (asked != null) {
-      asked.complete(table.getStatusesList().stream().map(Statuses::read).toList());
+      asked.complete(table);
     }
   }
 

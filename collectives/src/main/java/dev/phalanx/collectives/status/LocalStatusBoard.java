@@ -18,9 +18,11 @@ public final class LocalStatusBoard implements StatusBoard {
     members.remove(member);
   }
 
+  /** A thread that is in no group here is one of a process that runs. */
   @Override
-  public List<RankStatus> ask(String group) {
-    return answer().stream().filter(status -> status.group().equals(group)).toList();
+  public Answers ask(String group) {
+    return new Answers(
+        answer().stream().filter(status -> status.group().equals(group)).toList(), rank -> true);
   }
 
   /** Where all are that have joined; they write their records too. */

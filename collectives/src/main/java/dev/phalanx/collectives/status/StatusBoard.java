@@ -1,6 +1,7 @@
 package dev.phalanx.collectives.status;
 
 import java.util.List;
+import java.util.function.IntPredicate;
 
 /**
  * Tells where the ranks of a group are, when one of them has waited in vain: whoever waits for
@@ -22,10 +23,18 @@ public interface StatusBoard {
   void leave(Member member);
 
   /**
-   * Asks all ranks of a group. Those that give no answer within some seconds are missing from the
-   * result.
+   * What a question comes to.
+   *
+   * @param ofGroup where the ranks of the group are that have answered and are in it
+   * @param hasAnswered of each rank of the job, by its number there, whether it has answered, in
+   *     the group or not
    */
-  List<RankStatus> ask(String group) throws InterruptedException;
+  record Answers(List<RankStatus> ofGroup, IntPredicate hasAnswered) {
+    static final Answers NONE = new Answers(List.of(), rank -> false);
+  }
+
+  /** Asks all ranks. Those that give no answer within some seconds are missing from the result. */
+  Answers ask(String group) throws InterruptedException;
 
   /** Nobody answers. */
   static StatusBoard none() {
@@ -37,8 +46,8 @@ public interface StatusBoard {
       public void leave(Member member) {}
 
       @Override
-      public List<RankStatus> ask(String group) {
-        return List.of();
+      public Answers ask(String group) {
+        return Answers.NONE;
       }
     };
   }

@@ -38,6 +38,7 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -164,12 +165,15 @@ final class StatusBoardTest {
       first.statusBoard().join(ofFirst);
       second.statusBoard().join(ofSecond);
       second.statusBoard().join(in("another", 0, 1));
-      assertThat(first.statusBoard().ask("g"))
-          .containsExactlyInAnyOrder(ofFirst.status(), ofSecond.status());
+      StatusBoard.Answers answers = first.statusBoard().ask("g");
+      assertThat(answers.ofGroup()).containsExactlyInAnyOrder(ofFirst.status(), ofSecond.status());
+      assertThat(IntStream.range(0, 3).filter(answers.hasAnswered())).containsExactly(0, 1);
       assertThat(mute.questions).hasValue(1);
       assertThat(table.get(30, SECONDS).keySet()).containsExactly(0, 1);
       second.statusBoard().leave(ofSecond);
-      assertThat(second.statusBoard().ask("g")).containsExactly(ofFirst.status());
+      StatusBoard.Answers later = second.statusBoard().ask("g");
+      assertThat(later.ofGroup()).containsExactly(ofFirst.status());
+      assertThat(later.hasAnswered().test(1)).isTrue(); // which is not in this group any more
     }
   }
 
@@ -181,13 +185,13 @@ final class StatusBoardTest {
         Members third = joining.get(2).get(30, SECONDS)) {
       StatusBoard.Member ofThird = in("g", 2, 0);
       third.statusBoard().join(ofThird);
-      List<Future<List<RankStatus>>> answers =
+      List<Future<StatusBoard.Answers>> answers =
           List.of(
               threads.submit(() -> first.statusBoard().ask("g")),
               threads.submit(() -> second.statusBoard().ask("g")),
               threads.submit(() -> second.statusBoard().ask("g")));
-      for (Future<List<RankStatus>> answer : answers) {
-        assertThat(answer.get(30, SECONDS)).containsExactly(ofThird.status());
+      for (Future<StatusBoard.Answers> answer : answers) {
+        assertThat(answer.get(30, SECONDS).ofGroup()).containsExactly(ofThird.status());
       }
     }
   }
