@@ -1,5 +1,6 @@
 package dev.phalanx.collectives;
 
+import dev.phalanx.collectives.transport.Deadline;
 import java.time.Duration;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
@@ -45,7 +46,7 @@ public abstract class EventualWork implements Work {
   /** Waits until it has ended in one way or the other; whether it has. */
   public final boolean hasEndedWithin(Duration duration) throws InterruptedException {
     try {
-      ended.get(duration.toNanos(), TimeUnit.NANOSECONDS);
+      ended.get(Deadline.nanos(duration), TimeUnit.NANOSECONDS);
       return true;
     } catch (TimeoutException e) {
       return false;

@@ -14,6 +14,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
@@ -278,6 +279,35 @@ final class CommunicatorTest {
           .hasMessageContaining("not done within 200 ms")
           .hasMessageContaining("waits for rank 1");
       assertThatThrownBy(() -> first.barrier().await()).isInstanceOf(CollectiveException.class);
+    }
+  }
+
+  /** Longer than clocks can count. */
+  @ParameterizedTest
+  @EnumSource(Network.class)
+  void whoIsReadyToWaitForEverMay(Network network) throws Exception {
+    for (Duration ever : List.of(Duration.ofDays(400 * 365), Duration.ofSeconds(Long.MAX_VALUE))) {
+      try (TestGroup group = new TestGroup(network, 2, ever)) {
+        List<double[]> sums =
+            group.run(
+                communicator -> {
+                  Tensor tensor = HostTensors.of(DType.FLOAT32, 300_000, i -> 1);
+                  communicator.allReduce(tensor, ReduceOperation.SUM).await(ever);
+                  communicator.barrier().await();
+                  return HostTensors.values(tensor);
+                });
+        assertThat(sums).allSatisfy(sum -> assertThat(sum).containsOnly(2));
+      }
+    }
+  }
+
+  @Test
+  void aGroupWithoutTimeToWaitIsRefused() {
+    for (Duration none :
+        List.of(Duration.ZERO, Duration.ofMillis(-1), Duration.ofSeconds(Long.MIN_VALUE))) {
+      assertThatThrownBy(() -> GroupOptions.withTimeout(none))
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessageContaining("give a timeout of more than 0");
     }
   }
 

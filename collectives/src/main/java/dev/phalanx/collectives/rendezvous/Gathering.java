@@ -140,7 +140,7 @@ final class Gathering {
     hasTimers = true;
     long period = Math.min(HEARTBEAT.toMillis(), Math.max(1, silence.toMillis() / 4));
     timer.scheduleAtFixedRate(this::findSilent, period, period, TimeUnit.MILLISECONDS);
-    timer.schedule(this::timeOut, timeout.toMillis(), TimeUnit.MILLISECONDS);
+    timer.schedule(this::timeOut, Deadline.nanos(timeout), TimeUnit.NANOSECONDS);
   }
 
   private Optional<String> objection(Join join) {
@@ -204,8 +204,6 @@ final class Gathering {
   }
 
   private FromServer timedOut(List<Integer> missing) {
-    String seconds =
-        timeout.toMillis() % 1000 == 0 ? timeout.toSeconds() + " s" : timeout.toMillis() + " ms";
     return FromServer.newBuilder()
         .setRefusal(
             Refusal.newBuilder()
@@ -216,7 +214,7 @@ final class Gathering {
                         + " of "
                         + worldSize
                         + " has not joined within "
-                        + seconds
+                        + Deadline.text(timeout)
                         + ". Look at its log, or raise communication.timeout_s."))
         .build();
   }

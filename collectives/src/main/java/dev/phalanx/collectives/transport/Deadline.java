@@ -4,6 +4,12 @@ import java.time.Duration;
 
 /** A moment until which somebody is ready to wait. */
 public final class Deadline {
+  /**
+   * 146 years: the clock's numbers can be subtracted from each other up to twice as far. Whoever
+   * allows more waits for as long.
+   */
+  private static final Duration LONGEST = Duration.ofNanos(Long.MAX_VALUE / 2);
+
   private final Duration allowed;
   private final long endNanos;
 
@@ -13,12 +19,20 @@ public final class Deadline {
   }
 
   public static Deadline after(Duration allowed) {
-    return new Deadline(allowed, System.nanoTime() + allowed.toNanos());
+    return new Deadline(allowed, System.nanoTime() + nanos(allowed));
+  }
+
+  /** A duration in nanoseconds, the nearest that clocks know: from 0 to 146 years. */
+  public static long nanos(Duration duration) {
+    if (duration.isNegative()) {
+      return 0;
+    }
+    return duration.compareTo(LONGEST) > 0 ? LONGEST.toNanos() : duration.toNanos();
   }
 
   /** The moment after {@code step}, or this one where it comes first. */
   public Deadline within(Duration step) {
-    long soon = System.nanoTime() + step.toNanos();
+    long soon = System.nanoTime() + nanos(step);
     return soon - endNanos < 0 ? new Deadline(step, soon) : this;
   }
 
@@ -43,7 +57,6 @@ public final class Deadline {
 
   /** A duration as messages write it. */
   public static String text(Duration duration) {
-    long millis = duration.toMillis();
-    return millis % 1000 == 0 ? millis / 1000 + " s" : millis + " ms";
+    return duration.toMillisPart() == 0 ? duration.toSeconds() + " s" : duration.toMillis() + " ms";
   }
 }

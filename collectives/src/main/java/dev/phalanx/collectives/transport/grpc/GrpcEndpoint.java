@@ -1,6 +1,7 @@
 package dev.phalanx.collectives.transport.grpc;
 
 import dev.phalanx.collectives.security.Credentials;
+import dev.phalanx.collectives.transport.Deadline;
 import dev.phalanx.collectives.transport.Endpoint;
 import dev.phalanx.collectives.transport.Frame;
 import dev.phalanx.collectives.transport.GroupId;
@@ -186,7 +187,10 @@ public final class GrpcEndpoint implements Endpoint {
             .withOption(ChannelOption.TCP_NODELAY, true)
             .withOption(
                 ChannelOption.CONNECT_TIMEOUT_MILLIS,
-                (int) Math.min(Integer.MAX_VALUE, Math.max(1, timeout.toMillis())))
+                (int)
+                    Math.min(
+                        Integer.MAX_VALUE,
+                        Math.max(1, TimeUnit.NANOSECONDS.toMillis(Deadline.nanos(timeout)))))
             .withOption(ChannelOption.RCVBUF_ALLOCATOR, readBuffers())
             .withOption(ChannelOption.WRITE_BUFFER_WATER_MARK, WRITE_BYTES)
             .directExecutor() // nothing that it calls waits

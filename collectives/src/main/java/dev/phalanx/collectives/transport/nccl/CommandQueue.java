@@ -153,7 +153,7 @@ final class CommandQueue {
   }
 
   private void requireTime() {
-    if (System.nanoTime() - progressNanos > timeout.toNanos()) {
+    if (System.nanoTime() - progressNanos > Deadline.nanos(timeout)) {
       throw new TimedOut();
     }
   }
@@ -256,8 +256,8 @@ final class CommandQueue {
    * The driver's calls return at once; where one does not, whoever waits must not wait for ever.
    */
   void requireAlive(NcclWork work) throws InterruptedException {
-    Duration allowed = timeout.plusMillis(STUCK_MILLIS);
-    if (System.nanoTime() - lastRoundNanos > allowed.toNanos() && !work.isDone()) {
+    Duration allowed = Duration.ofNanos(Deadline.nanos(timeout)).plusMillis(STUCK_MILLIS);
+    if (System.nanoTime() - lastRoundNanos > Deadline.nanos(allowed) && !work.isDone()) {
       throw timedOut(work, allowed);
     }
   }

@@ -1,6 +1,7 @@
 package dev.phalanx.collectives.transport.tcp;
 
 import dev.phalanx.collectives.security.JobToken;
+import dev.phalanx.collectives.transport.Deadline;
 import dev.phalanx.collectives.transport.Endpoint;
 import dev.phalanx.collectives.transport.GroupId;
 import dev.phalanx.collectives.transport.Link;
@@ -150,7 +151,10 @@ public final class TcpEndpoint implements Endpoint {
         .option(ChannelOption.TCP_NODELAY, true)
         .option(
             ChannelOption.CONNECT_TIMEOUT_MILLIS,
-            (int) Math.min(Integer.MAX_VALUE, Math.max(1, timeout.toMillis())))
+            (int)
+                Math.min(
+                    Integer.MAX_VALUE,
+                    Math.max(1, TimeUnit.NANOSECONDS.toMillis(Deadline.nanos(timeout)))))
         .handler(
             new ChannelInitializer<Channel>() {
               @Override
