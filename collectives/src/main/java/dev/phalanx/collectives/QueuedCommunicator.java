@@ -303,7 +303,7 @@ public final class QueuedCommunicator implements Communicator {
   @Override
   public Work allToAll(Tensor input, long[] inputCounts, Tensor output, long[] outputCounts) {
     // The ranks' counts differ; those of two ranks for each other are on their messages.
-    return allToAll(input, inputCounts, output, outputCounts, -1);
+    return allToAll(input, inputCounts, output, outputCounts, Call.UNEQUAL);
   }
 
   private Work allToAll(

@@ -291,7 +291,69 @@ final class MismatchTest {
                               + sent
                               + " elements where "
                               + expected
-                              + " were expected"));
+                              + " were expected: it called all_to_all #0 with "
+                              + sent
+                              + " for rank 2, which called it with "
+                              + expected
+                              + " from rank 1."));
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource(Network.class)
+  void anAllToAllOfEqualPartsThatMeetsOneOfOthersIsAMismatch(Network network) throws Exception {
+    int many = 400_000;
+    try (TestGroup group = new TestGroup(network, 5, LONG)) {
+      List<CollectiveException> failures =
+          group.run(
+              communicator -> {
+                int part = communicator.rank() == 0 ? 10 : many;
+                long[] counts = {part, part, part, part, part};
+                Tensor input = tensor(DType.FLOAT32, 5 * part);
+                Tensor output = tensor(DType.FLOAT32, 5 * part);
+                return firstFailure(
+                    communicator.rank() == 0
+                        ? communicator.allToAll(input, output)
+                        : communicator.allToAll(input, counts, output, counts),
+                    communicator.barrier());
+              });
+      assertThat(failures)
+          .allSatisfy(
+              failure ->
+                  assertThat(failure)
+                      .hasMessageContaining("all_to_all #0 (50 FLOAT32)")
+                      .hasMessageContaining("all_to_all #0 (FLOAT32 in unequal parts")
+                      .hasMessageContaining("rank 0 called"));
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource(Network.class)
+  void countsOfAnAllGatherThatAreInAnotherOrderAreAMismatch(Network network) throws Exception {
+    try (TestGroup group = new TestGroup(network, 2, LONG)) {
+      List<CollectiveException> failures =
+          group.run(
+              communicator -> {
+                long[] counts = {1, 3};
+                long[] others = {3, 1};
+                // Each rank's own count fits its tensor, so that it takes two to see the
+                // difference.
+                long[] own = communicator.rank() == 0 ? counts : others;
+                return firstFailure(
+                    communicator.allGather(
+                        tensor(DType.INT32, (int) own[communicator.rank()]),
+                        tensor(DType.INT32, 4),
+                        own));
+              });
+      assertThat(failures)
+          .allSatisfy(
+              failure ->
+                  assertThat(failure)
+                      .hasMessageMatching(
+                          "(?s).*rank (\\d) called all_gather #0 \\(4 INT32\\) and expected a"
+                              + " message of 12 bytes, but rank (?!\\1)\\d, which called the same,"
+                              + " sent one of 4\\..*")
+                      .hasMessageContaining("must give the same counts"));
     }
   }
 

@@ -183,7 +183,7 @@ public final class Exchange {
    * receiver takes would be found out in the next operation only.
    */
   private Call callWith(Chunk chunk) {
-    return state.call.elements() < 0 ? state.call.ofPair(chunk.elements()) : state.call;
+    return state.call.elements() == Call.UNEQUAL ? state.call.ofPair(chunk.elements()) : state.call;
   }
 
   /** Waits for the peer's next message and puts its content in place. */
@@ -433,31 +433,34 @@ public final class Exchange {
 
   private CollectiveMismatchException mismatch(
       int member, Call ours, Call theirs, int bytes, int expectedBytes) {
-    return new CollectiveMismatchException(
-        difference(member, ours, theirs, bytes, expectedBytes)
-            + ". Every rank must call the same operations in the same order with tensors of one"
-            + " type and size.");
+    return new CollectiveMismatchException(difference(member, ours, theirs, bytes, expectedBytes));
   }
 
   private String difference(int member, Call ours, Call theirs, int bytes, int expectedBytes) {
+    int rank = state.transport.rank();
     if (theirs.equals(ours)) {
-      return sent(member, bytes, expectedBytes, "bytes");
+      return ("rank %d called %s and expected a message of %d bytes, but rank %d, which called the"
+              + " same, sent one of %d. Every rank must give the same counts for the ranks, and"
+              + " have the same options.")
+          .formatted(rank, ours.description(), expectedBytes, member, bytes);
     }
-    if (state.call.includes(theirs)) {
-      return sent(member, theirs.elements(), ours.elements(), "elements");
+    if (state.call.elements() == Call.UNEQUAL && state.call.includes(theirs)) {
+      return ("rank %d sent %d elements where %d were expected: it called %s with %d for rank %d,"
+              + " which called it with %d from rank %d. Two ranks must give the same counts for"
+              + " what one sends the other.")
+          .formatted(
+              member,
+              theirs.pairElements(),
+              ours.pairElements(),
+              theirs.title(),
+              theirs.pairElements(),
+              rank,
+              ours.pairElements(),
+              member);
     }
-    return "rank "
-        + state.transport.rank()
-        + " called "
-        + ours.description()
-        + " but rank "
-        + member
-        + " called "
-        + theirs.description();
-  }
-
-  private static String sent(int member, long found, long expected, String unit) {
-    return "rank %d sent %d %s where %d were expected".formatted(member, found, unit, expected);
+    return ("rank %d called %s but rank %d called %s. Every rank must call the same operations in"
+            + " the same order with tensors of one type and size.")
+        .formatted(rank, ours.description(), member, theirs.description());
   }
 
   /** The peer that the communication thread waits for just now; -1 if none. */

@@ -12,8 +12,9 @@ import org.jspecify.annotations.Nullable;
  * @param dtype the tensor's type; null for a barrier
  * @param reduction how values become one; null where nothing is reduced
  * @param root the rank that has or gets the values; -1 where all are alike
- * @param elements of the whole tensor, or of all that the ranks have together; -1 where the ranks
- *     have different ones, and then on a message those that its sender has for its receiver
+ * @param elements of the whole tensor, or of all that the ranks have together; {@link #UNEQUAL}
+ *     where the ranks have different ones, and then on a message {@link #ofPair} tells those that
+ *     its sender has for its receiver
  * @param tag of a transfer between two ranks; 0 otherwise
  */
 public record Call(
@@ -24,6 +25,9 @@ public record Call(
     int root,
     long elements,
     int tag) {
+  /** The {@link #elements} of an operation for which each pair of ranks has its own. */
+  public static final long UNEQUAL = -1;
+
   /** Before the first operation. */
   public static final Call NONE = new Call(0, Operation.BARRIER, null, null, -1, 0);
 
@@ -43,14 +47,30 @@ public record Call(
     return new Call(0, Operation.TRANSFER, dtype, null, -1, elements, tag);
   }
 
-  /** What stands on the messages between two ranks where {@link #elements} says nothing. */
+  /**
+   * What stands on the messages between two ranks in an {@link #UNEQUAL} call: a number below that,
+   * so that it is not taken for the elements of a whole tensor.
+   */
   public Call ofPair(long count) {
-    return new Call(sequence, operation, dtype, reduction, root, count, tag);
+    return withElements(UNEQUAL - 1 - count);
+  }
+
+  private boolean isOfPair() {
+    return elements < UNEQUAL;
+  }
+
+  /** The elements that {@link #ofPair} was told. */
+  public long pairElements() {
+    return UNEQUAL - 1 - elements;
+  }
+
+  private Call withElements(long others) {
+    return new Call(sequence, operation, dtype, reduction, root, others, tag);
   }
 
   /** Whether this call of the whole group is what a message of {@code theirs} belongs to. */
   public boolean includes(Call theirs) {
-    return equals(elements < 0 ? theirs.ofPair(elements) : theirs);
+    return equals(theirs.isOfPair() ? theirs.withElements(UNEQUAL) : theirs);
   }
 
   /** Whether it concerns two ranks only. */
@@ -77,6 +97,12 @@ public record Call(
         text.append(elements).append(' ');
       }
       text.append(dtype);
+      if (elements < 0) {
+        text.append(" in unequal parts");
+      }
+      if (isOfPair()) {
+        text.append(", here ").append(pairElements());
+      }
       if (root >= 0) {
         text.append(" with root ").append(root);
       }
