@@ -38,6 +38,18 @@ public record Arguments(String group, int rank, int size, String memory, Predica
     }
   }
 
+  private void requireApart(Tensor input, Tensor output) {
+    if (input.address() < output.address() + output.byteSize()
+        && output.address() < input.address() + input.byteSize()) {
+      throw wrong(
+          "the output "
+              + output
+              + " needs other memory than the input "
+              + input
+              + ", and overlaps");
+    }
+  }
+
   /** A tensor of as many equal parts as there are ranks. */
   public void requireParts(Tensor whole, Tensor part) {
     requireUsable(whole);
@@ -105,6 +117,7 @@ public record Arguments(String group, int rank, int size, String memory, Predica
     requireUsable(input);
     requireUsable(output);
     requireSameType(input, output);
+    requireApart(input, output);
     long[] sends = requireCounts(inputCounts, input);
     long[] receives = requireCounts(outputCounts, output);
     if (sends[rank] != receives[rank]) {

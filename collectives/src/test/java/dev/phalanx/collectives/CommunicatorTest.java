@@ -359,6 +359,33 @@ final class CommunicatorTest {
     }
   }
 
+  /** What a peer has sent would be overwritten before it is sent on. */
+  @ParameterizedTest
+  @EnumSource(Network.class)
+  void anAllToAllWithinTheSameMemoryIsRefused(Network network) throws Exception {
+    try (TestGroup group = new TestGroup(network, 2, LONG)) {
+      Communicator first = group.communicator(0);
+      Tensor whole = HostTensors.of(DType.FLOAT32, 12, i -> i);
+      assertThatThrownBy(() -> first.allToAll(whole, whole))
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessageContaining("needs other memory than the input");
+      long[] counts = {3, 4};
+      assertThatThrownBy(
+              () -> first.allToAll(whole.slice(0, 0, 7), counts, whole.slice(0, 5, 7), counts))
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessageContaining("needs other memory than the input");
+      List<double[]> received =
+          group.run(
+              communicator -> {
+                Tensor both = HostTensors.of(DType.FLOAT32, 4, i -> i + 10 * communicator.rank());
+                Tensor output = both.slice(0, 2, 2); // beside the input
+                communicator.allToAll(both.slice(0, 0, 2), output).await();
+                return HostTensors.values(output);
+              });
+      assertThat(received).containsExactly(new double[] {0, 10}, new double[] {1, 11});
+    }
+  }
+
   /** Whether it runs the operation itself or waits for another thread that does. */
   @ParameterizedTest
   @EnumSource
