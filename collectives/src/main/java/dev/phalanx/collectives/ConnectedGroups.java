@@ -73,6 +73,7 @@ public final class ConnectedGroups implements ProcessGroups {
   private final GroupNumbers numbers = new GroupNumbers();
   private final Map<Integer, String> losses = new ConcurrentHashMap<>(); // by rank of the job
   private final List<Member> open = new CopyOnWriteArrayList<>();
+  private volatile boolean isClosed;
 
   private ConnectedGroups(
       Joining joining, GroupOptions options, Endpoint endpoint, Members members) {
@@ -180,6 +181,17 @@ public final class ConnectedGroups implements ProcessGroups {
   public Communicator group(String name, List<Integer> ranks)
       throws IOException, InterruptedException {
     GroupMembers group = new GroupMembers(name, ranks, rank(), worldSize());
+    if (isClosed) {
+      throw new CollectiveException(
+          "rank "
+              + rank()
+              + "/"
+              + worldSize()
+              + ": group "
+              + name
+              + " cannot be made, for this rank has left the job. Make groups before it is"
+              + " closed.");
+    }
     Transport transport = transport(group);
     Member member = new Member(group, transport);
     open.removeIf(other -> other.transport().isClosed());
@@ -304,6 +316,7 @@ public final class ConnectedGroups implements ProcessGroups {
 
   @Override
   public void close() {
+    isClosed = true;
     endpoint.close();
     members.close();
   }

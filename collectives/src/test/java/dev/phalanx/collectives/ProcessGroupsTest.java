@@ -257,6 +257,21 @@ final class ProcessGroupsTest {
   }
 
   @ParameterizedTest
+  @EnumSource(mode = EnumSource.Mode.EXCLUDE, names = "THREADS") // which leave nothing
+  void aRankThatHasLeftTheJobMakesNoGroups(Kind kind) throws Exception {
+    try (Job job = new Job(kind, 2)) {
+      job.run(
+          rank -> {
+            rank.close();
+            assertThatThrownBy(rank::world)
+                .isInstanceOf(CollectiveException.class)
+                .hasMessageContaining("group world cannot be made, for this rank has left the job");
+            return true;
+          });
+    }
+  }
+
+  @ParameterizedTest
   @EnumSource
   void ranksThatAreNoGroupAreRefused(Kind kind) throws Exception {
     try (Job job = new Job(kind, 2)) {
