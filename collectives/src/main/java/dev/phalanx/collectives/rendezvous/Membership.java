@@ -16,6 +16,16 @@ public record Membership(
     String fingerprint,
     InetSocketAddress dataAddress,
     Optional<String> sharedMemory) {
+  /**
+   * @throws IllegalArgumentException where the rank is below 0, which the wire has no number for
+   */
+  public Membership {
+    if (rank < 0) {
+      throw new IllegalArgumentException(
+          "Rank " + rank + " cannot join: ranks run from 0 to " + (worldSize - 1));
+    }
+  }
+
   /** A rank that shares no memory. */
   public Membership(int rank, int worldSize, String fingerprint, InetSocketAddress dataAddress) {
     this(rank, worldSize, fingerprint, dataAddress, Optional.empty());

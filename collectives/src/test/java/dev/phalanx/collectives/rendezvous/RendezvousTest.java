@@ -217,6 +217,13 @@ final class RendezvousTest {
   }
 
   @Test
+  void aRankBelowZeroIsRefusedBeforeAnythingIsSent() {
+    assertThatThrownBy(() -> rank(-1, 2))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage("Rank -1 cannot join: ranks run from 0 to 1");
+  }
+
+  @Test
   void aRankWithAnotherPlanIsRefused() throws Exception {
     try (RendezvousServer server = server(2, LONG)) {
       Membership other =
