@@ -668,6 +668,12 @@ public final class QueuedCommunicator implements Communicator {
     }
   }
 
+  /** What a peer said itself are whole sentences. */
+  private static String withoutStop(PeerLostException lost) {
+    String reason = String.valueOf(lost.getMessage());
+    return reason.endsWith(".") ? reason.substring(0, reason.length() - 1) : reason;
+  }
+
   private CollectiveException explain(Call call, Throwable found) {
     if (found instanceof PeerLostException lost) {
       return new CollectiveException(
@@ -676,7 +682,7 @@ public final class QueuedCommunicator implements Communicator {
               + lost.peer()
               + members.inTheJob(lost.peer())
               + " "
-              + lost.getMessage()
+              + withoutStop(lost)
               + ". Its own log tells why; start the job again with --resume.",
           lost);
     }
