@@ -94,8 +94,7 @@ public final class PlanSearch {
   private Result run(int most) throws IOException, InterruptedException {
     List<Candidate> candidates = candidates();
     List<Found> found = new ArrayList<>();
-    Set<JobConfig> tooLarge =
-        ConcurrentHashMap.newKeySet(); // with this micro-batch and larger ones
+    Set<JobConfig> tooLarge = ConcurrentHashMap.newKeySet(); // and so with larger micro-batches
     int rehearsed = 0;
     boolean isCutShort = false;
     try (Ahead<Optional<Found>> ahead =
@@ -129,7 +128,7 @@ public final class PlanSearch {
 
   // -------------------------------------------------------------------------------- candidates
 
-  /** All valid layouts, the one that takes the least time by a rough measure first. */
+  /** All valid layouts, the one that could take the least time first. */
   private List<Candidate> candidates() {
     String yaml = JobConfigWriter.toYaml(base);
     TransformerConfig model = setup.config();
