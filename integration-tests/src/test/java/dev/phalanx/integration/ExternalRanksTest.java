@@ -157,6 +157,7 @@ final class ExternalRanksTest {
         Command.Started first = rank(0, 2).start(train)) {
       first.awaitErrorLine(line -> line.startsWith("step 1/"));
       // From here on no folder can be made.
+      Files.delete(folder.resolve("checkpoints"));
       Files.createSymbolicLink(folder.resolve("checkpoints"), folder.resolve("nowhere"));
       Command.Outcome writer = first.await();
       Command.Outcome other = second.await();
@@ -180,6 +181,7 @@ final class ExternalRanksTest {
           .contains(key.substring(0, key.indexOf('=')) + ": nothing can be written in");
       assertThat(outcome.error()).doesNotContain("step 1/");
     }
+    assertThat(folder.resolve("link")).isSymbolicLink();
   }
 
   @Test

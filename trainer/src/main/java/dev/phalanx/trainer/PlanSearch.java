@@ -251,11 +251,11 @@ public final class PlanSearch {
       return Optional.empty();
     }
     JobConfig config = candidate.config();
-    PipelinePlan shorter =
-        PipelinePlan.of(shorter(config), setup.config(), baseDirectory, worldSize);
-    return bounds.peakBytes(config, shorter) > cluster.usableMemoryBytes()
+    JobConfig shorter = shorter(config);
+    PipelinePlan pipeline = PipelinePlan.of(shorter, setup.config(), baseDirectory, worldSize);
+    return bounds.peakBytes(config, pipeline) > cluster.usableMemoryBytes()
         ? Optional.empty()
-        : Optional.of(rehearse(candidate, shorter));
+        : Optional.of(rehearse(candidate, shorter, pipeline));
   }
 
   /** The same with as many micro-batches as fill the pipeline. */
@@ -267,7 +267,7 @@ public final class PlanSearch {
         new JobConfig.Batch(batch.global() / microBatches * shown, batch.micro()));
   }
 
-  private Found rehearse(Candidate candidate, PipelinePlan shortPipeline)
+  private Found rehearse(Candidate candidate, JobConfig shorter, PipelinePlan shortPipeline)
       throws IOException, InterruptedException {
     JobConfig config = candidate.config();
     DeviceMesh mesh = config.parallel().mesh(worldSize);
@@ -278,7 +278,6 @@ public final class PlanSearch {
                 .withRecompute(config.transformer().recompute() == JobConfig.Recompute.FULL),
             setup.initialization(),
             setup.weights());
-    JobConfig shorter = shorter(config);
     List<Integer> ranks = mesh.group(0, Axis.PIPELINE);
     List<Rehearsal> places = new ArrayList<>();
     for (int place = 0; place < ranks.size(); place++) {

@@ -1,6 +1,7 @@
 package dev.phalanx.collectives.transport;
 
 import java.time.Duration;
+import java.util.concurrent.TimeUnit;
 
 /** A moment until which somebody is ready to wait. */
 public final class Deadline {
@@ -28,6 +29,12 @@ public final class Deadline {
       return 0;
     }
     return duration.compareTo(LONGEST) > 0 ? LONGEST.toNanos() : duration.toNanos();
+  }
+
+  /** A duration in milliseconds, as sockets count it: at least one, and as many as an int holds. */
+  public static int millis(Duration duration) {
+    long millis = TimeUnit.NANOSECONDS.toMillis(nanos(duration));
+    return (int) Math.min(Integer.MAX_VALUE, Math.max(1, millis));
   }
 
   /** The moment after {@code step}, or this one where it comes first. */

@@ -13,7 +13,7 @@ import java.nio.file.Path;
 
 /**
  * Tries, before a job begins, the folders that its rank 0 will write to: hours later there would be
- * much to lose. What is made for that is removed again.
+ * much to lose. It makes those that are not there, as the job would.
  */
 final class OutputPlaces {
   private OutputPlaces() {}
@@ -48,36 +48,15 @@ final class OutputPlaces {
   }
 
   private static void requireFolder(ParsedPlan plan, String key, Path folder) {
-    Path existing = existing(folder.toAbsolutePath().normalize());
     try {
-      try {
-        Files.createDirectories(folder);
-        Files.delete(Files.createTempFile(folder, "phalanx", ".trial"));
-      } finally {
-        removeEmpty(folder.toAbsolutePath().normalize(), existing);
-      }
+      Files.createDirectories(folder);
+      Files.delete(Files.createTempFile(folder, "phalanx", ".trial"));
     } catch (IOException e) {
       throw refusal(
           plan,
           key,
           "nothing can be written in %s: %s. Name another folder, or mend this one."
               .formatted(folder, reason(e)));
-    }
-  }
-
-  /** The innermost folder on the way to this one that is there. */
-  private static Path existing(Path folder) {
-    Path found = folder;
-    while (!Files.exists(found) && found.getParent() != null) {
-      found = found.getParent();
-    }
-    return found;
-  }
-
-  private static void removeEmpty(Path from, Path until) throws IOException {
-    for (Path made = from; !made.equals(until) && made.getParent() != null; ) {
-      Files.deleteIfExists(made);
-      made = made.getParent();
     }
   }
 

@@ -35,7 +35,7 @@ final class StopSignals implements AutoCloseable {
     Runtime.getRuntime().addShutdownHook(signals.hook);
     Signals.handle("INT", () -> signals.ask(ExitStatus.INTERRUPTED));
     Signals.handle("TERM", () -> signals.ask(ExitStatus.STOPPED));
-    Signals.handle("HUP", () -> signals.isFirst(ExitStatus.STOPPED));
+    Signals.handle("HUP", () -> signals.askOnce(ExitStatus.STOPPED));
     return signals;
   }
 
@@ -45,13 +45,13 @@ final class StopSignals implements AutoCloseable {
   }
 
   private void ask(ExitStatus status) {
-    if (!isFirst(status)) {
+    if (!askOnce(status)) {
       group.kill();
     }
   }
 
-  /** Asks the workers to stop, unless they have been asked. */
-  private boolean isFirst(ExitStatus status) {
+  /** Asks the workers to stop, unless they have been asked; whether they had not. */
+  private boolean askOnce(ExitStatus status) {
     boolean isFirst = asked.compareAndSet(null, status);
     if (isFirst) {
       group.requestStop(); // first: a terminal that is held up must not hold up the stop

@@ -29,8 +29,7 @@ public final class WorkerMain {
     System.setOut(System.err);
     LibraryLogs.keepWarningsOnly();
     ControlChannel control = ControlChannel.listen(System.in, WorkerMain::launcherLost);
-    // Ctrl-C and a terminal's end reach every process of the job, and the launcher decides what
-    // they
+    // Ctrl-C and a terminal's end reach every process of the job: the launcher decides what they
     // mean. A SIGTERM may be meant for this process alone (its host is drained): the whole job
     // stops after the step.
     Signals.ignore("INT");

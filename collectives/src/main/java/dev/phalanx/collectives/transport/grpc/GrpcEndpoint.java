@@ -185,12 +185,7 @@ public final class GrpcEndpoint implements Endpoint {
             .eventLoopGroup(eventLoop)
             .channelType(NioSocketChannel.class)
             .withOption(ChannelOption.TCP_NODELAY, true)
-            .withOption(
-                ChannelOption.CONNECT_TIMEOUT_MILLIS,
-                (int)
-                    Math.min(
-                        Integer.MAX_VALUE,
-                        Math.max(1, TimeUnit.NANOSECONDS.toMillis(Deadline.nanos(timeout)))))
+            .withOption(ChannelOption.CONNECT_TIMEOUT_MILLIS, Deadline.millis(timeout))
             .withOption(ChannelOption.RCVBUF_ALLOCATOR, readBuffers())
             .withOption(ChannelOption.WRITE_BUFFER_WATER_MARK, WRITE_BYTES)
             .directExecutor() // nothing that it calls waits

@@ -149,12 +149,7 @@ public final class TcpEndpoint implements Endpoint {
         .group(eventLoop)
         .channelFactory(RawSocketChannel::new)
         .option(ChannelOption.TCP_NODELAY, true)
-        .option(
-            ChannelOption.CONNECT_TIMEOUT_MILLIS,
-            (int)
-                Math.min(
-                    Integer.MAX_VALUE,
-                    Math.max(1, TimeUnit.NANOSECONDS.toMillis(Deadline.nanos(timeout)))))
+        .option(ChannelOption.CONNECT_TIMEOUT_MILLIS, Deadline.millis(timeout))
         .handler(
             new ChannelInitializer<Channel>() {
               @Override
