@@ -29,6 +29,16 @@ record Chunk(Tensor tensor, long first, long elements, int pieceBytes) {
     return elements / parts * index + Math.min(index, elements % parts);
   }
 
+  /** {@code other} where this is the same memory. */
+  Chunk orInPlaceOf(Chunk other) {
+    return address() == other.address() ? other : this;
+  }
+
+  /** Where it begins in its device's address space. */
+  long address() {
+    return tensor.address() + tensor.dtype().bytes(first);
+  }
+
   int pieces() {
     long bytes = tensor.dtype().bytes(elements);
     return Math.toIntExact(Math.max(1, (bytes + pieceBytes - 1) / pieceBytes));

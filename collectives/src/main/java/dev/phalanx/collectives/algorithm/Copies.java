@@ -16,15 +16,11 @@ public final class Copies {
 
   /** Nothing happens where both are the same memory. */
   static void copy(Chunk from, Chunk into) {
-    if (address(from) == address(into)) {
+    if (from.address() == into.address()) {
       return;
     }
     for (int piece = 0; piece < from.pieces(); piece++) {
       into.piece(piece).put(from.piece(piece));
     }
-  }
-
-  private static long address(Chunk chunk) {
-    return chunk.tensor().address() + chunk.tensor().dtype().bytes(chunk.first());
   }
 }

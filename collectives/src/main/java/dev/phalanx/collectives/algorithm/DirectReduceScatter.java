@@ -28,11 +28,14 @@ public final class DirectReduceScatter {
       int peer = exchange.neighbour(distance);
       exchange.send(peer, exchange.part(input, peer));
     }
-    for (int distance = 1; distance < exchange.size(); distance++) {
-      exchange.receiveAndReduce(exchange.neighbour(-distance), input.dtype(), operation, own);
+    Chunk result = exchange.whole(output).orInPlaceOf(own);
+    int last = exchange.size() - 1;
+    for (int distance = 1; distance <= last; distance++) {
+      int peer = exchange.neighbour(-distance);
+      Chunk into = distance == last ? result : own; // what is complete goes where it belongs
+      exchange.receiveAndReduce(peer, input.dtype(), operation, own, into);
     }
-    exchange.finishReduction(input.dtype(), operation, own);
+    exchange.finishReduction(input.dtype(), operation, result);
     exchange.flush();
-    Copies.copy(own, exchange.whole(output));
   }
 }

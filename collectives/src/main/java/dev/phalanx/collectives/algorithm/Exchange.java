@@ -214,16 +214,34 @@ public final class Exchange {
   /** Waits for the peer's next message and combines its content with what is there. */
   void receiveAndReduce(int peer, DType dtype, ReduceOperation operation, ByteBuffer into)
       throws InterruptedException {
+    receiveAndReduce(peer, dtype, operation, into, into);
+  }
+
+  /**
+   * Waits for the peer's next message and puts what it makes with {@code values} into {@code into},
+   * which is other memory or the same.
+   */
+  void receiveAndReduce(
+      int peer, DType dtype, ReduceOperation operation, ByteBuffer values, ByteBuffer into)
+      throws InterruptedException {
     try (Message message = next(members[peer], state.call, null, into.remaining())) {
-      state.reduction.reduce(dtype, operation, message.payload(), into);
+      state.reduction.reduce(dtype, operation, message.payload(), values, into);
     }
   }
 
   /** Receives all pieces and combines them with what is there. */
   void receiveAndReduce(int peer, DType dtype, ReduceOperation operation, Chunk chunk)
       throws InterruptedException {
-    for (int piece = 0; piece < chunk.pieces(); piece++) {
-      receiveAndReduce(peer, dtype, operation, chunk.piece(piece));
+    receiveAndReduce(peer, dtype, operation, chunk, chunk);
+  }
+
+  /** Receives all pieces and puts what they make with {@code values} into {@code into}. */
+  void receiveAndReduce(int peer, DType dtype, ReduceOperation operation, Chunk values, Chunk into)
+      throws InterruptedException {
+    boolean isInPlace = into.equals(values);
+    for (int piece = 0; piece < values.pieces(); piece++) {
+      ByteBuffer own = values.piece(piece);
+      receiveAndReduce(peer, dtype, operation, own, isInPlace ? own : into.piece(piece));
     }
   }
 

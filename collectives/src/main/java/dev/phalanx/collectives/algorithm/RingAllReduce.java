@@ -63,7 +63,7 @@ public final class RingAllReduce {
     } else if (stage < size) {
       boolean isComplete = stage == size - 1;
       Chunk chunk = exchange.part(whole, rank - stage);
-      RingReduceScatter.reduce(exchange, chunk, operation, isComplete, true);
+      RingReduceScatter.reduce(exchange, chunk, chunk, operation, isComplete, true);
     } else {
       boolean isSentOn = stage < 2 * size - 2;
       RingAllGather.passOn(exchange, exchange.part(whole, rank - stage + size), isSentOn);

@@ -25,14 +25,26 @@ public final class RingReduceScatter {
    */
   public static void run(Exchange exchange, Tensor input, Tensor output, ReduceOperation operation)
       throws InterruptedException {
-    around(exchange, exchange.whole(input), operation);
+    Chunk whole = exchange.whole(input);
+    around(exchange, whole, exchange.whole(output).orInPlaceOf(own(exchange, whole)), operation);
     exchange.flush();
-    Chunk own = exchange.part(input, exchange.rank());
-    Copies.copy(own, exchange.whole(output));
   }
 
   /** Leaves each rank its part, in place; without waiting for what was sent last. */
   static void around(Exchange exchange, Chunk whole, ReduceOperation operation)
+      throws InterruptedException {
+    around(exchange, whole, own(exchange, whole), operation);
+  }
+
+  private static Chunk own(Exchange exchange, Chunk whole) {
+    return exchange.part(whole, exchange.rank());
+  }
+
+  /**
+   * @param result where this rank's part goes
+   */
+  private static void around(
+      Exchange exchange, Chunk whole, Chunk result, ReduceOperation operation)
       throws InterruptedException {
     int rank = exchange.rank();
     int size = exchange.size();
@@ -40,14 +52,20 @@ public final class RingReduceScatter {
     for (int step = 1; step < size; step++) {
       boolean isComplete = step == size - 1;
       Chunk chunk = exchange.part(whole, rank - 1 - step);
-      reduce(exchange, chunk, operation, isComplete, !isComplete);
+      Chunk into = isComplete ? result : chunk;
+      reduce(exchange, chunk, into, operation, isComplete, !isComplete);
     }
   }
 
-  /** Takes a chunk from the rank before and adds this rank's values to it. */
+  /**
+   * Takes a chunk from the rank before and adds this rank's values to it.
+   *
+   * @param into where the sums go: elsewhere, or {@code chunk} itself
+   */
   static void reduce(
       Exchange exchange,
       Chunk chunk,
+      Chunk into,
       ReduceOperation operation,
       boolean isComplete,
       boolean isSentOn)
@@ -55,12 +73,13 @@ public final class RingReduceScatter {
     DType dtype = chunk.tensor().dtype();
     for (int piece = 0; piece < chunk.pieces(); piece++) {
       ByteBuffer values = chunk.piece(piece);
-      exchange.receiveAndReduce(exchange.neighbour(-1), dtype, operation, values);
+      ByteBuffer sums = into.equals(chunk) ? values : into.piece(piece);
+      exchange.receiveAndReduce(exchange.neighbour(-1), dtype, operation, values, sums);
       if (isComplete) {
-        exchange.finishReduction(dtype, operation, values);
+        exchange.finishReduction(dtype, operation, sums);
       }
       if (isSentOn) {
-        exchange.send(exchange.neighbour(1), values);
+        exchange.send(exchange.neighbour(1), sums);
       }
     }
   }
