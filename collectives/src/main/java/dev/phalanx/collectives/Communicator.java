@@ -57,7 +57,7 @@ public interface Communicator extends AutoCloseable {
    * Reduces {@code input} over all ranks and leaves each with its part.
    *
    * @param input [size * n]; its content is undefined afterwards
-   * @param output [n]: part number {@link #rank}; may be that very slice of {@code input}
+   * @param output [n]: part number {@link #rank}; that very slice of {@code input}, or other memory
    */
   Work reduceScatter(Tensor input, Tensor output, ReduceOperation operation);
 
