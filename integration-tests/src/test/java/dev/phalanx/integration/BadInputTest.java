@@ -22,6 +22,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** What is wrong gets one clear message and the right exit status; nothing is lost. */
 @Timeout(120)
@@ -195,6 +196,16 @@ final class BadInputTest {
     Command.Outcome outcome = Command.in(folder).run("train", "nothing.yaml");
     assertThat(outcome.status()).isEqualTo(64);
     assertThat(outcome.error()).contains("nothing.yaml");
+    assertOneMessage(outcome);
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"train", "plan"})
+  void noWorkersAtAllAreRefused(String command) throws Exception {
+    Files.writeString(folder.resolve("plan.yaml"), PLAN);
+    Command.Outcome outcome = Command.in(folder).run(command, "plan.yaml", "--workers", "0");
+    assertThat(outcome.status()).as(outcome.error()).isEqualTo(64);
+    assertThat(outcome.error()).contains("--workers is 0; write a number from 1");
     assertOneMessage(outcome);
   }
 

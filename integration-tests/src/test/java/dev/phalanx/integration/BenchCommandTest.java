@@ -11,6 +11,7 @@ import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** {@code phalanx bench collectives}. */
 @Timeout(120)
@@ -67,10 +68,59 @@ final class BenchCommandTest {
             "broadcast");
   }
 
+  @ParameterizedTest(name = "{0}")
+  @CsvSource({
+    "--transport=shm --algorithm=direct --ranks=3, 3",
+    "--transport=tcp --algorithm=ring --ranks=3, 3",
+    "--transport=tcp --algorithm=tree --ranks=2 --memory=private, 2",
+    "--in-process --algorithm=halving_doubling --ranks=5, 5"
+  })
+  void everyOperationIsInTheTable(String options, int ranks) throws Exception {
+    String operations =
+        "all_reduce,reduce_scatter,all_gather,broadcast,reduce,gather,scatter,all_to_all,send_receive";
+    Command.Outcome outcome =
+        Command.in(folder)
+            .with("PHALANX_WORKER_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
+            .run(
+                ("bench collectives --sizes 300K --samples 2 --warmup 1 --op %s %s"
+                        .formatted(operations, options))
+                    .split(" "));
+    assertThat(outcome.status()).as(outcome.error()).isZero();
+    List<String> lines = outcome.output().lines().toList();
+    assertThat(lines.get(0).trim().split("\\s+"))
+        .startsWith("op", "size", "B", "count", "type", "redop")
+        .endsWith("time", "us", "algbw", "busbw", "wrong");
+    List<String> found = new ArrayList<>();
+    for (String line : lines.subList(1, lines.size())) {
+      String[] columns = line.trim().split("\\s+");
+      found.add(columns[0]);
+      assertThat(columns[1]).isEqualTo(Long.toString(300 * 1024 / 4 / ranks * ranks * 4L));
+      assertThat(columns[columns.length - 1]).as("wrong").isEqualTo("0");
+    }
+    assertThat(String.join(",", found)).isEqualTo(operations);
+  }
+
+  /** Sums of so many ranks fit neither eight bits nor what BFLOAT16 has exactly, unless small. */
+  @ParameterizedTest
+  @ValueSource(strings = {"uint8", "bfloat16"})
+  void sumsOfManyRanksAreRight(String dtype) throws Exception {
+    Command.Outcome outcome =
+        Command.in(folder)
+            .run(
+                ("bench collectives --in-process --ranks 130 --sizes 1040 --samples 1 --warmup 0"
+                        + " --op all_reduce,reduce,reduce_scatter --dtype "
+                        + dtype)
+                    .split(" "));
+    assertThat(outcome.status()).as(outcome.error()).isZero();
+  }
+
   @ParameterizedTest
   @CsvSource({
     "--op=all_redoce, all_reduce",
     "--sizes=4Q, 4096",
+    "'--op=,', --op is an empty list",
+    "'--sizes=,', --sizes is an empty list",
+    "--sizes=100G, 2 ranks with two tensors of 107374182400 bytes each take 400 GiB",
     "--ranks=0, from 1",
     "--ranks=1000000, 1000000 worker processes take",
     "--dtype=float8, float16",

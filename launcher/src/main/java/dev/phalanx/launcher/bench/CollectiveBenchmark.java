@@ -43,6 +43,9 @@ public final class CollectiveBenchmark {
   private static final long ALIGNMENT = 4096;
   private static final int ROOT = 0;
 
+  /** Times the largest value that is no more than what a UINT8 holds, and BFLOAT16 exactly. */
+  private static final int MOST_THAT_ADD = 63;
+
   /**
    * @param whole [ranks * n]
    * @param other [ranks * n]
@@ -56,7 +59,8 @@ public final class CollectiveBenchmark {
   private Optional<Storage> shared = Optional.empty();
 
   /**
-   * @param stopRequested asked before each measurement
+   * @param stopRequested asked before each measurement and while the JVM warms up, which may take
+   *     longer than what is measured then
    */
   public CollectiveBenchmark(
       Communicator world, BenchmarkOptions options, BooleanSupplier stopRequested) {
@@ -75,7 +79,7 @@ public final class CollectiveBenchmark {
           if (anyRankWantsToStop(arena)) {
             return;
           }
-          rows.accept(measure(arena, operation, bytes));
+          measure(arena, operation, bytes).ifPresent(rows);
           arena.trim();
         }
       }
@@ -94,7 +98,8 @@ public final class CollectiveBenchmark {
     }
   }
 
-  private BenchmarkRow measure(Arena arena, MeasuredOperation operation, long bytes)
+  /** Empty where it was stopped. */
+  private Optional<BenchmarkRow> measure(Arena arena, MeasuredOperation operation, long bytes)
       throws InterruptedException {
     int ranks = world.size();
     long part = bytes / options.dtype().byteSize() / ranks;
@@ -106,26 +111,31 @@ public final class CollectiveBenchmark {
       long wrong = check(arena, operation, buffers);
       arena.engine().fill(whole, 0);
       arena.engine().fill(other, 0);
-      double[] samples = time(arena, operation, buffers);
+      int calls = callsInASample(whole.byteSize());
+      if (!warmUp(arena, operation, buffers, calls)) {
+        return Optional.empty();
+      }
+      double[] samples = time(arena, operation, buffers, calls);
       double median = quantile(samples, 0.5);
       double bandwidth = median > 0 ? whole.byteSize() / median / 1e3 : 0; // B / us to GB / s
-      return new BenchmarkRow(
-          operation.label(),
-          whole.byteSize(),
-          whole.elementCount(),
-          options.dtype().name().toLowerCase(Locale.ROOT),
-          operation.isReduction() ? "sum" : "none",
-          ranks,
-          world.transport(),
-          options.algorithm().label(),
-          shared.isPresent() ? "shared" : "private",
-          samples.length,
-          median,
-          quantile(samples, 0.1),
-          quantile(samples, 0.9),
-          bandwidth,
-          bandwidth * operation.busFactor(ranks),
-          wrong);
+      return Optional.of(
+          new BenchmarkRow(
+              operation.label(),
+              whole.byteSize(),
+              whole.elementCount(),
+              options.dtype().name().toLowerCase(Locale.ROOT),
+              operation.isReduction() ? "sum" : "none",
+              ranks,
+              world.transport(),
+              options.algorithm().label(),
+              shared.isPresent() ? "shared" : "private",
+              samples.length,
+              median,
+              quantile(samples, 0.1),
+              quantile(samples, 0.9),
+              bandwidth,
+              bandwidth * operation.busFactor(ranks),
+              wrong));
     }
   }
 
@@ -144,15 +154,9 @@ public final class CollectiveBenchmark {
     return arena.allocate(options.dtype(), elements);
   }
 
-  private double[] time(Arena arena, MeasuredOperation operation, Buffers buffers)
+  private double[] time(Arena arena, MeasuredOperation operation, Buffers buffers, int calls)
       throws InterruptedException {
-    Tensor whole = buffers.whole();
-    int samples = options.samples() > 0 ? options.samples() : samples(whole.byteSize());
-    int calls =
-        (int)
-            Math.max(
-                1, Math.min(MOST_CALLS_IN_A_SAMPLE, SMALL_BYTES / Math.max(1, whole.byteSize())));
-    warmUp(arena, operation, buffers, calls);
+    int samples = options.samples() > 0 ? options.samples() : samples(buffers.whole().byteSize());
     try (Tensor micros = arena.allocate(DType.FLOAT64, samples)) {
       DoubleBuffer values = doubles(micros);
       for (int sample = 0; sample < samples; sample++) {
@@ -165,14 +169,14 @@ public final class CollectiveBenchmark {
     }
   }
 
-  /** Until the JVM has next to nothing more to compile of what runs. */
-  private void warmUp(Arena arena, MeasuredOperation operation, Buffers buffers, int calls)
+  /** Until the JVM has next to nothing more to compile of what runs; false where it was stopped. */
+  private boolean warmUp(Arena arena, MeasuredOperation operation, Buffers buffers, int calls)
       throws InterruptedException {
     if (options.warmup() >= 0) {
       for (int sample = 0; sample < options.warmup(); sample++) {
         sample(operation, buffers, calls);
       }
-      return;
+      return true;
     }
     CompilationMXBean compiler = ManagementFactory.getCompilationMXBean();
     double elapsedMillis = 0;
@@ -190,7 +194,11 @@ public final class CollectiveBenchmark {
       double compiled = mostOfAnyRank(arena, compiler.getTotalCompilationTime() - compiledBefore);
       isCompiling = compiled > COMPILING * took;
       elapsedMillis += took;
+      if (anyRankWantsToStop(arena)) {
+        return false;
+      }
     }
+    return true;
   }
 
   /** The mean time of a call in microseconds. */
@@ -202,6 +210,10 @@ public final class CollectiveBenchmark {
       start(operation, buffers).await();
     }
     return (System.nanoTime() - start) / 1e3 / calls;
+  }
+
+  private static int callsInASample(long bytes) {
+    return (int) Math.max(1, Math.min(MOST_CALLS_IN_A_SAMPLE, SMALL_BYTES / Math.max(1, bytes)));
   }
 
   private static int samples(long bytes) {
@@ -242,7 +254,7 @@ public final class CollectiveBenchmark {
     int rank = world.rank();
     int ranks = world.size();
     long part = own.elementCount();
-    fill(arena, whole, index -> value(rank, index));
+    fill(arena, whole, index -> operation.isReduction() ? addend(rank, index) : value(rank, index));
     if (operation == MeasuredOperation.SEND_RECEIVE) {
       fill(arena, buffers.other(), index -> value(rank, index)); // what one rank alone still has
     } else {
@@ -253,7 +265,7 @@ public final class CollectiveBenchmark {
         switch (operation) {
           case ALL_REDUCE -> wrong(arena, whole, index -> sum(ranks, index));
           case REDUCE ->
-              wrong(arena, whole, index -> rank == ROOT ? sum(ranks, index) : value(rank, index));
+              wrong(arena, whole, index -> rank == ROOT ? sum(ranks, index) : addend(rank, index));
           case REDUCE_SCATTER -> wrong(arena, own, index -> sum(ranks, rank * part + index));
           case ALL_GATHER -> wrong(arena, whole, index -> value(owner(index, part), index));
           case GATHER ->
@@ -280,15 +292,23 @@ public final class CollectiveBenchmark {
     return (int) (index / Math.max(1, part));
   }
 
-  /** Small whole numbers: exact in every type, in whatever order they are added. */
+  /** Small whole numbers, exact in every type. */
   private static double value(int rank, long index) {
     return (index * 7 + rank * 3L) % 5;
+  }
+
+  /**
+   * What a rank adds to a sum: so that it is exact in every type, in whatever order it is made,
+   * ranks after the first ones add nothing.
+   */
+  private static double addend(int rank, long index) {
+    return rank < MOST_THAT_ADD ? value(rank, index) : 0;
   }
 
   private static double sum(int ranks, long index) {
     double sum = 0;
     for (int rank = 0; rank < ranks; rank++) {
-      sum += value(rank, index);
+      sum += addend(rank, index);
     }
     return sum;
   }

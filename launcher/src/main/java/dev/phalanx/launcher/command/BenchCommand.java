@@ -10,11 +10,13 @@ import dev.phalanx.launcher.bench.BenchmarkRow;
 import dev.phalanx.launcher.bench.MeasuredOperation;
 import dev.phalanx.launcher.local.LocalBenchmark;
 import dev.phalanx.launcher.local.Placement;
+import dev.phalanx.launcher.process.HostMemory;
 import dev.phalanx.launcher.terminal.Console;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.trainer.config.JobConfig;
 import java.io.IOException;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
@@ -148,7 +150,7 @@ final class BenchCommand extends CommandGroup {
     @Override
     public Integer call() throws Exception {
       Placement placement = placement();
-      BenchmarkOptions options = options(placement.worldSize());
+      BenchmarkOptions options = options(placement);
       Console console = common.console();
       AtomicLong wrong = new AtomicLong();
       if (!common.isJson && placement.hasRankZero()) {
@@ -188,7 +190,7 @@ final class BenchCommand extends CommandGroup {
       return Placement.here(here, isInProcess, network.port(), network.encryption());
     }
 
-    private BenchmarkOptions options(int worldSize) {
+    private BenchmarkOptions options(Placement placement) {
       requireFrom("--samples", samples, 0);
       requireFrom("--warmup", warmup, -1);
       requireFrom("--timeout", timeoutSeconds, 1);
@@ -199,6 +201,9 @@ final class BenchCommand extends CommandGroup {
       List<MeasuredOperation> measured = new ArrayList<>();
       operations.forEach(name -> measured.add(choice("--op", name, MeasuredOperation.values())));
       List<Long> bytes = sizes.stream().map(Collectives::bytes).toList();
+      requireAny("--op", measured);
+      requireAny("--sizes", bytes);
+      requireRoomFor(Collections.max(bytes), placement.ranksHere());
       DType type = choice("--dtype", dtype, DType.values());
       JobConfig.Transport wanted = choice("--transport", transport, JobConfig.Transport.values());
       network.requireEncryptionOf(wanted);
@@ -207,7 +212,7 @@ final class BenchCommand extends CommandGroup {
           switch (wanted) {
             case AUTO -> true;
             case SHM, TCP, GRPC -> !isInProcess;
-            case INPROCESS -> isInProcess || worldSize == 1;
+            case INPROCESS -> isInProcess || placement.worldSize() == 1;
             case NCCL -> false;
           };
       if (!isThere) {
@@ -233,6 +238,25 @@ final class BenchCommand extends CommandGroup {
     private static void requireFrom(String option, int value, int least) {
       if (value < least) {
         throw CommandException.usage(option + " is " + value + "; write a number from " + least);
+      }
+    }
+
+    private static void requireAny(String option, List<?> values) {
+      if (values.isEmpty()) {
+        throw CommandException.usage(
+            option + " is an empty list; name one at least, or leave it out");
+      }
+    }
+
+    /** Each rank has two tensors of the largest size. */
+    private static void requireRoomFor(long largest, int ranks) {
+      double needed = 2.0 * largest * ranks;
+      long has = HostMemory.bytes();
+      if (needed > has) {
+        throw CommandException.usage(
+            "%d ranks with two tensors of %d bytes each take %.0f GiB of memory, and this host has %d."
+                    .formatted(ranks, largest, needed / (1 << 30), has >> 30)
+                + " Write smaller --sizes, or fewer ranks.");
       }
     }
 

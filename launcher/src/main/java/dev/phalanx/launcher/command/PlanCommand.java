@@ -54,7 +54,7 @@ final class PlanCommand implements Callable<Integer> {
       names = "--workers",
       paramLabel = "N",
       description = "ranks; left out: as many as the plan's parallel section names")
-  private int workers;
+  private @Nullable Integer workers;
 
   @Option(
       names = "--cluster",
@@ -104,7 +104,7 @@ final class PlanCommand implements Callable<Integer> {
     ParsedPlan parsed = plan.read();
     JobConfig config = parsed.config();
     requireNoCluster(config);
-    int ranks = workers > 0 ? workers : TrainCommand.worldSize(config, workers);
+    int ranks = worldSize(config);
     PlanSearch.Result result =
         PlanSearch.search(parsed, Path.of("").toAbsolutePath(), ranks, cluster, PROPOSALS);
     Console console = common.console();

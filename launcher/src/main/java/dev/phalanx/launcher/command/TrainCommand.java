@@ -32,7 +32,7 @@ final class TrainCommand implements Callable<Integer> {
       names = "--workers",
       paramLabel = "N",
       description = "ranks on this host; left out: as many as the plan's parallel section names")
-  private int workers;
+  private @Nullable Integer workers;
 
   @Option(
       names = "--in-process",
@@ -58,7 +58,7 @@ final class TrainCommand implements Callable<Integer> {
   @Override
   public Integer call() throws Exception {
     Path baseDirectory = Path.of("").toAbsolutePath();
-    external.excludes("--workers", workers != 0);
+    external.excludes("--workers", workers != null);
     external.excludes("--in-process", isInProcess);
     external.excludes("--port", network.hasPort());
     Optional<Placement> elsewhere = external.placement(network.encryption());
@@ -121,13 +121,13 @@ final class TrainCommand implements Callable<Integer> {
   /**
    * The ranks that a plan runs with.
    *
-   * @param workers what the command line names; 0: nothing
+   * @param workers what the command line names, if it does
    */
-  static int worldSize(JobConfig config, int workers) {
-    if (workers < 0) {
-      throw CommandException.usage("--workers is " + workers + "; write a number from 1");
-    }
-    if (workers > 0) {
+  static int worldSize(JobConfig config, @Nullable Integer workers) {
+    if (workers != null) {
+      if (workers < 1) {
+        throw CommandException.usage("--workers is " + workers + "; write a number from 1");
+      }
       return workers;
     }
     JobConfig.Parallel parallel = config.parallel();

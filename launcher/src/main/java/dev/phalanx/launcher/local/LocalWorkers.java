@@ -1,6 +1,5 @@
 package dev.phalanx.launcher.local;
 
-import com.sun.management.OperatingSystemMXBean;
 import dev.phalanx.collectives.rendezvous.PortInUseException;
 import dev.phalanx.collectives.rendezvous.RendezvousServer;
 import dev.phalanx.collectives.security.Credentials;
@@ -11,13 +10,13 @@ import dev.phalanx.launcher.event.Assignment;
 import dev.phalanx.launcher.event.AssignmentCodec;
 import dev.phalanx.launcher.event.WorkerEvent;
 import dev.phalanx.launcher.process.GroupOutcome;
+import dev.phalanx.launcher.process.HostMemory;
 import dev.phalanx.launcher.process.Timing;
 import dev.phalanx.launcher.process.WorkerGroup;
 import dev.phalanx.launcher.process.WorkerSpec;
 import dev.phalanx.launcher.terminal.Console;
 import dev.phalanx.launcher.terminal.StatusTable;
 import java.io.IOException;
-import java.lang.management.ManagementFactory;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
@@ -110,8 +109,7 @@ final class LocalWorkers {
 
   /** A host that pages out its virtual machines hears no signal any more. */
   private static void requireRoomFor(int processes) {
-    long has =
-        ManagementFactory.getPlatformMXBean(OperatingSystemMXBean.class).getTotalMemorySize();
+    long has = HostMemory.bytes();
     if (processes > has / LEAST_BYTES_OF_A_WORKER) {
       throw CommandException.usage(
           "%d worker processes take %d GiB of memory even before they begin, and this host has %d."

@@ -83,6 +83,11 @@ public record Placement(
     return workers.get(0).get(0);
   }
 
+  /** How many ranks this launcher starts. */
+  public int ranksHere() {
+    return workers.stream().mapToInt(List::size).sum();
+  }
+
   /** Whether this launcher starts rank 0, which speaks for the job. */
   public boolean hasRankZero() {
     return firstRank() == 0;
