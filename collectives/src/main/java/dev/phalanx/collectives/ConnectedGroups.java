@@ -54,9 +54,15 @@ public final class ConnectedGroups implements ProcessGroups {
       Credentials credentials,
       TransportKind transport) {
     /**
-     * @throws IllegalArgumentException where TCP is to be encrypted
+     * @throws IllegalArgumentException where TCP is to be encrypted, or the address is the wildcard
      */
     public Joining {
+      if (address.isAnyLocalAddress()) {
+        throw new IllegalArgumentException(
+            "A rank that listens on every address is open to every network, and no other rank can"
+                + " be told where it is: name one address that the ranks reach, not "
+                + address.getHostAddress());
+      }
       if (transport == TransportKind.TCP && credentials.encryption() != Encryption.NONE) {
         throw new IllegalArgumentException(
             "Connections over TCP are not encrypted; encrypted ones are gRPC's");
@@ -95,9 +101,15 @@ public final class ConnectedGroups implements ProcessGroups {
    */
   public static ConnectedGroups join(Joining joining, GroupOptions options)
       throws IOException, InterruptedException {
+    long start = System.nanoTime();
     Endpoint endpoint = listen(joining, options.streams());
+    LOGGER.info(
+        "rank {}/{}: listens on {} after {} ms",
+        joining.rank(),
+        joining.worldSize(),
+        endpoint.address(),
+        (System.nanoTime() - start) / 1_000_000);
     try {
-      long start = System.nanoTime();
       Members members =
           RendezvousClient.join(
               joining.rendezvous(),
@@ -109,11 +121,6 @@ public final class ConnectedGroups implements ProcessGroups {
                   sharedMemory(joining)),
               joining.credentials(),
               options.timeout());
-      LOGGER.info(
-          "rank {}/{}: all have come after {} ms",
-          joining.rank(),
-          joining.worldSize(),
-          (System.nanoTime() - start) / 1_000_000);
       return new ConnectedGroups(joining, options, endpoint, members);
     } catch (RuntimeException | InterruptedException e) {
       endpoint.close();
@@ -236,7 +243,11 @@ public final class ConnectedGroups implements ProcessGroups {
         List<Link> near =
             memory.connect(
                 Deadline.after(options.timeout()),
-                local -> Optional.ofNullable(losses.get(group.ranks().get(neighbours.get(local)))));
+                new SharedMemoryEndpoint.Peers(
+                    group.self() + " in group " + group.name(),
+                    local -> group.inTheJob(neighbours.get(local)),
+                    local ->
+                        Optional.ofNullable(losses.get(group.inTheJob(neighbours.get(local))))));
         links = isOneHost ? near : mixed(links, neighbours, near);
         blocks = isOneHost ? Optional.of(memory.blocks()) : Optional.empty();
       }

@@ -9,7 +9,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.function.IntPredicate;
 
-/** Finds out who keeps a group waiting, by following who waits for whom. */
+/** Finds out who keeps a group waiting, by following who waits for whom. Ranks are the job's. */
 final class Culprit {
   private Culprit() {}
 

@@ -88,6 +88,14 @@ public abstract class EventualWork implements Work {
 
   @Override
   public final void whenDone(Runnable action) {
-    ended.whenComplete((nothing, failure) -> action.run());
+    ended.thenRun(
+        () -> {
+          try {
+            action.run();
+          } catch (RuntimeException | Error e) { // a future would keep it to itself
+            Thread thread = Thread.currentThread();
+            thread.getUncaughtExceptionHandler().uncaughtException(thread, e);
+          }
+        });
   }
 }

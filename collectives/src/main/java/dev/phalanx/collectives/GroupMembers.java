@@ -46,9 +46,14 @@ public record GroupMembers(String name, List<Integer> ranks, int rank, int world
     return isWorld() ? name : name + " of ranks " + ranks;
   }
 
-  /** What to add to a rank's number in the group, where its number in the job is another. */
-  String inTheJob(int index) {
-    return ranks.get(index) == index ? "" : " (rank " + ranks.get(index) + " of the job)";
+  /** The number in the job, which messages name, of a rank of the group. */
+  int inTheJob(int index) {
+    return ranks.get(index);
+  }
+
+  /** This rank as messages name it: {@code rank 3/8}, numbers of the job. */
+  String self() {
+    return "rank " + rank + "/" + worldSize;
   }
 
   /** This rank's number in the group. */

@@ -20,8 +20,9 @@ public interface ProcessGroups extends AutoCloseable {
   Communicator world() throws IOException, InterruptedException;
 
   /**
-   * A group of some ranks. All of them call it, with the same name and ranks, and nobody else. The
-   * caller closes it.
+   * A group of some ranks. All of them call it, with the same name and ranks, and nobody else.
+   * Ranks of one host wait here for each other, so all ranks make the groups that they have in
+   * common in the same order. The caller closes it.
    *
    * @param name for messages, and to tell groups apart; a group that is made again is another one
    * @param ranks of the job, this one among them, in the order of their numbers in the group

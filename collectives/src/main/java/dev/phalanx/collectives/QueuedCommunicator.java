@@ -117,7 +117,7 @@ public final class QueuedCommunicator implements Communicator {
     this.board = board;
     this.arguments =
         new Arguments(name, transport.rank(), transport.size(), "in host memory", this::reads);
-    this.exchange = new Exchange(transport, options.timeout());
+    this.exchange = new Exchange(transport, options.timeout(), members::inTheJob);
     this.selection = new Selection(options.algorithm(), transport.topology());
     board.join(member);
     if (transport.size() == 1) {
@@ -400,7 +400,7 @@ public final class QueuedCommunicator implements Communicator {
     try {
       return Optional.of(sharing.share());
     } catch (IOException e) {
-      LOGGER.warn("rank {}/{} in group {}: {}", rank(), size(), name, e.getMessage());
+      LOGGER.warn("{} in group {}: {}", members.self(), name, e.getMessage());
       return Optional.empty();
     }
   }
@@ -419,9 +419,9 @@ public final class QueuedCommunicator implements Communicator {
       long theirs = told.getLong();
       if (theirs != bytes) {
         throw new CollectiveMismatchException(
-            ("rank %d/%d in group %s: this rank wants %d bytes of shared memory but rank %d wants"
+            ("%s in group %s: this rank wants %d bytes of shared memory but rank %d wants"
                     + " %d. Every rank must want as much.")
-                .formatted(rank(), size(), name, bytes, peer, theirs));
+                .formatted(members.self(), name, bytes, members.inTheJob(peer), theirs));
       }
       allHave &= told.getLong() == 1;
     }
@@ -592,7 +592,7 @@ public final class QueuedCommunicator implements Communicator {
 
   private CollectiveException timedOut(QueuedWork work, Duration waited) {
     int peer = exchange.awaitedPeer();
-    String whom = peer < 0 ? "" : "; it waits for rank " + peer + culprit(peer);
+    String whom = peer < 0 ? "" : "; it waits for rank " + members.inTheJob(peer) + culprit(peer);
     member.writeRecords();
     CollectiveException first =
         fail(
@@ -622,7 +622,9 @@ public final class QueuedCommunicator implements Communicator {
   private final class BoardMember implements StatusBoard.Member {
     @Override
     public RankStatus status() {
-      return recorder.status(members.title(), rank(), exchange.awaitedPeer());
+      int peer = exchange.awaitedPeer();
+      return recorder.status(
+          members.title(), members.rank(), peer < 0 ? peer : members.inTheJob(peer));
     }
 
     @Override
@@ -632,9 +634,8 @@ public final class QueuedCommunicator implements Communicator {
       boolean isTime = now - last >= RECORDS_NANOS && lastRecordsNanos.compareAndSet(last, now);
       if (isTime) { // several ranks find out at about the same time
         LOGGER.warn(
-            "rank {}/{} in group {}: the last operations, the newest last:\n  {}",
-            rank(),
-            size(),
+            "{} in group {}: the last operations, the newest last:\n  {}",
+            members.self(),
             name,
             String.join("\n  ", recorder.lines()));
       }
@@ -646,10 +647,7 @@ public final class QueuedCommunicator implements Communicator {
     try {
       StatusBoard.Answers answers = board.ask(members.title());
       return Culprit.find(
-              rank(),
-              awaited,
-              answers.ofGroup(),
-              peer -> answers.hasAnswered().test(members.ranks().get(peer)))
+              members.rank(), members.inTheJob(awaited), answers.ofGroup(), answers.hasAnswered())
           .map(found -> "; " + found)
           .orElse("");
     } catch (InterruptedException e) {
@@ -679,7 +677,6 @@ public final class QueuedCommunicator implements Communicator {
       return new CollectiveException(
           where(call)
               + ": rank "
-              + lost.peer()
               + members.inTheJob(lost.peer())
               + " "
               + withoutStop(lost)
@@ -692,7 +689,6 @@ public final class QueuedCommunicator implements Communicator {
           new CollectiveTimeoutException(
               where(call)
                   + ": nothing was heard of rank "
-                  + late.peer()
                   + members.inTheJob(late.peer())
                   + " for "
                   + late.deadline().text()
@@ -722,7 +718,7 @@ public final class QueuedCommunicator implements Communicator {
 
   /** {@code rank 3/8 all_reduce #1204 in group tensor[0]}. */
   private String where(Call call) {
-    return "rank " + rank() + "/" + size() + " " + call.title() + " in group " + name;
+    return members.self() + " " + call.title() + " in group " + name;
   }
 
   @Override
@@ -740,8 +736,7 @@ public final class QueuedCommunicator implements Communicator {
     if (thread != null) {
       failure.compareAndSet(
           null,
-          new CollectiveException(
-              "rank " + rank() + "/" + size() + ": the communicator " + name + " is closed."));
+          new CollectiveException(members.self() + ": the communicator " + name + " is closed."));
       interruptRunner();
       awaitRunner();
     }

@@ -5,7 +5,9 @@ import java.time.Duration;
 /** An operation of a {@link Communicator} under way. Any thread may ask and wait. */
 public interface Work {
   /**
-   * Waits until the operation is done; its tensors may then be read and changed again.
+   * Waits until the operation is done; its tensors may then be read and changed again. Whoever
+   * waits may be the one that runs the operation: an interrupt of such a thread ends the operation,
+   * and with it the group, on all ranks.
    *
    * @throws CollectiveException where it failed: it names the rank at fault and the operation
    * @throws CollectiveTimeoutException where the deadline passed first; the communicator is then of
@@ -20,7 +22,7 @@ public interface Work {
 
   /**
    * Runs {@code action} when the operation has ended, well or badly, on the thread that ran it: it
-   * must not block.
+   * must not block. What it throws goes to that thread's handler of uncaught exceptions.
    */
   void whenDone(Runnable action);
 }

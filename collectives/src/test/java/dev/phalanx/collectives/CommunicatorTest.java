@@ -346,6 +346,31 @@ final class CommunicatorTest {
     }
   }
 
+  @Test
+  void whatAnActionThrowsIsHeardAndHarmsNoOperation() throws Exception {
+    CompletableFuture<Throwable> heard = new CompletableFuture<>();
+    Thread.UncaughtExceptionHandler before = Thread.getDefaultUncaughtExceptionHandler();
+    Thread.setDefaultUncaughtExceptionHandler((thread, thrown) -> heard.complete(thrown));
+    try (TestGroup group = new TestGroup(Network.IN_PROCESS, 2, LONG)) {
+      group.run(
+          communicator -> {
+            Work barrier = communicator.barrier();
+            if (communicator.rank() == 0) {
+              barrier.whenDone(
+                  () -> {
+                    throw new IllegalStateException("the action's own");
+                  });
+            }
+            barrier.await();
+            communicator.barrier().await();
+            return true;
+          });
+      assertThat(heard.get(10, TimeUnit.SECONDS)).hasMessage("the action's own");
+    } finally {
+      Thread.setDefaultUncaughtExceptionHandler(before);
+    }
+  }
+
   @ParameterizedTest
   @EnumSource(Network.class)
   void aTensorThatIsNotContiguousIsRefusedBeforeAnythingIsSent(Network network) throws Exception {

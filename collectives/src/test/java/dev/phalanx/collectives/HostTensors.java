@@ -11,15 +11,27 @@ import java.util.function.IntToDoubleFunction;
 
 /** Tensors in direct buffers, so that these tests need no engine. */
 public final class HostTensors {
+  /** Where tensors come from. */
+  interface Memory {
+    Memory PRIVATE =
+        (dtype, count) ->
+            Tensor.over(
+                new DirectStorage(ByteBuffer.allocateDirect(Math.max(1, count * dtype.byteSize()))),
+                0,
+                dtype,
+                Shape.of(count));
+
+    Tensor allocate(DType dtype, int count);
+  }
+
   private HostTensors() {}
 
   public static Tensor of(DType dtype, int count, IntToDoubleFunction value) {
-    Tensor tensor =
-        Tensor.over(
-            new DirectStorage(ByteBuffer.allocateDirect(Math.max(1, count * dtype.byteSize()))),
-            0,
-            dtype,
-            Shape.of(count));
+    return of(Memory.PRIVATE, dtype, count, value);
+  }
+
+  static Tensor of(Memory memory, DType dtype, int count, IntToDoubleFunction value) {
+    Tensor tensor = memory.allocate(dtype, count);
     ByteBuffer bytes = bytes(tensor);
     for (int i = 0; i < count; i++) {
       put(bytes, dtype, i, value.applyAsDouble(i));

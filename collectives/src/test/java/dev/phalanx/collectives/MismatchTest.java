@@ -3,6 +3,7 @@ package dev.phalanx.collectives;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.phalanx.collectives.TestGroup.Network;
+import dev.phalanx.collectives.algorithm.Algorithm;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Tensor;
 import java.time.Duration;
@@ -11,6 +12,7 @@ import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
@@ -384,6 +386,33 @@ final class MismatchTest {
         assertThat(messages.get(rank)).contains("900001 FLOAT32", "900002 FLOAT32");
       }
       assertThat(messages.get(2)).contains("all_reduce #0");
+    }
+  }
+
+  /** There no message has content in which ranks could find out. */
+  @Test
+  void countsThatDifferAreAMismatchWhereRanksReadEachOthersMemoryToo() throws Exception {
+    try (TestGroup group =
+        new TestGroup(Network.SHARED_MEMORY, 2, new GroupOptions(Algorithm.DIRECT, LONG, 1))) {
+      group.share();
+      List<String> messages =
+          group.run(
+              communicator -> {
+                int rank = communicator.rank();
+                Tensor own = HostTensors.of(group.memory(rank), DType.FLOAT32, 3, i -> i);
+                Tensor all = HostTensors.of(group.memory(rank), DType.FLOAT32, 8, i -> i);
+                long[] counts = rank == 0 ? new long[] {3, 5} : new long[] {5, 3};
+                try {
+                  communicator.allGather(own, all, counts).await();
+                  return "nothing";
+                } catch (CollectiveMismatchException e) {
+                  return String.valueOf(e.getMessage());
+                }
+              });
+      assertThat(messages.get(0))
+          .contains("rank 1 gave 12 bytes as its part of all_gather")
+          .contains("where rank 0, which called the same, expected 20");
+      assertThat(messages.get(1)).contains("rank 0", "rank 1", "12 bytes", "expected 20");
     }
   }
 }

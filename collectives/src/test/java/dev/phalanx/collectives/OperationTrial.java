@@ -54,7 +54,14 @@ record OperationTrial(
   private static final int PERIOD = 11;
 
   Started start(Communicator communicator) {
-    return new OnRank(communicator).start();
+    return start(communicator, HostTensors.Memory.PRIVATE);
+  }
+
+  /**
+   * @param memory of this rank, where its tensors lie
+   */
+  Started start(Communicator communicator, HostTensors.Memory memory) {
+    return new OnRank(communicator, memory).start();
   }
 
   private double value(int rank, int index) {
@@ -107,13 +114,15 @@ record OperationTrial(
   /** The trial as one rank sees it. */
   private final class OnRank {
     private final Communicator communicator;
+    private final HostTensors.Memory memory;
     private final int rank;
     private final int size;
     private final int from;
     private final double[] reduced = new double[PERIOD];
 
-    OnRank(Communicator communicator) {
+    OnRank(Communicator communicator, HostTensors.Memory memory) {
       this.communicator = communicator;
+      this.memory = memory;
       this.rank = communicator.rank();
       this.size = communicator.size();
       this.from = root % size;
@@ -140,11 +149,11 @@ record OperationTrial(
     }
 
     private Tensor own(int elements) {
-      return HostTensors.of(dtype, elements, i -> value(rank, i));
+      return HostTensors.of(memory, dtype, elements, i -> value(rank, i));
     }
 
     private Tensor untouched(int elements) {
-      return HostTensors.of(dtype, elements, i -> UNTOUCHED);
+      return HostTensors.of(memory, dtype, elements, i -> UNTOUCHED);
     }
 
     private double reduced(int index) {
@@ -268,7 +277,7 @@ record OperationTrial(
           transfers.add(0, new PointToPoint.Receive(received, previous, tag));
           transfers.add(
               new PointToPoint.Send(
-                  HostTensors.of(dtype, count, i -> value(rank, i + first)), next, tag));
+                  HostTensors.of(memory, dtype, count, i -> value(rank, i + first)), next, tag));
           checks.add(() -> check(received, i -> value(previous, i + first)));
         }
       }

@@ -39,10 +39,31 @@ final class OperationsPropertyTest {
   /** What a rank's tensors of one trial may take: nine ranks and the memory of a small machine. */
   private static final int MOST_BYTES = 9 << 17;
 
-  private static void run(
-      Network network, Algorithm algorithm, int size, List<OperationTrial> trials, boolean inFlight)
+  /** Whether tensors lie in memory of their rank, or in what the ranks of a host have in common. */
+  private enum Place {
+    OWN,
+    SHARED
+  }
+
+  private static Set<Place> places(Network network) {
+    return network == Network.SHARED_MEMORY ? EnumSet.allOf(Place.class) : EnumSet.of(Place.OWN);
+  }
+
+  private static TestGroup group(Network network, Place place, Algorithm algorithm, int size)
       throws Exception {
-    try (TestGroup group = new TestGroup(network, size, new GroupOptions(algorithm, LONG, 1))) {
+    TestGroup group = new TestGroup(network, size, new GroupOptions(algorithm, LONG, 1));
+    return place == Place.SHARED ? group.share() : group;
+  }
+
+  private static void run(
+      Network network,
+      Place place,
+      Algorithm algorithm,
+      int size,
+      List<OperationTrial> trials,
+      boolean inFlight)
+      throws Exception {
+    try (TestGroup group = group(network, place, algorithm, size)) {
       run(group, trials, inFlight);
     } catch (Exception e) {
       throw new AssertionError(
@@ -56,7 +77,8 @@ final class OperationsPropertyTest {
         communicator -> {
           List<OperationTrial.Started> all = new ArrayList<>();
           for (OperationTrial trial : trials) {
-            OperationTrial.Started started = trial.start(communicator);
+            OperationTrial.Started started =
+                trial.start(communicator, group.memory(communicator.rank()));
             all.add(started);
             if (!inFlight) {
               started.work().await();
@@ -98,7 +120,9 @@ final class OperationsPropertyTest {
                     trials.size()));
           }
         }
-        run(network, algorithm, size, trials, turn % 2 == 0);
+        for (Place place : places(network)) {
+          run(network, place, algorithm, size, trials, turn % 2 == 0);
+        }
       }
     }
   }
@@ -113,7 +137,8 @@ final class OperationsPropertyTest {
       throws Exception {
     Random random = new Random(seed);
     List<OperationTrial> trials = new ArrayList<>();
-    try (TestGroup group = new TestGroup(network, size, new GroupOptions(algorithm, LONG, 1))) {
+    Place place = one(random, places(network).toArray(new Place[0]));
+    try (TestGroup group = group(network, place, algorithm, size)) {
       for (int i = 0; i < 5; i++) {
         OperationTrial.Kind kind = one(random, OperationTrial.Kind.values());
         DType dtype = one(random, DType.values());
@@ -165,14 +190,18 @@ final class OperationsPropertyTest {
       @ForAll @IntRange(min = 1, max = 90_000) int count,
       @ForAll long seed)
       throws Exception {
-    try (TestGroup group = new TestGroup(network, size, new GroupOptions(algorithm, LONG, 1))) {
+    Place place = one(new Random(seed), places(network).toArray(new Place[0]));
+    try (TestGroup group = group(network, place, algorithm, size)) {
       List<byte[]> bits =
           group.run(
               communicator -> {
                 Random random = new Random(seed + communicator.rank());
                 Tensor tensor =
                     HostTensors.of(
-                        dtype, count, i -> random.nextGaussian() * (1 << random.nextInt(8)));
+                        group.memory(communicator.rank()),
+                        dtype,
+                        count,
+                        i -> random.nextGaussian() * (1 << random.nextInt(8)));
                 communicator.allReduce(tensor, reduction).await();
                 ByteBuffer bytes = HostTensors.bytes(tensor);
                 byte[] copy = new byte[bytes.remaining()];
@@ -185,6 +214,40 @@ final class OperationsPropertyTest {
     }
   }
 
+  /** Parts of several steps, the last one short, in memory that the ranks read from each other. */
+  @Example
+  void longTensorsInSharedMemoryAreRight() throws Exception {
+    int step = 1 << 20;
+    for (OperationTrial.Kind kind :
+        List.of(
+            OperationTrial.Kind.ALL_REDUCE,
+            OperationTrial.Kind.REDUCE_SCATTER,
+            OperationTrial.Kind.REDUCE_SCATTER_IN_PLACE,
+            OperationTrial.Kind.ALL_GATHER,
+            OperationTrial.Kind.ALL_GATHER_IN_PLACE,
+            OperationTrial.Kind.ALL_GATHER_UNEQUAL)) {
+      for (ReduceOperation reduction : ReduceOperation.values()) {
+        boolean isWhole = kind == OperationTrial.Kind.ALL_REDUCE;
+        OperationTrial trial =
+            new OperationTrial(
+                kind,
+                DType.BFLOAT16,
+                reduction,
+                isWhole ? 3 * step + 12_345 : step / 2 + 4_567, // bfloat16: two bytes each
+                0,
+                1); // parts of an unequal gather: all, one, half
+        try (TestGroup group = group(Network.SHARED_MEMORY, Place.SHARED, Algorithm.AUTO, 3)) {
+          run(group, List.of(trial), false);
+          for (int rank = 0; rank < 3; rank++) { // where they lie, and a signal for each step
+            assertThat(group.communicator(rank).traffic().bytesSent())
+                .as("%s", trial)
+                .isBetween(1L, 4096L);
+          }
+        }
+      }
+    }
+  }
+
   /** Each rank sends so much that no buffer holds it, before anybody has received anything. */
   @Example
   void exchangesOfLargeTensorsAroundARingDoNotLockUp() throws Exception {
@@ -193,7 +256,7 @@ final class OperationsPropertyTest {
         OperationTrial large =
             new OperationTrial(
                 OperationTrial.Kind.EXCHANGE, DType.FLOAT64, ReduceOperation.SUM, 600_007, 0, size);
-        run(network, Algorithm.AUTO, size, List.of(large), false);
+        run(network, Place.OWN, Algorithm.AUTO, size, List.of(large), false);
       }
     }
   }

@@ -16,6 +16,7 @@ import java.net.InetSocketAddress;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
@@ -169,6 +170,72 @@ final class ProcessGroupsTest {
       all.forEach(groups -> groups.forEach(Communicator::close));
     } finally {
       users.shutdownNow();
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void whoCallsSomethingElseIsNamedByItsNumberInTheJob(Kind kind) throws Exception {
+    try (Job job = new Job(kind, 4)) {
+      List<String> messages =
+          job.run(
+              rank -> {
+                if (rank.rank() % 2 == 0) {
+                  return "";
+                }
+                try (Communicator group = rank.group("odd", List.of(1, 3))) {
+                  Tensor tensor = HostTensors.of(DType.FLOAT32, 10 + rank.rank(), i -> i);
+                  return failure(group.allReduce(tensor, ReduceOperation.SUM));
+                }
+              });
+      for (int rank : List.of(1, 3)) {
+        assertThat(messages.get(rank))
+            .startsWith("rank " + rank + "/4 all_reduce #0 in group odd: ")
+            .contains("rank 1 called all_reduce #0 (SUM of 11 FLOAT32)")
+            .contains("rank 3 called all_reduce #0 (SUM of 13 FLOAT32)");
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void whoKeepsAGroupWaitingIsNamedByItsNumberInTheJob(Kind kind) throws Exception {
+    CountDownLatch heard = new CountDownLatch(1);
+    try (Job job = new Job(kind, 4)) {
+      List<String> messages =
+          job.run(
+              rank -> {
+                if (rank.rank() % 2 == 0) {
+                  return "";
+                }
+                try (Communicator group = rank.group("odd", List.of(1, 3))) {
+                  if (rank.rank() == 3) {
+                    heard.await();
+                    return "";
+                  }
+                  Work barrier = group.barrier();
+                  try {
+                    barrier.await(Duration.ofMillis(500));
+                    return "nothing";
+                  } catch (CollectiveException e) {
+                    return String.valueOf(e.getMessage());
+                  } finally {
+                    heard.countDown();
+                  }
+                }
+              });
+      assertThat(messages.get(1))
+          .startsWith("rank 1/4 barrier #0 in group odd: not done within 500 ms")
+          .contains("it waits for rank 3; rank 3 keeps the others waiting");
+    }
+  }
+
+  private static String failure(Work work) throws InterruptedException {
+    try {
+      work.await();
+      return "nothing";
+    } catch (CollectiveException e) {
+      return String.valueOf(e.getMessage());
     }
   }
 

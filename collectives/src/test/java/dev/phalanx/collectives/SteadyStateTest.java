@@ -3,6 +3,7 @@ package dev.phalanx.collectives;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.phalanx.collectives.TestGroup.Network;
+import dev.phalanx.collectives.algorithm.Algorithm;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Tensor;
 import java.io.IOException;
@@ -18,7 +19,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** What an operation takes from the heap and the system when many have gone before it. */
 @Timeout(180)
@@ -42,11 +43,23 @@ final class SteadyStateTest {
         .sum();
   }
 
+  /**
+   * Of two ranks.
+   *
+   * @param isShared whether they read each other's tensors, of whatever size, where they lie
+   */
+  private static TestGroup group(Network network, boolean isShared) throws Exception {
+    Algorithm algorithm = isShared ? Algorithm.DIRECT : Algorithm.AUTO;
+    TestGroup group = new TestGroup(network, 2, new GroupOptions(algorithm, LONG, 1));
+    return isShared ? group.share() : group;
+  }
+
   private static void allReduce(Network network, TestGroup group, int elements, int times)
       throws Exception {
     group.run(
         communicator -> {
-          Tensor tensor = HostTensors.of(DType.FLOAT32, elements, i -> 0);
+          Tensor tensor =
+              HostTensors.of(group.memory(communicator.rank()), DType.FLOAT32, elements, i -> 0);
           for (int i = 0; i < times; i++) {
             communicator.allReduce(tensor, ReduceOperation.SUM).await();
           }
@@ -64,11 +77,10 @@ final class SteadyStateTest {
   }
 
   @ParameterizedTest
-  @EnumSource(
-      value = Network.class,
-      names = {"IN_PROCESS", "SHARED_MEMORY", "TCP"})
-  void anOperationTakesLittleOfTheHeapWhateverItsSize(Network network) throws Exception {
-    try (TestGroup group = new TestGroup(network, 2, LONG)) {
+  @CsvSource({"IN_PROCESS, false", "SHARED_MEMORY, false", "SHARED_MEMORY, true", "TCP, false"})
+  void anOperationTakesLittleOfTheHeapWhateverItsSize(Network network, boolean isShared)
+      throws Exception {
+    try (TestGroup group = group(network, isShared)) {
       long small = bytesPerOperation(network, group, 16);
       int elements = 2048; // by the same algorithm, still a piece
       long larger = bytesPerOperation(network, group, elements);
@@ -80,12 +92,16 @@ final class SteadyStateTest {
 
   /** In a virtual machine whose heap is all there from the beginning, so that it cannot grow. */
   @ParameterizedTest
-  @EnumSource(
-      value = Network.class,
-      names = {"IN_PROCESS", "SHARED_MEMORY", "TCP"})
-  void manyOperationsTakeNoMoreMemoryThanFew(Network network, @TempDir Path folder)
-      throws Exception {
-    int operations = 30_000;
+  @CsvSource({
+    "IN_PROCESS, false",
+    "SHARED_MEMORY, false",
+    "SHARED_MEMORY, true",
+    "TCP, false",
+    "GRPC, false"
+  })
+  void manyOperationsTakeNoMoreMemoryThanFew(
+      Network network, boolean isShared, @TempDir Path folder) throws Exception {
+    int operations = 100_000;
     Path output = folder.resolve("output");
     Process process =
         new ProcessBuilder(
@@ -99,6 +115,7 @@ final class SteadyStateTest {
                 System.getProperty("java.class.path"),
                 Growth.class.getName(),
                 network.name(),
+                String.valueOf(isShared),
                 String.valueOf(operations))
             .redirectErrorStream(true)
             .redirectOutput(output.toFile())
@@ -118,14 +135,18 @@ final class SteadyStateTest {
   static final class Growth {
     private static final int COUNT = 256;
 
+    /** Memory of rings is not there before something has been written to it. */
+    private static final int ONCE_AROUND_THE_RINGS = 50_000;
+
     private Growth() {}
 
     public static void main(String[] arguments) throws Exception {
       Network network = Network.valueOf(arguments[0]);
-      try (TestGroup group = new TestGroup(network, 2, LONG)) {
-        allReduce(network, group, COUNT, WARM_UP * 2);
+      boolean isShared = Boolean.parseBoolean(arguments[1]);
+      try (TestGroup group = group(network, isShared)) {
+        allReduce(network, group, COUNT, ONCE_AROUND_THE_RINGS);
         long before = residentKibibytes();
-        allReduce(network, group, COUNT, Integer.parseInt(arguments[1]));
+        allReduce(network, group, COUNT, Integer.parseInt(arguments[2]));
         System.out.println(residentKibibytes() - before);
       }
     }

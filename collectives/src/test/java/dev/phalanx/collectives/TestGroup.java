@@ -16,6 +16,9 @@ import dev.phalanx.collectives.transport.Transport;
 import dev.phalanx.collectives.transport.grpc.GrpcEndpoint;
 import dev.phalanx.collectives.transport.shm.SharedMemoryEndpoint;
 import dev.phalanx.collectives.transport.tcp.TcpEndpoint;
+import dev.phalanx.tensor.Shape;
+import dev.phalanx.tensor.Storage;
+import dev.phalanx.tensor.Tensor;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
@@ -26,6 +29,7 @@ import java.util.Optional;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.IntStream;
 
 /** The ranks of a group as threads of this JVM, over any transport. */
@@ -53,9 +57,13 @@ final class TestGroup implements AutoCloseable {
 
   private static final Duration PATIENCE = Duration.ofSeconds(20);
 
+  /** Of each rank; enough for several steps of the largest tensors that tests have there. */
+  private static final int SHARED_BYTES = 8 << 20;
+
   private final ExecutorService threads = Executors.newCachedThreadPool();
   private final List<Endpoint> endpoints = new ArrayList<>();
   private final List<Communicator> communicators = new ArrayList<>();
+  private final List<HostTensors.Memory> memories = new ArrayList<>();
   private final int pieceBytes;
 
   TestGroup(Network network, int size, Duration timeout) throws Exception {
@@ -71,6 +79,38 @@ final class TestGroup implements AutoCloseable {
           new QueuedCommunicator(
               GroupMembers.world("test", rank, size), transports.get(rank), options, board));
     }
+  }
+
+  /** From now on {@link #memory} is what all ranks can read, where the network has such. */
+  TestGroup share() throws Exception {
+    memories.addAll(run(TestGroup::shared));
+    return this;
+  }
+
+  /**
+   * What does not fit lies in memory of the rank's own, and so does one tensor in seven, each
+   * rank's another.
+   */
+  private static HostTensors.Memory shared(Communicator communicator) throws InterruptedException {
+    Optional<Storage> block =
+        communicator.allocateShared(SHARED_BYTES, bytes -> HostTensors.storage(bytes));
+    AtomicInteger taken = new AtomicInteger();
+    AtomicInteger tensors = new AtomicInteger();
+    return (dtype, count) -> {
+      int bytes = count * dtype.byteSize();
+      int start = (taken.get() + 7) / 8 * 8;
+      boolean isPrivate = (tensors.getAndIncrement() + communicator.rank()) % 7 == 6;
+      if (block.isEmpty() || isPrivate || start + bytes > SHARED_BYTES) {
+        return HostTensors.Memory.PRIVATE.allocate(dtype, count);
+      }
+      taken.set(start + bytes);
+      return Tensor.over(block.get(), start, dtype, Shape.of(count));
+    };
+  }
+
+  /** Where a rank's tensors lie: its own memory, unless the ranks {@link #share}. */
+  HostTensors.Memory memory(int rank) {
+    return memories.isEmpty() ? HostTensors.Memory.PRIVATE : memories.get(rank);
   }
 
   private List<Transport> transports(Network network, int size, Duration timeout) throws Exception {
@@ -104,7 +144,10 @@ final class TestGroup implements AutoCloseable {
                   new Transport(
                       own,
                       topology,
-                      inbox.connect(Deadline.after(PATIENCE), peer -> Optional.empty()),
+                      inbox.connect(
+                          Deadline.after(PATIENCE),
+                          new SharedMemoryEndpoint.Peers(
+                              "rank " + own, peer -> peer, peer -> Optional.empty())),
                       Optional.of(inbox.blocks()))));
     }
     List<Transport> transports = new ArrayList<>();

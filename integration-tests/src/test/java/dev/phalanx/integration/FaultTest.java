@@ -90,15 +90,42 @@ final class FaultTest {
     }
   }
 
+  /** Before it meets the others, when it has met them, and when its first group is there. */
+  @ParameterizedTest
+  @CsvSource({
+    "listens on, auto",
+    "the rendezvous at, auto",
+    "the rendezvous at, tcp",
+    "group world, auto",
+    "group world, grpc"
+  })
+  void aRankThatIsKilledWhileTheJobIsSetUpIsNamed(String phase, String transport) throws Exception {
+    try (Command.Started job =
+        start(
+            "1.0e-3",
+            "--verbose",
+            "--workers",
+            "3",
+            "--set",
+            "communication.transport=" + transport)) {
+      job.awaitErrorLine(line -> line.contains("rank 1/3: ") && line.contains(phase));
+      requireNamedWhenKilled(job, job.handle().children().sorted().toList(), 1);
+    }
+  }
+
   /** Kills a rank: it is named, and no process is left. */
   private static Command.Outcome killed(Command.Started job, int ranks, int victim)
       throws Exception {
-    List<ProcessHandle> workers = workers(job, ranks);
+    return requireNamedWhenKilled(job, workers(job, ranks), victim);
+  }
+
+  private static Command.Outcome requireNamedWhenKilled(
+      Command.Started job, List<ProcessHandle> workers, int victim) throws Exception {
     long pid = workers.get(victim).pid();
     assertThat(workers.get(victim).destroyForcibly()).isTrue();
     Command.Outcome outcome = job.await();
     assertThat(outcome.status()).as(outcome.error()).isEqualTo(70);
-    assertThat(outcome.error()).contains("rank " + victim + "/" + ranks, "pid " + pid);
+    assertThat(outcome.error()).contains("rank " + victim + "/" + workers.size(), "pid " + pid);
     assertThat(workers).noneMatch(ProcessHandle::isAlive);
     return outcome;
   }

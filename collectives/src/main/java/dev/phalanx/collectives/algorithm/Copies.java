@@ -20,6 +20,13 @@ public final class Copies {
       return;
     }
     for (int piece = 0; piece < from.pieces(); piece++) {
+      copy(from, into, piece);
+    }
+  }
+
+  /** One piece, if there is one of that number. */
+  static void copy(Chunk from, Chunk into, int piece) {
+    if (piece < from.pieces() && from.address() != into.address()) {
       into.piece(piece).put(from.piece(piece));
     }
   }

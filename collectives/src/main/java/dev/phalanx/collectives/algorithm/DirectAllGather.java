@@ -22,14 +22,26 @@ public final class DirectAllGather {
   public static void run(Exchange exchange, Tensor input, Tensor output, Parts parts)
       throws InterruptedException {
     Chunk own = exchange.whole(input);
-    for (int distance = 1; distance < exchange.size(); distance++) {
-      exchange.send(exchange.neighbour(distance), own);
+    Chunk place = parts.chunk(exchange, output, exchange.rank());
+    Chunk[] others = new Chunk[exchange.size()]; // by distance
+    int pieces = own.pieces();
+    for (int distance = 1; distance < others.length; distance++) {
+      others[distance] = parts.chunk(exchange, output, exchange.neighbour(-distance));
+      pieces = Math.max(pieces, others[distance].pieces());
     }
-    Copies.copy(own, parts.chunk(exchange, output, exchange.rank()));
-    for (int distance = 1; distance < exchange.size(); distance++) {
-      int peer = exchange.neighbour(-distance);
-      exchange.receive(peer, parts.chunk(exchange, output, peer));
-    }
+    Ahead.run(
+        pieces,
+        piece -> {
+          for (int distance = 1; distance < others.length; distance++) {
+            exchange.send(exchange.neighbour(distance), own, piece);
+          }
+          Copies.copy(own, place, piece);
+        },
+        piece -> {
+          for (int distance = 1; distance < others.length; distance++) {
+            exchange.receive(exchange.neighbour(-distance), others[distance], piece);
+          }
+        });
     exchange.flush();
   }
 }

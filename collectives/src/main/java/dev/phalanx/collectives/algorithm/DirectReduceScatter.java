@@ -2,7 +2,9 @@ package dev.phalanx.collectives.algorithm;
 
 import dev.phalanx.collectives.ReduceOperation;
 import dev.phalanx.collectives.transport.LinkCost;
+import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Tensor;
+import java.nio.ByteBuffer;
 
 /**
  * Direct reduce-scatter (pairwise exchange): every rank sends each other one the part that is
@@ -24,18 +26,30 @@ public final class DirectReduceScatter {
   public static void run(Exchange exchange, Tensor input, Tensor output, ReduceOperation operation)
       throws InterruptedException {
     Chunk own = exchange.part(input, exchange.rank());
-    for (int distance = 1; distance < exchange.size(); distance++) {
-      int peer = exchange.neighbour(distance);
-      exchange.send(peer, exchange.part(input, peer));
-    }
     Chunk result = exchange.whole(output).orInPlaceOf(own);
-    int last = exchange.size() - 1;
-    for (int distance = 1; distance <= last; distance++) {
-      int peer = exchange.neighbour(-distance);
-      Chunk into = distance == last ? result : own; // what is complete goes where it belongs
-      exchange.receiveAndReduce(peer, input.dtype(), operation, own, into);
+    Chunk[] others = new Chunk[exchange.size()]; // by distance
+    for (int distance = 1; distance < others.length; distance++) {
+      others[distance] = exchange.part(input, exchange.neighbour(distance));
     }
-    exchange.finishReduction(input.dtype(), operation, result);
+    DType dtype = input.dtype();
+    int last = others.length - 1;
+    Ahead.run(
+        own.pieces(), // all parts are equal
+        piece -> {
+          for (int distance = 1; distance <= last; distance++) {
+            exchange.send(exchange.neighbour(distance), others[distance], piece);
+          }
+        },
+        piece -> {
+          ByteBuffer values = own.piece(piece);
+          ByteBuffer complete = result.equals(own) ? values : result.piece(piece);
+          for (int distance = 1; distance <= last; distance++) {
+            ByteBuffer into = distance == last ? complete : values;
+            exchange.receiveAndReduce(
+                exchange.neighbour(-distance), dtype, operation, values, into);
+          }
+          exchange.finishReduction(dtype, operation, complete);
+        });
     exchange.flush();
   }
 }

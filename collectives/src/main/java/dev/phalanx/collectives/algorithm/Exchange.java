@@ -20,6 +20,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.IntUnaryOperator;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -50,6 +51,7 @@ public final class Exchange {
   private static final class State {
     final Transport transport;
     final Duration timeout;
+    final IntUnaryOperator names;
     final HostReduction reduction = new HostReduction();
     final Stash stash = new Stash();
     final List<ByteBuffer> scratch = new ArrayList<>();
@@ -62,9 +64,10 @@ public final class Exchange {
     @Nullable Call lastOfAll; // the last call that concerned the whole group
     volatile int awaitedPeer = NOBODY;
 
-    State(Transport transport, Duration timeout) {
+    State(Transport transport, Duration timeout, IntUnaryOperator names) {
       this.transport = transport;
       this.timeout = timeout;
+      this.names = names;
       this.sentPieces = new int[transport.size()];
       this.receivedPieces = new int[transport.size()];
     }
@@ -76,9 +79,10 @@ public final class Exchange {
 
   /**
    * @param timeout how long a peer may be silent
+   * @param names the number by which messages name each rank of the group
    */
-  public Exchange(Transport transport, Duration timeout) {
-    this.state = new State(transport, timeout);
+  public Exchange(Transport transport, Duration timeout, IntUnaryOperator names) {
+    this.state = new State(transport, timeout, names);
     this.rank = transport.rank();
     this.members = new int[transport.size()];
     Arrays.setAll(members, peer -> peer);
@@ -171,9 +175,15 @@ public final class Exchange {
 
   /** Sends all pieces. */
   void send(int peer, Chunk chunk) {
-    Call call = callWith(chunk);
     for (int piece = 0; piece < chunk.pieces(); piece++) {
-      send(peer, call, chunk.piece(piece));
+      send(peer, chunk, piece);
+    }
+  }
+
+  /** Sends one piece, if there is one of that number; they are sent in their order. */
+  void send(int peer, Chunk chunk, int piece) {
+    if (piece < chunk.pieces()) {
+      send(peer, callWith(chunk), chunk.piece(piece));
     }
   }
 
@@ -205,9 +215,15 @@ public final class Exchange {
 
   /** Receives all pieces. */
   void receive(int peer, Chunk chunk) throws InterruptedException {
-    Call call = callWith(chunk);
     for (int piece = 0; piece < chunk.pieces(); piece++) {
-      receive(peer, call, chunk.piece(piece));
+      receive(peer, chunk, piece);
+    }
+  }
+
+  /** Waits for one piece, if there is one of that number. */
+  void receive(int peer, Chunk chunk, int piece) throws InterruptedException {
+    if (piece < chunk.pieces()) {
+      receive(peer, callWith(chunk), chunk.piece(piece));
     }
   }
 
@@ -232,16 +248,8 @@ public final class Exchange {
   /** Receives all pieces and combines them with what is there. */
   void receiveAndReduce(int peer, DType dtype, ReduceOperation operation, Chunk chunk)
       throws InterruptedException {
-    receiveAndReduce(peer, dtype, operation, chunk, chunk);
-  }
-
-  /** Receives all pieces and puts what they make with {@code values} into {@code into}. */
-  void receiveAndReduce(int peer, DType dtype, ReduceOperation operation, Chunk values, Chunk into)
-      throws InterruptedException {
-    boolean isInPlace = into.equals(values);
-    for (int piece = 0; piece < values.pieces(); piece++) {
-      ByteBuffer own = values.piece(piece);
-      receiveAndReduce(peer, dtype, operation, own, isInPlace ? own : into.piece(piece));
+    for (int piece = 0; piece < chunk.pieces(); piece++) {
+      receiveAndReduce(peer, dtype, operation, chunk.piece(piece));
     }
   }
 
@@ -449,36 +457,55 @@ public final class Exchange {
     return last != null && (theirs.equals(last) || theirs.sequence() < last.sequence());
   }
 
+  /**
+   * What ranks fail with that have called the same, but with other counts for a rank.
+   *
+   * @param theirs bytes of that rank's part, as it says
+   * @param ours as this rank says
+   */
+  CollectiveMismatchException unequal(int peer, long theirs, long ours) {
+    return new CollectiveMismatchException(
+        ("rank %d gave %d bytes as its part of %s where rank %d, which called the same, expected"
+                + " %d. Every rank must give the same counts for the ranks.")
+            .formatted(
+                state.names.applyAsInt(members[peer]),
+                theirs,
+                state.call.description(),
+                state.names.applyAsInt(state.transport.rank()),
+                ours));
+  }
+
   private CollectiveMismatchException mismatch(
       int member, Call ours, Call theirs, int bytes, int expectedBytes) {
     return new CollectiveMismatchException(difference(member, ours, theirs, bytes, expectedBytes));
   }
 
   private String difference(int member, Call ours, Call theirs, int bytes, int expectedBytes) {
-    int rank = state.transport.rank();
+    int own = state.names.applyAsInt(state.transport.rank());
+    int other = state.names.applyAsInt(member);
     if (theirs.equals(ours)) {
       return ("rank %d called %s and expected a message of %d bytes, but rank %d, which called the"
               + " same, sent one of %d. Every rank must give the same counts for the ranks, and"
               + " have the same options.")
-          .formatted(rank, ours.description(), expectedBytes, member, bytes);
+          .formatted(own, ours.description(), expectedBytes, other, bytes);
     }
     if (state.call.elements() == Call.UNEQUAL && state.call.includes(theirs)) {
       return ("rank %d sent %d elements where %d were expected: it called %s with %d for rank %d,"
               + " which called it with %d from rank %d. Two ranks must give the same counts for"
               + " what one sends the other.")
           .formatted(
-              member,
+              other,
               theirs.pairElements(),
               ours.pairElements(),
               theirs.title(),
               theirs.pairElements(),
-              rank,
+              own,
               ours.pairElements(),
-              member);
+              other);
     }
     return ("rank %d called %s but rank %d called %s. Every rank must call the same operations in"
             + " the same order with tensors of one type and size.")
-        .formatted(rank, ours.description(), member, theirs.description());
+        .formatted(own, ours.description(), other, theirs.description());
   }
 
   /** The peer that the communication thread waits for just now; -1 if none. */

@@ -23,8 +23,12 @@ public final class PairwiseAllToAll {
     for (int distance = 1; distance < exchange.size(); distance++) {
       int next = exchange.neighbour(distance);
       int previous = exchange.neighbour(-distance);
-      exchange.send(next, inputParts.chunk(exchange, input, next));
-      exchange.receive(previous, outputParts.chunk(exchange, output, previous));
+      Chunk leaving = inputParts.chunk(exchange, input, next);
+      Chunk coming = outputParts.chunk(exchange, output, previous);
+      Ahead.run(
+          Math.max(leaving.pieces(), coming.pieces()),
+          piece -> exchange.send(next, leaving, piece),
+          piece -> exchange.receive(previous, coming, piece));
     }
     exchange.flush();
   }

@@ -19,13 +19,16 @@ public final class Selection {
 
   private static final double NONE = Double.POSITIVE_INFINITY;
 
-  /** In the order in which costs are given, and in which equal ones are taken. */
+  /**
+   * In the order in which costs are given, and in which equal ones are taken: two ranks send the
+   * same directly and around a ring.
+   */
   private static final List<Algorithm> FAMILIES =
       List.of(
+          Algorithm.DIRECT,
           Algorithm.RING,
           Algorithm.TREE,
           Algorithm.HALVING_DOUBLING,
-          Algorithm.DIRECT,
           Algorithm.HIERARCHICAL);
 
   /**
@@ -61,10 +64,13 @@ public final class Selection {
     this.crowded = new LinkCost(link.alphaNanos(), shared.betaNanos() * (hosts > 2 ? CROWDING : 1));
   }
 
-  /** Whether ranks that can read each other's memory should, for so many bytes. */
+  /**
+   * Whether ranks that can read each other's memory should, for so many bytes; always where the
+   * plan asks for the direct way.
+   */
   public boolean isForSharedMemory(long bytes) {
-    return (wanted == Algorithm.AUTO || wanted == Algorithm.DIRECT)
-        && bytes >= SHARED_FROM_BYTES * ranks * ranks;
+    return wanted == Algorithm.DIRECT
+        || (wanted == Algorithm.AUTO && bytes >= SHARED_FROM_BYTES * ranks * ranks);
   }
 
   /** Of an all-reduce of so many bytes. */
@@ -74,10 +80,10 @@ public final class Selection {
       return Algorithm.RING; // one host, or one rank on each: nothing to divide
     }
     return choose(
+        DirectAllReduce.cost(ranks, bytes, crowded),
         RingAllReduce.cost(ranks, bytes, link),
         DoubleBinaryTreeAllReduce.cost(ranks, bytes, topology.pieceBytes(), link),
         HalvingDoublingAllReduce.cost(ranks, bytes, shared),
-        DirectAllReduce.cost(ranks, bytes, crowded),
         hasHierarchy
             ? HierarchicalAllReduce.cost(
                 mostOfHost, topology.within(), hosts, topology.between(), bytes)
@@ -87,29 +93,29 @@ public final class Selection {
   /** Of a reduce-scatter of so many bytes in all. */
   public Algorithm reduceScatter(long bytes) {
     return choose(
+        DirectReduceScatter.cost(ranks, bytes, crowded),
         RingReduceScatter.cost(ranks, bytes, link),
         NONE,
         NONE,
-        DirectReduceScatter.cost(ranks, bytes, crowded),
         NONE);
   }
 
   /** Of an all-gather of so many bytes in all. */
   public Algorithm allGather(long bytes) {
     return choose(
+        DirectAllGather.cost(ranks, bytes, crowded),
         RingAllGather.cost(ranks, bytes, link),
         NONE,
         NONE,
-        DirectAllGather.cost(ranks, bytes, crowded),
         NONE);
   }
 
   /** Of a broadcast, or of a reduction to one rank: {@code RING} is the chain. */
   public Algorithm toOrFromRoot(long bytes) {
     return choose(
+        NONE,
         ChainBroadcast.cost(ranks, bytes, topology.pieceBytes(), link),
         BinaryTreeBroadcast.cost(ranks, bytes, topology.pieceBytes(), link),
-        NONE,
         NONE,
         NONE);
   }

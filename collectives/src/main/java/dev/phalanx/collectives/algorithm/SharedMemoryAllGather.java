@@ -1,6 +1,5 @@
 package dev.phalanx.collectives.algorithm;
 
-import dev.phalanx.collectives.CollectiveMismatchException;
 import dev.phalanx.tensor.Tensor;
 import java.nio.ByteBuffer;
 
@@ -23,14 +22,7 @@ public final class SharedMemoryAllGather {
     for (int rank = 0; rank < exchange.size(); rank++) {
       long expected = output.dtype().bytes(parts.count(rank));
       if (locations.lengths()[rank] != expected) {
-        throw new CollectiveMismatchException(
-            "rank "
-                + rank
-                + " gave "
-                + locations.lengths()[rank]
-                + " bytes where "
-                + expected
-                + " were expected. Every rank must give the same counts.");
+        throw exchange.unequal(rank, locations.lengths()[rank], expected);
       }
     }
     Copies.copy(exchange.whole(input), parts.chunk(exchange, output, exchange.rank()));

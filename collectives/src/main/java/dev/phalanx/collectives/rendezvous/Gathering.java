@@ -53,6 +53,10 @@ final class Gathering {
   private final Duration silence;
   private final SortedMap<Integer, Present> present = new TreeMap<>();
   private final Map<Integer, Long> lastHeardNanos = new HashMap<>();
+
+  /** Why the ranks that have come in vain were not let in. */
+  private final SortedMap<Integer, String> objections = new TreeMap<>();
+
   private String fingerprint = "";
   private long lastLookNanos = System.nanoTime();
   private boolean hasTimers;
@@ -110,6 +114,7 @@ final class Gathering {
   synchronized Optional<String> enter(Join join, ServerSession session) {
     Optional<String> objection = objection(join);
     if (objection.isPresent()) {
+      objections.put(join.getRank(), objection.get());
       return objection;
     }
     if (present.isEmpty()) {
@@ -215,8 +220,18 @@ final class Gathering {
                         + worldSize
                         + " has not joined within "
                         + Deadline.text(timeout)
-                        + ". Look at its log, or raise communication.timeout_s."))
+                        + ". "
+                        + refused(missing)
+                        + "Look at its log, or raise communication.timeout_s."))
         .build();
+  }
+
+  /** Who is missing may have come, with the token, and have been turned away. */
+  private String refused(List<Integer> missing) {
+    return missing.stream()
+        .filter(objections::containsKey)
+        .map(rank -> "Rank " + rank + " came and was turned away: " + objections.get(rank) + " ")
+        .collect(Collectors.joining());
   }
 
   /** A rank's stream has ended. */

@@ -76,6 +76,8 @@ public final class RendezvousClient {
   private final EventLoopGroup eventLoop;
   private final ManagedChannel channel;
   private final byte[] challenge = Challenges.random();
+  private final long startNanos = System.nanoTime();
+  private long answeredNanos; // the event loop's
   private final CompletableFuture<List<RankAddress>> gathered = new CompletableFuture<>();
   private final CompletableFuture<@Nullable Void> ended = new CompletableFuture<>();
   private final AtomicBoolean isClosed = new AtomicBoolean();
@@ -235,8 +237,8 @@ public final class RendezvousClient {
               who()
                   + ": the rendezvous at "
                   + server
-                  + " is of another job, for it does not hold this job's token. Name another"
-                  + " port."));
+                  + " is of another job, or of another attempt (PHALANX_ATTEMPT), for it does not"
+                  + " hold this job's token. Name another port."));
       return;
     }
     byte[] proof = token.prove(theirs, Challenges.rank(self.rank(), self.worldSize(), challenge));
@@ -308,6 +310,12 @@ public final class RendezvousClient {
         return;
       }
     }
+    LOG.info(
+        "{}: the rendezvous at {} answered after {} ms, all ranks had come after {} ms",
+        who(),
+        server,
+        (answeredNanos - startNanos) / 1_000_000,
+        (System.nanoTime() - startNanos) / 1_000_000);
     long period = Gathering.HEARTBEAT.toMillis();
     // With a fixed delay: a process that was stopped must not count what it has not waited for.
     eventLoop.scheduleWithFixedDelay(this::tellAlive, period, period, TimeUnit.MILLISECONDS);
@@ -495,6 +503,7 @@ public final class RendezvousClient {
       switch (message.getContentCase()) {
         case CHALLENGE -> {
           isServerThere = true;
+          answeredNanos = System.nanoTime();
           answer(message.getChallenge());
         }
         case MEMBERS -> gathered(message.getMembers());

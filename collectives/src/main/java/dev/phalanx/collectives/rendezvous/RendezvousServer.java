@@ -6,6 +6,7 @@ import dev.phalanx.collectives.rendezvous.wire.RendezvousGrpc;
 import dev.phalanx.collectives.security.Credentials;
 import dev.phalanx.collectives.security.JobToken;
 import dev.phalanx.collectives.status.RankStatus;
+import dev.phalanx.collectives.transport.grpc.WatchedServerChannel;
 import dev.phalanx.collectives.transport.handshake.ListeningSide;
 import dev.phalanx.collectives.transport.handshake.Refusals;
 import io.grpc.Server;
@@ -15,7 +16,6 @@ import io.grpc.stub.StreamObserver;
 import io.netty.channel.EventLoopGroup;
 import io.netty.channel.MultiThreadIoEventLoopGroup;
 import io.netty.channel.nio.NioIoHandler;
-import io.netty.channel.socket.nio.NioServerSocketChannel;
 import io.netty.util.concurrent.DefaultThreadFactory;
 import java.io.IOException;
 import java.net.BindException;
@@ -64,7 +64,7 @@ public final class RendezvousServer implements AutoCloseable {
             .protect(NettyServerBuilder.forAddress(address))
             .bossEventLoopGroup(eventLoop)
             .workerEventLoopGroup(eventLoop)
-            .channelType(NioServerSocketChannel.class)
+            .channelFactory(() -> new WatchedServerChannel(refusals))
             .directExecutor() // every call only looks at a small table
             .maxInboundMessageSize(MAXIMUM_MESSAGE_BYTES)
             .maxConnectionIdle(ListeningSide.PATIENCE.toMillis(), TimeUnit.MILLISECONDS)
@@ -85,6 +85,7 @@ public final class RendezvousServer implements AutoCloseable {
    * @param address port 0: any free one
    * @param credentials the job's; every rank has such
    * @param timeout how long ranks wait for the last one, from the moment that the first has come
+   * @throws IllegalArgumentException where the address is the wildcard
    * @throws PortInUseException where another process listens on that port
    * @throws IOException where the address cannot be listened on
    */
@@ -105,6 +106,12 @@ public final class RendezvousServer implements AutoCloseable {
       Duration timeout,
       Duration silence)
       throws IOException {
+    if (address.getAddress() != null && address.getAddress().isAnyLocalAddress()) {
+      throw new IllegalArgumentException(
+          "The rendezvous does not listen on every address, open to every network: name the one"
+              + " that the ranks reach, not "
+              + address.getHostString());
+    }
     try {
       return new RendezvousServer(address, worldSize, credentials, timeout, silence);
     } catch (IOException e) {

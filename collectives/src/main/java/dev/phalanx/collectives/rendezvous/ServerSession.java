@@ -95,7 +95,9 @@ final class ServerSession implements StreamObserver<FromRank> {
   private void join(Join join) {
     String purpose = Challenges.rank(join.getRank(), join.getWorldSize(), rankChallenge);
     if (!isGreeted || !token.verify(challenge, purpose, join.getProof().toByteArray())) {
-      refuse("it does not hold this job's token. Start it from this job's launcher.");
+      refuse(
+          "it does not hold this job's token, or is of another attempt (PHALANX_ATTEMPT). Start it"
+              + " from this job's launcher.");
       return;
     }
     isProven = true;

@@ -80,6 +80,16 @@ public final class JobToken {
     return prove(new byte[0], "derived for " + purpose);
   }
 
+  /**
+   * The token of one attempt to run the job: whoever is late, of another attempt, does not hold it,
+   * neither at the rendezvous nor at the ranks' ports nor in shared memory.
+   *
+   * @param attempt 0 for the first one, whose token is this
+   */
+  public JobToken ofAttempt(int attempt) {
+    return attempt == 0 ? this : new JobToken(derive("attempt " + attempt));
+  }
+
   /** Whether the other side's proof is right; takes the same time whatever differs. */
   public boolean verify(byte[] challenge, String purpose, byte[] proof) {
     return MessageDigest.isEqual(prove(challenge, purpose), proof);

@@ -77,7 +77,10 @@ final class TrafficTest {
     List<Future<Traffic>> futures = new ArrayList<>();
     for (int rank = 0; rank < hosts.size(); rank++) {
       Exchange exchange =
-          new Exchange(new Transport(rank, topology, network.links(rank)), Duration.ofSeconds(20));
+          new Exchange(
+              new Transport(rank, topology, network.links(rank)),
+              Duration.ofSeconds(20),
+              peer -> peer);
       futures.add(
           threads.submit(
               () -> {

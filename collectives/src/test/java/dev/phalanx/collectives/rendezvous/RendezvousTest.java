@@ -4,6 +4,8 @@ import static java.util.concurrent.TimeUnit.SECONDS;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.phalanx.collectives.ConnectedGroups;
+import dev.phalanx.collectives.TransportKind;
 import dev.phalanx.collectives.fault.FaultProxy;
 import dev.phalanx.collectives.security.Credentials;
 import dev.phalanx.collectives.security.Encryption;
@@ -138,6 +140,44 @@ final class RendezvousTest {
   }
 
   @Test
+  void aRankOfAnotherAttemptIsRefused() throws Exception {
+    Credentials second = Credentials.of(token.ofAttempt(1), Encryption.NONE);
+    try (RendezvousServer server =
+        RendezvousServer.start(new InetSocketAddress(LOOPBACK, 0), 2, second, LONG)) {
+      for (JobToken late : List.of(token, token.ofAttempt(2))) {
+        assertThat(failure(join(server.port(), rank(1, 2), late, LONG)))
+            .isInstanceOf(RendezvousRefusedException.class)
+            .hasMessageContaining("of another attempt");
+      }
+      Future<Members> first = join(server.port(), rank(0, 2), second, LONG);
+      join(server.port(), rank(1, 2), second, LONG).get(30, SECONDS).close();
+      first.get(30, SECONDS).close();
+    }
+  }
+
+  @Test
+  void nobodyListensOnEveryAddress() throws Exception {
+    InetAddress every = InetAddress.getByName("0.0.0.0");
+    Credentials credentials = Credentials.of(token, Encryption.NONE);
+    assertThatThrownBy(
+            () -> RendezvousServer.start(new InetSocketAddress(every, 0), 2, credentials, LONG))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining("0.0.0.0");
+    assertThatThrownBy(
+            () ->
+                new ConnectedGroups.Joining(
+                    0,
+                    2,
+                    "plan",
+                    new InetSocketAddress(LOOPBACK, 1),
+                    every,
+                    credentials,
+                    TransportKind.AUTO))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining("0.0.0.0");
+  }
+
+  @Test
   void ranksWithTheTokenMeetOverTls() throws Exception {
     try (RendezvousServer server = server(3, LONG, Encryption.TLS)) {
       List<Future<Members>> joining = new ArrayList<>();
@@ -249,6 +289,20 @@ final class RendezvousTest {
           .isInstanceOf(RendezvousTimeoutException.class)
           .hasMessageContaining("rank 0, 2 of 3 has not joined within 300 ms");
       assertThat(missing).isCompletedWithValue(List.of(0, 2));
+    }
+  }
+
+  @Test
+  void whoWasTurnedAwayIsToldToThoseWhoWaitedForIt() throws Exception {
+    try (RendezvousServer server = server(3, Duration.ofSeconds(2))) {
+      Future<Members> waiting = join(server.port(), rank(1, 3), token, LONG);
+      assertThat(failure(join(server.port(), rank(2, 4), token, LONG)))
+          .isInstanceOf(RendezvousRefusedException.class);
+      assertThat(failure(waiting))
+          .isInstanceOf(RendezvousTimeoutException.class)
+          .hasMessageContaining("rank 0, 2 of 3 has not joined within 2 s")
+          .hasMessageContaining(
+              "Rank 2 came and was turned away: it belongs to a job of 4 ranks and this one has 3");
     }
   }
 
@@ -385,6 +439,7 @@ final class RendezvousTest {
         socket.getOutputStream().write(new byte[10_000]);
       }
       join(server.port(), rank(0, 1), token, LONG).get(30, SECONDS).close();
+      assertThat(server.refusedConnections()).isEqualTo(1);
     }
   }
 

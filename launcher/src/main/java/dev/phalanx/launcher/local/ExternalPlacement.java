@@ -29,6 +29,11 @@ public final class ExternalPlacement {
   private static final String LOCAL_RANK = "LOCAL_RANK";
   private static final String MASTER_ADDR = "MASTER_ADDR";
   private static final String MASTER_PORT = "MASTER_PORT";
+
+  /** The first of these that is set tells how often the job was started before. */
+  private static final List<String> ATTEMPTS =
+      List.of("PHALANX_ATTEMPT", "TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT");
+
   private static final int LARGEST_PORT = 65535;
 
   private final Map<String, String> environment;
@@ -75,7 +80,7 @@ public final class ExternalPlacement {
         List.of(List.of(rank)),
         localRank,
         localWorldSize,
-        TokenFile.read(tokenFile),
+        TokenFile.read(tokenFile).ofAttempt(attempt()),
         encryption,
         rendezvous,
         rank == 0,
@@ -92,6 +97,14 @@ public final class ExternalPlacement {
               + " torchrun sets them; there is no "
               + String.join(", no ", missing));
     }
+  }
+
+  private int attempt() {
+    return ATTEMPTS.stream()
+        .filter(this::isSet)
+        .findFirst()
+        .map(name -> number(name, 0, Integer.MAX_VALUE))
+        .orElse(0);
   }
 
   private boolean isSet(String name) {

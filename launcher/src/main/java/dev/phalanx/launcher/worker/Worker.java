@@ -126,6 +126,7 @@ final class Worker {
       try (Communicator world = groups.world()) {
         events.write(new WorkerEvent.Finished(rank, work.run(groups, world, listener)));
       }
+      groups.close(); // to the others an end without a word is a loss
     } catch (RuntimeException | IOException | Error e) {
       failed(rank, listener, Failures.describe(e));
     } catch (InterruptedException e) {

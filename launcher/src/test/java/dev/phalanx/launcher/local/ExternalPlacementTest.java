@@ -77,6 +77,20 @@ final class ExternalPlacementTest {
   }
 
   @Test
+  void eachAttemptHasATokenOfItsOwn() throws IOException {
+    String first = placement().token().hex();
+    environment.put("SLURM_RESTART_COUNT", "0");
+    assertThat(placement().token().hex()).isEqualTo(first);
+    environment.put("SLURM_RESTART_COUNT", "2");
+    String third = placement().token().hex();
+    environment.put("PHALANX_ATTEMPT", "2");
+    environment.put("SLURM_RESTART_COUNT", "1");
+    assertThat(placement().token().hex()).isEqualTo(third).isNotEqualTo(first);
+    environment.put("PHALANX_ATTEMPT", "again");
+    assertRefused().hasMessageContaining("PHALANX_ATTEMPT is 'again'");
+  }
+
+  @Test
   void rankZeroHasTheRendezvous() throws IOException {
     environment.put("RANK", "0");
     environment.put("LOCAL_RANK", "0");

@@ -1,6 +1,7 @@
 package dev.phalanx.collectives.transport.grpc;
 
 import dev.phalanx.collectives.transport.handshake.Refusals;
+import io.netty.buffer.ByteBuf;
 import io.netty.channel.Channel;
 import io.netty.channel.ChannelHandlerContext;
 import io.netty.channel.ChannelInboundHandlerAdapter;
@@ -11,13 +12,17 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A listening socket that counts who has failed to show a certificate of the job: gRPC closes such
+ * A listening socket that counts who does not come as far as gRPC's calls: gRPC closes such
  * connections itself and tells nobody.
  */
-final class WatchedServerChannel extends NioServerSocketChannel {
+public final class WatchedServerChannel extends NioServerSocketChannel {
   private final Refusals refusals;
 
-  WatchedServerChannel(Refusals refusals) {
+  /**
+   * @param refusals hears of those who speak no HTTP/2, or have failed to show a certificate of the
+   *     job
+   */
+  public WatchedServerChannel(Refusals refusals) {
     this.refusals = refusals;
   }
 
@@ -31,9 +36,14 @@ final class WatchedServerChannel extends NioServerSocketChannel {
     return count;
   }
 
+  /** What HTTP/2 begins with: {@code PRI * HTTP/2.0}. */
+  private static final byte PREFACE = 'P';
+
   private static final class HandshakeWatch extends ChannelInboundHandlerAdapter {
     private final Refusals refusals;
     private @Nullable SocketAddress from; // a closed socket does not tell
+    private boolean hasBegun;
+    private boolean isHttp2;
 
     HandshakeWatch(Refusals refusals) {
       this.refusals = refusals;
@@ -46,9 +56,20 @@ final class WatchedServerChannel extends NioServerSocketChannel {
     }
 
     @Override
+    public void channelRead(ChannelHandlerContext context, Object message) {
+      if (!hasBegun && message instanceof ByteBuf bytes && bytes.isReadable()) {
+        hasBegun = true;
+        isHttp2 = bytes.getByte(bytes.readerIndex()) == PREFACE;
+      }
+      context.fireChannelRead(message);
+    }
+
+    @Override
     public void channelInactive(ChannelHandlerContext context) {
       SslHandler tls = context.pipeline().get(SslHandler.class);
-      if (tls != null && tls.handshakeFuture().cause() != null) {
+      if (tls == null && !isHttp2) {
+        refusals.add(from, "does not speak HTTP/2: it is no rank of this job");
+      } else if (tls != null && tls.handshakeFuture().cause() != null) {
         refusals.add(from, "has failed in its TLS handshake: it is no rank of this job");
       }
       context.fireChannelInactive();

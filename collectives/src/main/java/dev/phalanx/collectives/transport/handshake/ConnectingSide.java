@@ -12,6 +12,7 @@ public final class ConnectingSide {
   private final JobToken token;
   private final Hello hello;
   private final byte[] challenge = Hello.newChallenge();
+  private final byte[] theirChallenge = new byte[Hello.CHALLENGE_BYTES];
 
   public ConnectingSide(JobToken token, Hello hello) {
     this.token = token;
@@ -27,12 +28,14 @@ public final class ConnectingSide {
   public ByteBuffer hello(ByteBuffer greeting) {
     requireBytes(greeting, Hello.GREETING_BYTES);
     Hello.readMagic(greeting);
-    byte[] theirs = new byte[Hello.CHALLENGE_BYTES];
-    greeting.get(theirs);
+    greeting.get(theirChallenge);
     ByteBuffer message = ByteBuffer.allocate(Hello.HELLO_BYTES);
     Hello.writeMagic(message);
     hello.write(message);
-    return message.put(challenge).put(hello.connectorProof(token, theirs)).flip();
+    return message
+        .put(challenge)
+        .put(hello.connectorProof(token, theirChallenge, challenge))
+        .flip();
   }
 
   /** How long an answer is of which at least {@link Hello#ANSWER_BYTES} are there. */
@@ -55,7 +58,7 @@ public final class ConnectingSide {
     requireBytes(answer, answerBytes(answer));
     byte[] proof = new byte[Hello.PROOF_BYTES];
     answer.get(proof);
-    if (!hello.isListener(token, challenge, proof)) {
+    if (!hello.isListener(token, theirChallenge, challenge, proof)) {
       throw new IllegalArgumentException("does not hold this job's token");
     }
     int kind = Byte.toUnsignedInt(answer.get());

@@ -7,10 +7,11 @@ import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.security.SecureRandom;
 import java.util.Arrays;
+import java.util.HexFormat;
 
 /**
  * The messages that open a connection. Each side proves that it holds the job's token by an HMAC
- * over the other's challenge; nothing else is read from a peer before that.
+ * over both sides' challenges; nothing else is read from a peer before that.
  *
  * <pre>
  *   listening rank                      connecting rank
@@ -40,7 +41,7 @@ public record Hello(String carrier, GroupId group, int from, int to, int stream,
   public static final int ANSWER_BYTES = PROOF_BYTES + 1 + 2;
 
   private static final byte[] MAGIC = "PHLX".getBytes(StandardCharsets.US_ASCII);
-  private static final short VERSION = 2;
+  private static final short VERSION = 3;
 
   /** Of two ranks that have one connection. */
   public Hello(String carrier, GroupId group, int from, int to) {
@@ -93,24 +94,27 @@ public record Hello(String carrier, GroupId group, int from, int to, int stream,
     return new Hello(carrier, group, from, to, stream, Short.toUnsignedInt(in.getShort()));
   }
 
-  public byte[] connectorProof(JobToken token, byte[] challenge) {
-    return token.prove(challenge, purpose("connect"));
+  /** What the connecting side proves itself by. */
+  public byte[] connectorProof(JobToken token, byte[] listeners, byte[] connectors) {
+    return token.prove(listeners, purpose("connect", connectors));
   }
 
-  boolean isConnector(JobToken token, byte[] challenge, byte[] proof) {
-    return token.verify(challenge, purpose("connect"), proof);
+  boolean isConnector(JobToken token, byte[] listeners, byte[] connectors, byte[] proof) {
+    return token.verify(listeners, purpose("connect", connectors), proof);
   }
 
-  public byte[] listenerProof(JobToken token, byte[] challenge) {
-    return token.prove(challenge, purpose("listen"));
+  /** What the listening side proves itself by. */
+  public byte[] listenerProof(JobToken token, byte[] listeners, byte[] connectors) {
+    return token.prove(connectors, purpose("listen", listeners));
   }
 
-  boolean isListener(JobToken token, byte[] challenge, byte[] proof) {
-    return token.verify(challenge, purpose("listen"), proof);
+  boolean isListener(JobToken token, byte[] listeners, byte[] connectors, byte[] proof) {
+    return token.verify(connectors, purpose("listen", listeners), proof);
   }
 
-  private String purpose(String side) {
+  private String purpose(String side, byte[] ownChallenge) {
     String who = " from " + from + " to " + to + " stream " + stream + " of " + streams;
-    return carrier + " " + side + " " + group + who;
+    String challenge = " " + HexFormat.of().formatHex(ownChallenge);
+    return carrier + " " + side + " " + group + who + challenge;
   }
 }

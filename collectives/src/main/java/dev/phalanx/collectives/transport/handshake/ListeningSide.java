@@ -62,7 +62,7 @@ public final class ListeningSide {
     byte[] theirs = new byte[Hello.CHALLENGE_BYTES];
     byte[] proof = new byte[Hello.PROOF_BYTES];
     message.get(theirs).get(proof);
-    if (!hello.isConnector(token, challenge, proof)) {
+    if (!hello.isConnector(token, challenge, theirs, proof)) {
       throw new IllegalArgumentException("does not hold this job's token");
     }
     theirChallenge = theirs;
@@ -74,7 +74,7 @@ public final class ListeningSide {
     byte[] reason = answer.reason().getBytes(StandardCharsets.UTF_8);
     int length = Math.min(reason.length, LONGEST_REASON_BYTES);
     return ByteBuffer.allocate(Hello.ANSWER_BYTES + length)
-        .put(hello.listenerProof(token, theirChallenge))
+        .put(hello.listenerProof(token, challenge, theirChallenge))
         .put((byte) answer.kind().ordinal())
         .putShort((short) length)
         .put(reason, 0, length)

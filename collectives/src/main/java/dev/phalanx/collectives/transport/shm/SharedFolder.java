@@ -20,6 +20,8 @@ import java.util.HexFormat;
 import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
 import java.util.concurrent.locks.ReadWriteLock;
 import java.util.concurrent.locks.ReentrantReadWriteLock;
 import java.util.stream.Stream;
@@ -38,6 +40,11 @@ final class SharedFolder {
    * Others may take the folder away, empty, while a file is made in it, and the other way round.
    */
   private static final int MOST_ATTEMPTS = 1000;
+
+  /**
+   * Until memory that the garbage collector has been asked for is given up on; the sum is twice.
+   */
+  private static final int LONGEST_PAUSE_MILLIS = 256;
 
   /** Of jobs in which this process makes no more files. */
   private static final Set<Path> ENDED = ConcurrentHashMap.newKeySet();
@@ -102,8 +109,16 @@ final class SharedFolder {
   MappedByteBuffer create(String name, long bytes) throws IOException {
     MAKING.readLock().lock();
     try {
-      refuseOnceEnded();
-      return create(name, bytes, MOST_ATTEMPTS);
+      return createOnceThereIsRoom(name, bytes);
+    } catch (FileAlreadyExistsException e) {
+      throw new IOException(
+          folder.resolve(name)
+              + " is there already: another process of this job has this rank, or an earlier"
+              + " attempt with the same token was killed while its ranks connected. In the second"
+              + " case remove "
+              + job
+              + ", or give each attempt its own PHALANX_ATTEMPT.",
+          e);
     } catch (IOException e) {
       throw new IOException(
           name
@@ -117,6 +132,26 @@ final class SharedFolder {
           e);
     } finally {
       MAKING.readLock().unlock();
+    }
+  }
+
+  /**
+   * What closed groups had is given back when the garbage collector finds their mappings: where
+   * there is too little left it is asked to, here and, as they make their files too, on the other
+   * ranks.
+   */
+  private MappedByteBuffer createOnceThereIsRoom(String name, long bytes) throws IOException {
+    for (int millis = 1; ; millis *= 2) {
+      refuseOnceEnded();
+      try {
+        return create(name, bytes, MOST_ATTEMPTS);
+      } catch (IOException e) {
+        if (usableBytes() >= bytes || millis > LONGEST_PAUSE_MILLIS) {
+          throw e;
+        }
+        System.gc();
+        LockSupport.parkNanos(TimeUnit.MILLISECONDS.toNanos(millis));
+      }
     }
   }
 

@@ -16,6 +16,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.IntFunction;
+import java.util.function.IntUnaryOperator;
 
 /**
  * One rank's file of incoming rings, which the other ranks of the host find and map.
@@ -44,6 +45,15 @@ public final class SharedMemoryEndpoint implements AutoCloseable {
    * have dozens of groups.
    */
   private static final int PART_OF_ALL = 64;
+
+  /**
+   * What is known of the group's ranks on this host.
+   *
+   * @param self this rank and the group, as messages name them
+   * @param names by number on this host, the number that messages name
+   * @param losses by number on this host, why a rank will not come, as far as that is known
+   */
+  public record Peers(String self, IntUnaryOperator names, IntFunction<Optional<String>> losses) {}
 
   private final SharedFolder folder;
   private final int rank;
@@ -137,16 +147,15 @@ public final class SharedMemoryEndpoint implements AutoCloseable {
    * Maps the rings to all others and waits until they have mapped theirs. Where that fails, what
    * any rank has made for this group is removed.
    *
-   * @param losses why a rank of this host will not come, as far as that is known
    * @return by number on this host; what stands at this rank's own place is not used
    * @throws CollectiveTimeoutException where a rank has not come in time; the message names it
    * @throws CollectiveException where a rank is lost
    */
-  public List<Link> connect(Deadline deadline, IntFunction<Optional<String>> losses)
+  public List<Link> connect(Deadline deadline, Peers peers)
       throws IOException, InterruptedException {
     boolean isConnected = false;
     try {
-      List<Link> links = map(deadline, losses);
+      List<Link> links = map(deadline, peers);
       isConnected = true;
       return links;
     } finally {
@@ -158,26 +167,24 @@ public final class SharedMemoryEndpoint implements AutoCloseable {
     }
   }
 
-  private List<Link> map(Deadline deadline, IntFunction<Optional<String>> losses)
-      throws IOException, InterruptedException {
+  private List<Link> map(Deadline deadline, Peers peers) throws IOException, InterruptedException {
     List<Link> links = new ArrayList<>();
     List<Ring> incoming = new ArrayList<>();
     for (int peer = 0; peer < size; peer++) {
       Ring own = peer == rank ? unused() : ring(inbox, peer);
       incoming.add(own);
       links.add(
-          new SharedMemoryLink(
-              peer, peer == rank ? unused() : attach(peer, deadline, losses), own));
+          new SharedMemoryLink(peer, peer == rank ? unused() : attach(peer, deadline, peers), own));
     }
     for (int peer = 0; peer < size; peer++) {
       while (peer != rank && !incoming.get(peer).isAttached()) {
-        pause(peer, deadline, losses);
+        pause(peer, deadline, peers);
       }
     }
     return links;
   }
 
-  private Ring attach(int peer, Deadline deadline, IntFunction<Optional<String>> losses)
+  private Ring attach(int peer, Deadline deadline, Peers peers)
       throws IOException, InterruptedException {
     long ring = (long) Ring.HEADER_BYTES + ringBytes;
     while (true) {
@@ -190,30 +197,29 @@ public final class SharedMemoryEndpoint implements AutoCloseable {
           // Another rank has given up and removed it just now: why, this one hears as well.
         }
       }
-      pause(peer, deadline, losses);
+      pause(peer, deadline, peers);
     }
   }
 
-  private void pause(int peer, Deadline deadline, IntFunction<Optional<String>> losses)
-      throws InterruptedException {
+  private void pause(int peer, Deadline deadline, Peers peers) throws InterruptedException {
     for (int other = 0; other < size; other++) { // without any of them this group will never be
-      Optional<String> loss = other == rank ? Optional.empty() : losses.apply(other);
+      Optional<String> loss = other == rank ? Optional.empty() : peers.losses().apply(other);
       if (loss.isPresent()) {
-        throw new CollectiveException(connecting(other) + loss.get());
+        throw new CollectiveException(connecting(peers, other) + loss.get());
       }
     }
     if (deadline.hasPassed()) {
       throw new CollectiveTimeoutException(
-          connecting(peer)
-              + "has not mapped its shared memory within "
+          connecting(peers, peer)
+              + "has not come to share memory with it within "
               + deadline.text()
-              + ". Look whether that rank runs.");
+              + ". Look whether that rank runs, and makes its groups in the same order.");
     }
     Thread.sleep(0, 50_000);
   }
 
-  private String connecting(int peer) {
-    return "rank " + rank + "/" + size + " of this host, connecting: rank " + peer + " ";
+  private static String connecting(Peers peers, int peer) {
+    return peers.self() + ", connecting: rank " + peers.names().applyAsInt(peer) + " ";
   }
 
   private Ring ring(ByteBuffer file, int peer) {

@@ -12,10 +12,12 @@ import io.netty.channel.ChannelFuture;
 import io.netty.channel.ChannelFutureListener;
 import io.netty.channel.ChannelHandlerContext;
 import io.netty.handler.codec.ByteToMessageDecoder;
+import java.net.SocketAddress;
 import java.nio.ByteBuffer;
 import java.util.List;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The listening side of {@link Hello}, its messages cut out of a stream of bytes. Whoever speaks
@@ -25,6 +27,7 @@ final class ListenerHandshake extends ByteToMessageDecoder {
   private final ListeningSide side;
   private final Meetings<PeerSocket> meetings;
   private final Refusals refusals;
+  private @Nullable SocketAddress from; // a closed socket does not tell
   private boolean isGreeted;
   private boolean isDone;
 
@@ -39,6 +42,7 @@ final class ListenerHandshake extends ByteToMessageDecoder {
 
   @Override
   public void channelActive(ChannelHandlerContext context) {
+    from = context.channel().remoteAddress();
     context.writeAndFlush(Unpooled.wrappedBuffer(side.greeting()));
     Future<?> patience =
         context
@@ -86,9 +90,15 @@ final class ListenerHandshake extends ByteToMessageDecoder {
   private void refuse(ChannelHandlerContext context, String reason) {
     if (!isDone) {
       isDone = true;
-      refusals.add(context.channel().remoteAddress(), reason);
+      refusals.add(from, reason);
       context.close();
     }
+  }
+
+  @Override
+  public void channelInactive(ChannelHandlerContext context) throws Exception {
+    super.channelInactive(context);
+    refuse(context, "went away before it had told who it is");
   }
 
   @Override

@@ -19,6 +19,7 @@ import io.netty.channel.ChannelOption;
 import io.netty.channel.EventLoopGroup;
 import io.netty.channel.MultiThreadIoEventLoopGroup;
 import io.netty.channel.nio.NioIoHandler;
+import io.netty.channel.socket.nio.NioChannelOption;
 import io.netty.util.concurrent.DefaultThreadFactory;
 import java.io.IOException;
 import java.net.InetAddress;
@@ -28,6 +29,9 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
+import jdk.net.ExtendedSocketOptions;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * A rank's endpoint on TCP, with one thread that opens and greets on all its connections. Two ranks
@@ -41,6 +45,14 @@ public final class TcpEndpoint implements Endpoint {
   public static final int PIECE_BYTES = 256 * 1024;
 
   static final String CARRIER = "tcp";
+
+  private static final Logger LOGGER = LoggerFactory.getLogger(TcpEndpoint.class);
+
+  /** How long a connection is silent until the kernel asks whether the peer is there. */
+  private static final int SILENT_SECONDS = 5;
+
+  /** So many questions in as many seconds without an answer mean that it is not. */
+  private static final int QUESTIONS = 3;
 
   private final JobToken token;
   private final EventLoopGroup eventLoop;
@@ -113,6 +125,7 @@ public final class TcpEndpoint implements Endpoint {
                 new ChannelInitializer<Channel>() {
                   @Override
                   protected void initChannel(Channel channel) {
+                    keepAlive(channel);
                     channel.pipeline().addLast(new ListenerHandshake(token, meetings, refusals));
                   }
                 });
@@ -122,6 +135,20 @@ public final class TcpEndpoint implements Endpoint {
           "Cannot listen on " + address + ": " + bound.cause().getMessage(), bound.cause());
     }
     return bound.channel();
+  }
+
+  /**
+   * A connection that dies alone, while the rendezvous still hears of both ranks, is found within
+   * seconds where nothing is on its way, and firewalls do not forget it for its silence. Of systems
+   * that have no such options the defaults hold.
+   */
+  private static void keepAlive(Channel channel) {
+    channel.config().setOption(ChannelOption.SO_KEEPALIVE, true);
+    channel
+        .config()
+        .setOption(NioChannelOption.of(ExtendedSocketOptions.TCP_KEEPIDLE), SILENT_SECONDS);
+    channel.config().setOption(NioChannelOption.of(ExtendedSocketOptions.TCP_KEEPINTERVAL), 1);
+    channel.config().setOption(NioChannelOption.of(ExtendedSocketOptions.TCP_KEEPCOUNT), QUESTIONS);
   }
 
   @Override
@@ -145,6 +172,16 @@ public final class TcpEndpoint implements Endpoint {
 
   private void open(
       Hello hello, InetSocketAddress address, Duration timeout, CompletableFuture<PeerSocket> met) {
+    long start = System.nanoTime();
+    met.thenAccept(
+        socket ->
+            LOGGER.debug(
+                "rank {} of {}: connected to rank {} at {} after {} ms",
+                hello.from(),
+                hello.group(),
+                hello.to(),
+                address,
+                (System.nanoTime() - start) / 1_000_000));
     new Bootstrap()
         .group(eventLoop)
         .channelFactory(RawSocketChannel::new)
@@ -154,6 +191,7 @@ public final class TcpEndpoint implements Endpoint {
             new ChannelInitializer<Channel>() {
               @Override
               protected void initChannel(Channel channel) {
+                keepAlive(channel);
                 channel.pipeline().addLast(new ConnectorHandshake(token, hello, met));
               }
             })

@@ -36,6 +36,10 @@ final class SharedMemoryEndpointTest {
 
   private static final Duration PATIENCE = Duration.ofSeconds(20);
 
+  private static final SharedMemoryEndpoint.Peers PEERS =
+      new SharedMemoryEndpoint.Peers(
+          "rank 10/20 in group g", peer -> 10 + peer, peer -> Optional.empty());
+
   private final JobToken token = JobToken.random();
 
   /** The job's, as {@code docs/wire-format.md} describes it; other jobs of the host have theirs. */
@@ -44,9 +48,16 @@ final class SharedMemoryEndpointTest {
     return Path.of("/dev/shm", "phalanx-" + HexFormat.of().formatHex(name, 0, 16));
   }
 
+  private static SharedMemoryEndpoint.Peers losing(int lost) {
+    return new SharedMemoryEndpoint.Peers(
+        PEERS.self(),
+        PEERS.names(),
+        peer -> peer == lost ? Optional.of("is gone") : Optional.empty());
+  }
+
   private static List<Link> connect(SharedMemoryEndpoint endpoint, Duration patience) {
     try {
-      return endpoint.connect(Deadline.after(patience), peer -> Optional.empty());
+      return endpoint.connect(Deadline.after(patience), PEERS);
     } catch (IOException | InterruptedException e) {
       throw new CompletionException(e);
     }
@@ -85,14 +96,13 @@ final class SharedMemoryEndpointTest {
     SharedMemoryEndpoint.create(token, GroupId.WORLD, 2, 3, HOST);
     CompletableFuture<List<Link>> other =
         CompletableFuture.supplyAsync(() -> connect(second, Duration.ofSeconds(1)));
-    assertThatThrownBy(
-            () -> first.connect(Deadline.after(Duration.ofMillis(500)), peer -> Optional.empty()))
+    assertThatThrownBy(() -> first.connect(Deadline.after(Duration.ofMillis(500)), PEERS))
         .isInstanceOf(CollectiveTimeoutException.class)
-        .hasMessageContaining("rank 2 has not mapped");
+        .hasMessageContaining("rank 12 has not come to share memory");
     assertThatThrownBy(() -> other.get(20, TimeUnit.SECONDS))
         .cause()
         .isInstanceOf(CollectiveTimeoutException.class)
-        .hasMessageContaining("has not mapped");
+        .hasMessageContaining("has not come to share memory");
     assertThat(folder()).doesNotExist();
   }
 
@@ -103,13 +113,9 @@ final class SharedMemoryEndpointTest {
     for (int rank = 0; rank < 2; rank++) {
       SharedMemoryEndpoint survivor =
           rank == 0 ? first : SharedMemoryEndpoint.create(token, GroupId.WORLD, 1, 3, HOST);
-      assertThatThrownBy(
-              () ->
-                  survivor.connect(
-                      Deadline.after(Duration.ofSeconds(20)),
-                      peer -> peer == 2 ? Optional.of("is gone") : Optional.empty()))
+      assertThatThrownBy(() -> survivor.connect(Deadline.after(Duration.ofSeconds(20)), losing(2)))
           .isInstanceOf(CollectiveException.class)
-          .hasMessageContaining("rank 2 is gone");
+          .hasMessageContaining("rank 12 is gone");
       assertThat(folder()).doesNotExist();
     }
   }
@@ -155,25 +161,18 @@ final class SharedMemoryEndpointTest {
   void aRankThatIsLostMeanwhileIsNamedAtOnce() throws Exception {
     try (SharedMemoryEndpoint first =
         SharedMemoryEndpoint.create(token, GroupId.WORLD, 0, 2, HOST)) {
-      assertThatThrownBy(
-              () ->
-                  first.connect(
-                      Deadline.after(Duration.ofSeconds(20)), peer -> Optional.of("is gone")))
+      assertThatThrownBy(() -> first.connect(Deadline.after(Duration.ofSeconds(20)), losing(1)))
           .isInstanceOf(CollectiveException.class)
-          .hasMessageContaining("rank 1 is gone");
+          .hasMessage("rank 10/20 in group g, connecting: rank 11 is gone");
     }
   }
 
   @Test
   void aRankThatIsLostEndsTheWaitForAnotherOne() throws Exception {
     SharedMemoryEndpoint first = SharedMemoryEndpoint.create(token, GroupId.WORLD, 0, 3, HOST);
-    assertThatThrownBy(
-            () ->
-                first.connect(
-                    Deadline.after(PATIENCE),
-                    peer -> peer == 2 ? Optional.of("is gone") : Optional.empty()))
+    assertThatThrownBy(() -> first.connect(Deadline.after(PATIENCE), losing(2)))
         .isInstanceOf(CollectiveException.class)
-        .hasMessageContaining("rank 2 is gone");
+        .hasMessageContaining("rank 12 is gone");
   }
 
   @Test

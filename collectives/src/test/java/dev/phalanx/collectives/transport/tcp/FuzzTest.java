@@ -136,6 +136,24 @@ final class FuzzTest {
   }
 
   @Test
+  void whoGoesBeforeItHasToldWhoItIsIsCounted() throws Exception {
+    for (int bytes : new int[] {0, 3, Hello.MAGIC_BYTES}) {
+      long before = first.refusedConnections();
+      try (Socket socket = connect()) {
+        greeting(socket);
+        ByteBuffer magic = ByteBuffer.allocate(Hello.MAGIC_BYTES);
+        Hello.writeMagic(magic);
+        socket.getOutputStream().write(magic.array(), 0, bytes);
+      }
+      long end = System.nanoTime() + LONG.toNanos();
+      while (first.refusedConnections() == before && System.nanoTime() < end) {
+        Thread.onSpinWait();
+      }
+      assertThat(first.refusedConnections()).isEqualTo(before + 1);
+    }
+  }
+
+  @Test
   void aBrowserIsRefused() throws Exception {
     requireRefused("GET / HTTP/1.1\r\nHost: x\r\n\r\n".getBytes(StandardCharsets.US_ASCII));
   }
@@ -171,7 +189,8 @@ final class FuzzTest {
     ByteBuffer message = ByteBuffer.allocate(Hello.HELLO_BYTES);
     Hello.writeMagic(message);
     hello.write(message);
-    message.put(Hello.newChallenge()).put(hello.connectorProof(token, challenge));
+    byte[] own = Hello.newChallenge();
+    message.put(own).put(hello.connectorProof(token, challenge, own));
     return message.array();
   }
 

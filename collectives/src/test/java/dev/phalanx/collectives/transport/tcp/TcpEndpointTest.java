@@ -203,11 +203,13 @@ final class TcpEndpointTest {
                 ByteBuffer magic = ByteBuffer.allocate(Hello.MAGIC_BYTES);
                 Hello.writeMagic(magic);
                 out.write(magic.array());
-                out.write(new byte[Hello.CHALLENGE_BYTES]);
+                byte[] own = new byte[Hello.CHALLENGE_BYTES];
+                out.write(own);
                 in.readNBytes(Hello.MAGIC_BYTES + Hello.WHO_BYTES);
                 byte[] challenge = in.readNBytes(Hello.CHALLENGE_BYTES);
                 in.readNBytes(Hello.PROOF_BYTES);
-                out.write(new Hello("tcp", GroupId.WORLD, 1, 0).listenerProof(token, challenge));
+                Hello hello = new Hello("tcp", GroupId.WORLD, 1, 0);
+                out.write(hello.listenerProof(token, own, challenge));
                 out.writeByte(Meeting.Answer.Kind.WELCOME.ordinal());
                 out.writeShort(0);
                 peer.complete(socket);
