@@ -122,7 +122,7 @@ final class BenchCommandTest {
     "'--sizes=,', --sizes is an empty list",
     "--sizes=100G, 2 ranks with two tensors of 107374182400 bytes each take 400 GiB",
     "--ranks=0, from 1",
-    "--ranks=1000000, 1000000 worker processes take",
+    "--ranks=1000000 --sizes=1K, 1000000 worker processes take",
     "--dtype=float8, float16",
     "--transport=nccl, not available",
     "--tls=on, auto or none",
