@@ -122,6 +122,7 @@ final class Gathering {
       startTimers();
     }
     present.put(join.getRank(), new Present(join, session));
+    objections.remove(join.getRank());
     if (present.size() == worldSize) {
       isComplete = true;
       long now = System.nanoTime();
