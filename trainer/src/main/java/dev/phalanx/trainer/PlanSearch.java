@@ -15,8 +15,8 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
-import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.stream.IntStream;
@@ -60,6 +60,17 @@ public final class PlanSearch {
     JobConfig layout() {
       return config.withBatch(new JobConfig.Batch(config.batch().global(), 0));
     }
+
+    long micro() {
+      return config.batch().micro();
+    }
+
+    /**
+     * @param tooLarge the smallest micro-batches that take more memory than there is, by layout
+     */
+    boolean isTooLarge(Map<JobConfig, Long> tooLarge) {
+      return micro() >= tooLarge.getOrDefault(layout(), Long.MAX_VALUE);
+    }
   }
 
   private final JobConfig base;
@@ -94,7 +105,7 @@ public final class PlanSearch {
   private Result run(int most) throws IOException, InterruptedException {
     List<Candidate> candidates = candidates();
     List<Found> found = new ArrayList<>();
-    Set<JobConfig> tooLarge = ConcurrentHashMap.newKeySet(); // and so with larger micro-batches
+    Map<JobConfig, Long> tooLarge = new ConcurrentHashMap<>(); // the smallest, of each layout
     int rehearsed = 0;
     boolean isCutShort = false;
     try (Ahead<Optional<Found>> ahead =
@@ -110,12 +121,12 @@ public final class PlanSearch {
           break;
         }
         Optional<Found> tried = ahead.next();
-        if (tried.isEmpty() || tooLarge.contains(candidate.layout())) {
+        if (tried.isEmpty() || candidate.isTooLarge(tooLarge)) {
           continue; // though it may have been rehearsed, before its turn
         }
         rehearsed++;
         if (tried.get().peakBytes() > cluster.usableMemoryBytes()) {
-          tooLarge.add(candidate.layout());
+          tooLarge.merge(candidate.layout(), candidate.micro(), Math::min);
         } else {
           found.add(tried.get());
           found.sort(Comparator.comparingDouble(each -> each.time().seconds()));
@@ -245,9 +256,9 @@ public final class PlanSearch {
   // --------------------------------------------------------------------------------- rehearsals
 
   /** Empty where it is known, without a rehearsal, that there is not memory enough. */
-  private Optional<Found> tried(Candidate candidate, Set<JobConfig> tooLarge)
+  private Optional<Found> tried(Candidate candidate, Map<JobConfig, Long> tooLarge)
       throws IOException, InterruptedException {
-    if (tooLarge.contains(candidate.layout())) {
+    if (candidate.isTooLarge(tooLarge)) {
       return Optional.empty();
     }
     JobConfig config = candidate.config();
