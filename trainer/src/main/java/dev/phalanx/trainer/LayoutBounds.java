@@ -164,7 +164,7 @@ final class LayoutBounds {
 
   private double bytesPerSecond(JobConfig config, Set<Axis> axes) {
     DeviceMesh mesh = config.parallel().mesh(worldSize);
-    return cluster.between(mesh.group(0, axes)).bytesPerSecond();
+    return cluster.between(mesh.groups(axes)).bytesPerSecond();
   }
 
   private int copies(JobConfig config) {

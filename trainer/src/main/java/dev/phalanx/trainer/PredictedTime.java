@@ -29,12 +29,12 @@ final class PredictedTime {
   StepTime on(Cluster cluster, PipelinePlan pipeline, List<Rehearsal> places, double repetition) {
     StepTime.Links links =
         new StepTime.Links(
-            cluster.between(mesh.group(0, Axis.TENSOR)),
-            cluster.between(mesh.group(0, Axis.CONTEXT)),
-            cluster.between(mesh.group(0, Axis.EXPERT)),
-            cluster.between(dividing()),
-            cluster.between(mesh.group(0, Axis.PIPELINE)),
-            cluster.between(mesh.group(0, RankGroups.ALIKE)));
+            cluster.between(mesh.groups(Axis.TENSOR)),
+            cluster.between(mesh.groups(Axis.CONTEXT)),
+            cluster.between(mesh.groups(Axis.EXPERT)),
+            cluster.between(mesh.groups(RankGroups.DIVIDING_EACH)),
+            cluster.between(mesh.groups(Axis.PIPELINE)),
+            cluster.between(mesh.groups(RankGroups.ALIKE)));
     return StepTime.of(
         pipeline.table(),
         places.stream().map(place -> work(place, repetition)).toList(),

@@ -22,9 +22,13 @@ import org.junit.jupiter.params.provider.MethodSource;
 final class LayoutBoundsTest {
   private static final int RANKS = 16;
 
-  /** Four devices a host, and links that are slow beside devices: communication shows. */
-  private static final Cluster CLUSTER =
-      new Cluster(4, 1e12, 1e9, 1e11, new Cluster.Link(1e9, 1e-6), new Cluster.Link(1e8, 1e-5));
+  private static final Cluster CLUSTER = cluster(4);
+
+  /** Of some devices a host, and links that are slow beside devices: communication shows. */
+  private static Cluster cluster(int devicesPerHost) {
+    return new Cluster(
+        devicesPerHost, 1e12, 1e9, 1e11, new Cluster.Link(1e9, 1e-6), new Cluster.Link(1e8, 1e-5));
+  }
 
   private static final List<String> MODELS =
       List.of(
@@ -95,7 +99,11 @@ final class LayoutBoundsTest {
     double bytes = bounds.peakBytes(config, plan.pipeline());
     assertThat(bytes).isGreaterThanOrEqualTo(bounds.stateBytes(config));
     assertThat((double) plan.peakBytes()).isGreaterThanOrEqualTo(bytes);
-    assertThat(plan.time(config, CLUSTER).seconds()).isGreaterThanOrEqualTo(bounds.seconds(config));
+    for (int devicesPerHost : List.of(3, 4)) { // groups that are all on one host, and some that are
+      Cluster cluster = cluster(devicesPerHost);
+      assertThat(plan.time(config, cluster).seconds())
+          .isGreaterThanOrEqualTo(new LayoutBounds(plan.model(), cluster, RANKS).seconds(config));
+    }
   }
 
   /** Where a model is large, layers are nearly all that there is. */

@@ -38,9 +38,17 @@ public record Cluster(
     return USABLE_MEMORY * memoryBytes;
   }
 
-  /** What ranks of a group talk over: the slowest that is between neighbours of the group. */
-  public Link between(List<Integer> ranks) {
-    boolean isOneHost = ranks.stream().map(rank -> rank / devicesPerHost).distinct().count() == 1;
-    return isOneHost ? withinHost : betweenHosts;
+  /**
+   * What the ranks of a job's groups along some axes talk over: a step is as slow as the slowest of
+   * them, so the link between hosts where any group is on several.
+   *
+   * @param groups of ranks in ascending order
+   */
+  public Link between(List<List<Integer>> groups) {
+    return groups.stream().allMatch(this::isOnOneHost) ? withinHost : betweenHosts;
+  }
+
+  private boolean isOnOneHost(List<Integer> group) {
+    return group.get(0) / devicesPerHost == group.get(group.size() - 1) / devicesPerHost;
   }
 }

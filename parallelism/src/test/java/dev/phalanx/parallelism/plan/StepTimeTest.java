@@ -157,8 +157,10 @@ final class StepTimeTest {
   void neighboursOfOneHostTalkWithinIt() {
     Cluster.Link fast = new Cluster.Link(1e11, 1e-6);
     Cluster cluster = new Cluster(4, 1, 1, 1, fast, LINK);
-    assertThat(cluster.between(List.of(4, 5, 7))).isEqualTo(fast);
-    assertThat(cluster.between(List.of(3, 4))).isEqualTo(LINK);
+    List<Integer> onOneHost = List.of(4, 5, 7);
+    List<Integer> onTwo = List.of(3, 4);
+    assertThat(cluster.between(List.of(onOneHost))).isEqualTo(fast);
+    assertThat(cluster.between(List.of(onOneHost, onTwo))).isEqualTo(LINK);
     assertThat(LINK.seconds(2e9, 100)).isCloseTo(2.001, within(EXACT));
   }
 }
