@@ -182,7 +182,7 @@ final class NetworkTraining implements TrainedModel, AutoCloseable {
         Math.toIntExact(iterationsBefore + Math.max(1, job.steps() - 1)), network.epochs());
     step(1, () -> false);
     return new FamilyRehearsal(
-        network.model().numParams(), network.precision(), memory(), sent().since(before));
+        network.model().numParams(), network.precision(), memory(), sent().without(before));
   }
 
   private SentOperations sent() {

@@ -11,6 +11,7 @@ import java.util.stream.IntStream;
 
 /**
  * What a layout takes at least, by formulas: no rehearsal of it shows less memory, nor less time.
+ * Layouts are those that a search looks at, without {@code shard_size}.
  */
 final class LayoutBounds {
   private final TransformerConfig model;

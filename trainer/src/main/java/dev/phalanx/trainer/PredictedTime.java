@@ -33,38 +33,32 @@ final class PredictedTime {
             cluster.between(mesh.groups(Axis.CONTEXT)),
             cluster.between(mesh.groups(Axis.EXPERT)),
             cluster.between(mesh.groups(RankGroups.DIVIDING_EACH)),
-            cluster.between(mesh.groups(Axis.PIPELINE)),
-            cluster.between(mesh.groups(RankGroups.ALIKE)));
+            cluster.between(mesh.groups(Axis.PIPELINE)));
     return StepTime.of(
         pipeline.table(),
-        places.stream().map(place -> work(place, repetition)).toList(),
+        places.stream().map(place -> work(place, repetition, cluster)).toList(),
         cluster,
         links);
   }
 
-  private StepTime.Work work(Rehearsal place, double repetition) {
+  private StepTime.Work work(Rehearsal place, double repetition, Cluster cluster) {
     boolean isDataPerMicroBatch = config.sharding().zero() >= 2;
-    SentOperations data = place.sent(Axis.DATA);
-    double dataRepetition = isDataPerMicroBatch ? repetition : 1;
     SentOperations tensor = place.sentInPasses(Axis.TENSOR);
     SentOperations context = place.sent(Axis.CONTEXT);
     SentOperations expert = place.sentInPasses(Axis.EXPERT);
-    int tensorRanks = mesh.size(Axis.TENSOR);
     return new StepTime.Work(
         place.operations() * repetition,
         place.attentionOperations() * repetition,
         model.isRecomputed(),
         new StepTime.Sent(
-            tensor.bytes() * repetition, tensor.count() * repetition * 2 * (tensorRanks - 1)),
+            tensor.bytes() * repetition, roundTheRing(tensor, mesh.size(Axis.TENSOR)) * repetition),
         new StepTime.Sent(context.bytes() * repetition, context.count() * repetition),
         new StepTime.Sent(expert.bytes() * repetition, expert.count() * repetition),
         copies(place),
         afterPasses(place),
         hopBytes(),
         tailBytes(place.sent(Axis.PIPELINE)),
-        new StepTime.Sent(
-            data.bytes() * dataRepetition,
-            data.count() * dataRepetition * 2 * rounds(config.parallel().copies(mesh.worldSize()))),
+        dataSeconds(place, cluster) * (isDataPerMicroBatch ? repetition : 1),
         isDataPerMicroBatch,
         2.0 * place.optimizerBytes() + place.gradientBytes() + place.parameterBytes());
   }
@@ -85,19 +79,51 @@ final class PredictedTime {
   private StepTime.Sent betweenDividing(Function<Axis, SentOperations> sent) {
     double bytes = 0;
     double messages = 0;
+    int ranks = mesh.group(0, RankGroups.DIVIDING_EACH).size();
     for (Axis axis : RankGroups.DIVIDING_EACH) {
       bytes += sent.apply(axis).bytes();
-      messages += sent.apply(axis).count() * 2.0 * (dividing().size() - 1);
+      messages += roundTheRing(sent.apply(axis), ranks);
     }
     return new StepTime.Sent(bytes, messages);
   }
 
-  private List<Integer> dividing() {
-    return mesh.group(0, RankGroups.DIVIDING_EACH);
+  /** Within the groups that share a copy, between these, and among all data-parallel ranks. */
+  private double dataSeconds(Rehearsal place, Cluster cluster) {
+    List<List<Integer>> alike = mesh.groups(RankGroups.ALIKE);
+    int shards = ShardGroups.shards(config.sharding(), alike.get(0).size());
+    List<List<Integer>> sharing = each(alike, members -> ShardGroups.sharing(members, shards));
+    List<List<Integer>> replicas = each(alike, members -> ShardGroups.replicas(members, shards));
+    SentOperations among =
+        place.sent(Axis.DATA).without(place.sentInShards()).without(place.sentToReplicas());
+    return dataSeconds(place.sentInShards(), sharing, cluster)
+        + dataSeconds(place.sentToReplicas(), replicas, cluster)
+        + dataSeconds(among, alike, cluster);
+  }
+
+  private static List<List<Integer>> each(
+      List<List<Integer>> groups, Function<List<Integer>, List<List<Integer>>> divided) {
+    return groups.stream().flatMap(group -> divided.apply(group).stream()).toList();
+  }
+
+  private static double dataSeconds(
+      SentOperations sent, List<List<Integer>> groups, Cluster cluster) {
+    int levels = levels(groups.get(0).size());
+    return cluster.between(groups).seconds(sent.bytes(), passes(sent) * (double) levels);
+  }
+
+  /** Messages of a group that follow each other. */
+  private static double roundTheRing(SentOperations sent, int ranks) {
+    return passes(sent) * (ranks - 1.0);
+  }
+
+  /** An all-reduce goes through its group twice: a sum is made, and told. */
+  private static long passes(SentOperations sent) {
+    SentOperations.Sent sums = sent.byName().get("all_reduce");
+    return sent.count() + (sums == null ? 0 : sums.count());
   }
 
   /** Of a tree, which small messages take. */
-  private static int rounds(int ranks) {
+  private static int levels(int ranks) {
     return Integer.SIZE - Integer.numberOfLeadingZeros(ranks - 1);
   }
 

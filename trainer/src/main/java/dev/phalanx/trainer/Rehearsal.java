@@ -31,6 +31,9 @@ import java.util.function.Function;
  * @param sentInPasses what of it micro-batches send, not the sums of copies and the update
  * @param sentForCopies what sums gradients that ranks which divide the model have copies of while
  *     the last passes go on; the rest of these sums comes after them
+ * @param sentInShards what of the data axis ranks that share a copy send each other, where hybrid
+ *     sharding has several copies
+ * @param sentToReplicas what ranks that hold the same part of them do
  */
 public record Rehearsal(
     long parameters,
@@ -43,7 +46,9 @@ public record Rehearsal(
     double attentionOperations,
     Map<Axis, SentOperations> sent,
     Map<Axis, SentOperations> sentInPasses,
-    Map<Axis, SentOperations> sentForCopies) {
+    Map<Axis, SentOperations> sentForCopies,
+    SentOperations sentInShards,
+    SentOperations sentToReplicas) {
 
   /**
    * Losses of routers, which take no memory and send something only where sequences are divided,
@@ -99,7 +104,9 @@ public record Rehearsal(
           passes.attentionOperations(),
           step.sent(),
           passes.sentButForCopies(),
-          passes.sentForCopies());
+          passes.sentForCopies(),
+          step.sentInShards(),
+          step.sentToReplicas());
     }
   }
 
@@ -109,14 +116,18 @@ public record Rehearsal(
       double attentionOperations,
       Map<Axis, SentOperations> sent,
       Map<Axis, SentOperations> sentButForCopies,
-      Map<Axis, SentOperations> sentForCopies) {
+      Map<Axis, SentOperations> sentForCopies,
+      SentOperations sentInShards,
+      SentOperations sentToReplicas) {
     static Counted of(RehearsalEngine engine, RankGroups groups) {
       return new Counted(
           engine.operations(),
           engine.attentionOperations(),
           sent(groups::ofAxis),
           sent(groups::ofAxisButCopies),
-          sent(groups::copiesOfAxis));
+          sent(groups::copiesOfAxis),
+          RehearsalGroups.sent(groups.shards().ofSharing()),
+          RehearsalGroups.sent(groups.shards().ofReplicas()));
     }
 
     private static Map<Axis, SentOperations> sent(Function<Axis, List<Communicator>> groups) {
@@ -133,14 +144,16 @@ public record Rehearsal(
           attentionOperations - earlier.attentionOperations,
           since(sent, earlier.sent),
           since(sentButForCopies, earlier.sentButForCopies),
-          since(sentForCopies, earlier.sentForCopies));
+          since(sentForCopies, earlier.sentForCopies),
+          sentInShards.without(earlier.sentInShards),
+          sentToReplicas.without(earlier.sentToReplicas));
     }
 
     private static Map<Axis, SentOperations> since(
         Map<Axis, SentOperations> sent, Map<Axis, SentOperations> earlier) {
       Map<Axis, SentOperations> difference = new EnumMap<>(sent);
       earlier.forEach(
-          (axis, before) -> difference.computeIfPresent(axis, (same, all) -> all.since(before)));
+          (axis, before) -> difference.computeIfPresent(axis, (same, all) -> all.without(before)));
       return difference;
     }
   }

@@ -13,7 +13,8 @@ import java.util.stream.IntStream;
  * The data-parallel ranks in the groups that {@code sharding} asks for. Ranks that share a copy of
  * the model's state are neighbours, for these talk most and neighbours are on one host as a rule.
  *
- * @param own groups that were made for it and are closed with it
+ * @param own groups that were made for it and are closed with it: with hybrid sharding the ranks
+ *     that share a copy with this one, and those that hold the same part of others
  */
 record ShardGroups(DataGroups groups, List<Communicator> own) implements AutoCloseable {
   /**
@@ -33,13 +34,8 @@ record ShardGroups(DataGroups groups, List<Communicator> own) implements AutoClo
     if (shards == size) {
       return new ShardGroups(DataGroups.sharded(data), List.of());
     }
-    int first = data.rank() / shards * shards;
-    int place = data.rank() % shards;
-    List<Integer> sharing = members.subList(first, first + shards);
-    List<Integer> alike =
-        IntStream.range(0, size / shards)
-            .mapToObj(copy -> members.get(place + copy * shards))
-            .toList();
+    List<Integer> sharing = sharing(members, shards).get(data.rank() / shards);
+    List<Integer> alike = replicas(members, shards).get(data.rank() % shards);
     List<Communicator> own = new ArrayList<>();
     try {
       own.add(ranks.group("shard[" + sharing.get(0) + "]", sharing));
@@ -61,6 +57,34 @@ record ShardGroups(DataGroups groups, List<Communicator> own) implements AutoClo
       return 1;
     }
     return sharding.shardSize() < 0 ? size : sharding.shardSize();
+  }
+
+  /** The ranks that share a copy, of one copy after the other. */
+  static List<List<Integer>> sharing(List<Integer> members, int shards) {
+    return IntStream.range(0, members.size() / shards)
+        .mapToObj(copy -> members.subList(copy * shards, (copy + 1) * shards))
+        .toList();
+  }
+
+  /** The ranks that hold the same part of all copies, of one part after the other. */
+  static List<List<Integer>> replicas(List<Integer> members, int shards) {
+    return IntStream.range(0, shards)
+        .mapToObj(
+            part ->
+                IntStream.range(0, members.size() / shards)
+                    .mapToObj(copy -> members.get(part + copy * shards))
+                    .toList())
+        .toList();
+  }
+
+  /** Where ranks that share a copy send to each other; none where all data-parallel ranks do. */
+  List<Communicator> ofSharing() {
+    return own.isEmpty() ? List.of() : own.subList(0, 1);
+  }
+
+  /** Where ranks that hold the same part of several shared copies send to each other. */
+  List<Communicator> ofReplicas() {
+    return own.isEmpty() ? List.of() : own.subList(1, 2);
   }
 
   @Override

@@ -56,6 +56,8 @@ public record StepTime(double passesSeconds, double exposedDataSeconds, double u
    *     an optimizer wants of whole parameters
    * @param hopBytes of an activation that goes to the next stage
    * @param tailBytes sent between stages after the passes
+   * @param dataSeconds how long what data-parallel ranks send is on its way: not all of their
+   *     groups need talk over the same link
    * @param isDataPerMicroBatch whether gradients or parameters are sent in each micro-batch, under
    *     all passes; else under one of each
    * @param updateBytes that the optimizer reads and writes
@@ -71,7 +73,7 @@ public record StepTime(double passesSeconds, double exposedDataSeconds, double u
       Sent afterPasses,
       double hopBytes,
       double tailBytes,
-      Sent data,
+      double dataSeconds,
       boolean isDataPerMicroBatch,
       double updateBytes) {}
 
@@ -85,8 +87,7 @@ public record StepTime(double passesSeconds, double exposedDataSeconds, double u
       Cluster.Link context,
       Cluster.Link expert,
       Cluster.Link dividing,
-      Cluster.Link pipeline,
-      Cluster.Link data) {}
+      Cluster.Link pipeline) {}
 
   /** Seconds of one micro-batch on one rank. */
   private record PassTimes(double forward, double backwardInput, double backwardWeight) {
@@ -113,12 +114,12 @@ public record StepTime(double passesSeconds, double exposedDataSeconds, double u
     double update = 0;
     for (int rank = 0; rank < work.size(); rank++) {
       Work of = work.get(rank);
-      double data = seconds(links.data(), of.data());
       double hidden = times.get(rank).both() * (of.isDataPerMicroBatch() ? microBatches : 1);
       double tail = of.tailBytes() == 0 ? 0 : links.pipeline().seconds(of.tailBytes(), 2);
       double copies = seconds(links.dividing(), of.copies());
       double afterPasses = seconds(links.dividing(), of.afterPasses());
-      exposed = Math.max(exposed, Math.max(0, data + copies - hidden) + tail + afterPasses);
+      exposed =
+          Math.max(exposed, Math.max(0, of.dataSeconds() + copies - hidden) + tail + afterPasses);
       update = Math.max(update, of.updateBytes() / cluster.memoryBytesPerSecond());
     }
     return new StepTime(timing.makespan(), exposed, update);

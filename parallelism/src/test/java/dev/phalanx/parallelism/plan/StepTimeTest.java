@@ -13,14 +13,13 @@ final class StepTimeTest {
   private static final double EXACT = 1e-9;
   private static final Cluster.Link LINK = new Cluster.Link(1e9, 1e-5);
   private static final Cluster CLUSTER = new Cluster(2, 1e12, 16e9, 1e11, LINK, LINK);
-  private static final StepTime.Links LINKS =
-      new StepTime.Links(LINK, LINK, LINK, LINK, LINK, LINK);
+  private static final StepTime.Links LINKS = new StepTime.Links(LINK, LINK, LINK, LINK, LINK);
 
   private static StepTime.Sent sent(double bytes) {
     return new StepTime.Sent(bytes, 0);
   }
 
-  private static StepTime.Work work(double operations, double tensorBytes, double dataBytes) {
+  private static StepTime.Work work(double operations, double tensorBytes, double dataSeconds) {
     return new StepTime.Work(
         operations,
         0,
@@ -32,7 +31,7 @@ final class StepTimeTest {
         NOTHING,
         1e6,
         0,
-        sent(dataBytes),
+        dataSeconds,
         false,
         1e9);
   }
@@ -77,7 +76,7 @@ final class StepTimeTest {
   void whatIsComputedAgainIsSentAgain() {
     StepTime.Work work =
         new StepTime.Work(
-            16e12, 0, true, sent(6e9), NOTHING, NOTHING, NOTHING, NOTHING, 0, 0, NOTHING, false,
+            16e12, 0, true, sent(6e9), NOTHING, NOTHING, NOTHING, NOTHING, 0, 0, 0, false,
             0); // 0.5 s of sums each time
     assertThat(time(1, 4, work).passesSeconds()).isCloseTo(16 + 4 * 2 * 0.5, within(EXACT));
   }
@@ -87,13 +86,11 @@ final class StepTimeTest {
   void theKeysWayRoundTheRingIsHiddenBehindAttention() {
     StepTime.Work hidden =
         new StepTime.Work(
-            12e12, 8e12, false, NOTHING, sent(4e9), NOTHING, NOTHING, NOTHING, 0, 0, NOTHING, false,
-            0);
+            12e12, 8e12, false, NOTHING, sent(4e9), NOTHING, NOTHING, NOTHING, 0, 0, 0, false, 0);
     assertThat(time(1, 4, hidden).passesSeconds()).isCloseTo(12, within(EXACT));
     StepTime.Work longer =
         new StepTime.Work(
-            12e12, 8e12, false, NOTHING, sent(7e9), NOTHING, NOTHING, NOTHING, 0, 0, NOTHING, false,
-            0);
+            12e12, 8e12, false, NOTHING, sent(7e9), NOTHING, NOTHING, NOTHING, 0, 0, 0, false, 0);
     assertThat(time(1, 4, longer).passesSeconds()).isCloseTo(12 + 7 - 4, within(EXACT));
   }
 
@@ -119,37 +116,24 @@ final class StepTimeTest {
   private static StepTime.Work withCopies(
       StepTime.Sent exchanged, StepTime.Sent copies, StepTime.Sent afterPasses) {
     return new StepTime.Work(
-        12e12, 0, false, NOTHING, NOTHING, exchanged, copies, afterPasses, 0, 0, NOTHING, false, 0);
+        12e12, 0, false, NOTHING, NOTHING, exchanged, copies, afterPasses, 0, 0, 0, false, 0);
   }
 
   @Test
   void aTableThatTwoStagesHaveIsAddedUpAtTheEnd() {
     StepTime.Work work =
         new StepTime.Work(
-            24e12, 0, false, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, 0, 3e9, NOTHING, false,
-            0);
+            24e12, 0, false, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, 0, 3e9, 0, false, 0);
     assertThat(time(2, 4, work).exposedDataSeconds()).isCloseTo(3.00002, within(EXACT));
   }
 
   @Test
   void whatDataParallelRanksSendIsHiddenBehindOneMicroBatchOrAll() {
-    assertThat(time(1, 4, work(12e12, 0, 2e9)).exposedDataSeconds()).isZero();
-    assertThat(time(1, 4, work(12e12, 0, 5e9)).exposedDataSeconds()).isCloseTo(2, within(EXACT));
+    assertThat(time(1, 4, work(12e12, 0, 2)).exposedDataSeconds()).isZero();
+    assertThat(time(1, 4, work(12e12, 0, 5)).exposedDataSeconds()).isCloseTo(2, within(EXACT));
     StepTime.Work eachTime =
         new StepTime.Work(
-            12e12,
-            0,
-            false,
-            NOTHING,
-            NOTHING,
-            NOTHING,
-            NOTHING,
-            NOTHING,
-            0,
-            0,
-            sent(20e9),
-            true,
-            0);
+            12e12, 0, false, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, 0, 0, 20, true, 0);
     assertThat(time(1, 4, eachTime).exposedDataSeconds()).isCloseTo(8, within(EXACT));
   }
 

@@ -33,12 +33,12 @@ public final class SentOperations {
     others.byName.forEach((operation, sent) -> byName.merge(operation, sent, Sent::plus));
   }
 
-  /** What has come since an earlier state. */
-  public SentOperations since(SentOperations earlier) {
+  /** What is left without a part of it, as an earlier state is one. */
+  public SentOperations without(SentOperations part) {
     SentOperations difference = new SentOperations();
     byName.forEach(
         (operation, sent) -> {
-          Sent before = earlier.byName.getOrDefault(operation, NOTHING);
+          Sent before = part.byName.getOrDefault(operation, NOTHING);
           if (!sent.equals(before)) {
             difference.byName.put(operation, sent.minus(before));
           }
