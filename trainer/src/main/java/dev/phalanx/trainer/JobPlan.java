@@ -7,6 +7,7 @@ import dev.phalanx.parallelism.pipeline.StageCosts;
 import dev.phalanx.parallelism.plan.Cluster;
 import dev.phalanx.parallelism.plan.PublishedMemory;
 import dev.phalanx.parallelism.plan.StepTime;
+import dev.phalanx.tensor.Device;
 import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.config.ParsedPlan;
 import dev.phalanx.trainer.model.Family;
@@ -38,6 +39,8 @@ public record JobPlan(
   /** Of more ranks only the first one of each place in the pipeline is looked at. */
   private static final int MOST_RANKS = 64;
 
+  private static final Device ACCELERATOR = new Device(Device.Kind.CUDA, 0);
+
   /**
    * One rank's step.
    *
@@ -50,12 +53,34 @@ public record JobPlan(
   }
 
   /**
+   * A job whose ranks compute on the CPU, unless the plan names accelerators.
+   *
    * @param plan valid for this number of ranks, as far as its own text tells
    * @throws dev.phalanx.trainer.config.ConfigurationException where sizes that a file gives do not
    *     fit the ranks, or the schedule does not fit the job
    * @throws IOException where files that give the model's sizes cannot be read
    */
   public static JobPlan of(ParsedPlan plan, Path baseDirectory, int worldSize)
+      throws IOException, InterruptedException {
+    boolean isOnCpu = plan.config().device() != JobConfig.DeviceKind.CUDA;
+    return of(plan, baseDirectory, worldSize, isOnCpu ? Device.CPU : ACCELERATOR);
+  }
+
+  /**
+   * {@link #of} on the devices of a described cluster, which have memory of their own unless the
+   * plan names the CPU.
+   */
+  public static JobPlan onCluster(ParsedPlan plan, Path baseDirectory, int worldSize)
+      throws IOException, InterruptedException {
+    return of(plan, baseDirectory, worldSize, deviceOfCluster(plan.config()));
+  }
+
+  /** What ranks compute on in a cluster that a user describes. */
+  static Device deviceOfCluster(JobConfig config) {
+    return config.device() == JobConfig.DeviceKind.CPU ? Device.CPU : ACCELERATOR;
+  }
+
+  private static JobPlan of(ParsedPlan plan, Path baseDirectory, int worldSize, Device device)
       throws IOException, InterruptedException {
     JobConfig config = plan.config();
     ModelSetup setup = setup(config, baseDirectory);
@@ -67,7 +92,7 @@ public record JobPlan(
         new Ahead<>(
             shown.stream()
                 .<Callable<Rehearsal>>map(
-                    rank -> () -> Rehearsal.of(config, setup, pipeline, rank, worldSize))
+                    rank -> () -> Rehearsal.of(config, setup, pipeline, rank, worldSize, device))
                 .toList())) {
       for (int rank : shown) {
         List<Integer> layers = pipeline.layersOf(mesh.coordinate(rank, Axis.PIPELINE));
@@ -195,9 +220,19 @@ public record JobPlan(
             });
   }
 
-  /** What the rank that holds most has in memory at once, at most. */
+  /** What the rank that holds most has in its device's memory at once, at most. */
   public long peakBytes() {
     return ranks.stream().mapToLong(rank -> rank.rehearsal().peakBytes()).max().orElse(0);
+  }
+
+  /** What the rank that holds most there has in the host's, where devices have their own. */
+  public long hostPeakBytes() {
+    return ranks.stream().mapToLong(rank -> rank.rehearsal().hostPeakBytes()).max().orElse(0);
+  }
+
+  /** Whether the optimizer's state lies in another memory than the weights. */
+  public boolean isOffloaded(JobConfig config) {
+    return config.sharding().offload() == JobConfig.Offload.CPU && hostPeakBytes() > 0;
   }
 
   /** Floating-point operations of all ranks' step. */

@@ -299,7 +299,13 @@ public final class PlanSearch {
       places.add(
           isLikeTheOneBefore
               ? places.get(place - 1) // which holds a micro-batch more
-              : Rehearsal.of(shorter, own, shortPipeline, ranks.get(place), worldSize));
+              : Rehearsal.of(
+                  shorter,
+                  own,
+                  shortPipeline,
+                  ranks.get(place),
+                  worldSize,
+                  JobPlan.deviceOfCluster(config)));
     }
     StepTime time =
         new PredictedTime(config, own.config(), mesh)

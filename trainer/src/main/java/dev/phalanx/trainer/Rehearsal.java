@@ -22,8 +22,9 @@ import java.util.function.Function;
  *
  * @param parameters of the model, whoever holds them
  * @param parameterBytes as the report's, and so are the next three
- * @param peakBytes of all tensors: the sum of the most that each arena holds at once, layers and
- *     gradients that are whole for a moment among it
+ * @param peakBytes of all tensors in the device's memory: the sum of the most that each arena holds
+ *     at once, layers and gradients that are whole for a moment among it
+ * @param hostPeakBytes of those in the host's, where an accelerator has memory of its own; else 0
  * @param operations floating-point operations of the model in the rank's step
  * @param attentionOperations of them those of attention
  * @param sent for the sake of each axis in the job's last step, or the second one where it has but
@@ -42,6 +43,7 @@ public record Rehearsal(
     long optimizerBytes,
     long peakActivationBytes,
     long peakBytes,
+    long hostPeakBytes,
     double operations,
     double attentionOperations,
     Map<Axis, SentOperations> sent,
@@ -55,14 +57,20 @@ public record Rehearsal(
    * are else left out.
    *
    * @param config of a plan that is valid for this number of ranks
+   * @param device that ranks compute on, as a job's do
    */
   static Rehearsal of(
-      JobConfig config, ModelSetup given, PipelinePlan pipeline, int rank, int worldSize)
+      JobConfig config,
+      ModelSetup given,
+      PipelinePlan pipeline,
+      int rank,
+      int worldSize,
+      Device device)
       throws IOException, InterruptedException {
     ModelSetup setup = config.parallel().context() > 1 ? given : given.withoutRouterLosses();
     RehearsalEngine engine = new RehearsalEngine();
     RehearsalGroups groups = new RehearsalGroups(rank, worldSize);
-    try (Arenas arenas = Arenas.open(engine.engine(), Device.CPU);
+    try (Arenas arenas = Arenas.open(engine.engine(), device);
         RankGroups rankGroups =
             RankGroups.open(config, pipeline, setup.config(), groups, groups.world())) {
       TrainingState state = new TrainingState(arenas, rankGroups, setup, config);
@@ -99,7 +107,8 @@ public record Rehearsal(
           arenas.step().peakBytesInUse(),
           arenas.state().peakBytesInUse()
               + arenas.step().peakBytesInUse()
-              + arenas.host().peakBytesInUse(),
+              + (device.isCpu() ? arenas.host().peakBytesInUse() : 0),
+          device.isCpu() ? 0 : arenas.host().peakBytesInUse(),
           passes.operations(),
           passes.attentionOperations(),
           step.sent(),

@@ -2,6 +2,7 @@ package dev.phalanx.trainer;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
+import static org.assertj.core.api.Assertions.withinPercentage;
 
 import dev.phalanx.parallelism.mesh.Axis;
 import dev.phalanx.trainer.config.JobConfigParser;
@@ -162,6 +163,29 @@ final class RehearsalTest {
         assertThat(rank.rehearsal().sent(Axis.TENSOR).bytes()).isEqualTo(sums * 2 + norm);
       }
     }
+  }
+
+  /**
+   * Ren et al., 2021: master values, both moments and a copy of the gradients, 4 bytes each, lie in
+   * host memory. On the CPU there is but one memory.
+   */
+  @Test
+  void whatIsOffloadedIsNotInTheDevicesMemory() throws Exception {
+    String more = "}\nprecision: bf16\nsharding: {zero: 1, offload: %s}";
+    ParsedPlan kept = parse(3, 128, 4, 2, 4, more.formatted("none"));
+    ParsedPlan offloaded = parse(3, 128, 4, 2, 4, more.formatted("cpu"));
+    JobPlan device = JobPlan.onCluster(kept, Path.of(""), 2);
+    JobPlan host = JobPlan.onCluster(offloaded, Path.of(""), 2);
+    long shard = device.model().parameterCount() / 2;
+    assertThat((double) (device.peakBytes() - host.peakBytes()))
+        .isCloseTo(12.0 * shard, withinPercentage(1));
+    assertThat((double) (host.hostPeakBytes() - device.hostPeakBytes()))
+        .isCloseTo(16.0 * shard, withinPercentage(1));
+    assertThat(host.ranks().get(0).rehearsal().optimizerBytes())
+        .isEqualTo(device.ranks().get(0).rehearsal().optimizerBytes());
+    JobPlan onCpu = JobPlan.of(offloaded, Path.of(""), 2);
+    assertThat(onCpu.hostPeakBytes()).isZero();
+    assertThat(onCpu.peakBytes()).isGreaterThanOrEqualTo(device.peakBytes());
   }
 
   @ParameterizedTest

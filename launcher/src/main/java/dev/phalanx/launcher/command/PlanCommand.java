@@ -87,7 +87,12 @@ final class PlanCommand implements Callable<Integer> {
       network(parsed, console);
       return 0;
     }
-    JobPlan found = JobPlan.of(parsed, Path.of("").toAbsolutePath(), worldSize(config));
+    Path folder = Path.of("").toAbsolutePath();
+    int ranks = worldSize(config);
+    JobPlan found =
+        cluster.isPresent()
+            ? JobPlan.onCluster(parsed, folder, ranks)
+            : JobPlan.of(parsed, folder, ranks);
     if (common.isJson) {
       ObjectNode json = json(found, config);
       cluster.ifPresent(devices -> addTime(json, found, config, devices));
@@ -241,6 +246,7 @@ final class PlanCommand implements Callable<Integer> {
     json.put("update_seconds", time.updateSeconds());
     json.put("tokens_per_second", plan.tokensPerStep() / time.seconds());
     json.put("fits", plan.peakBytes() <= cluster.usableMemoryBytes());
+    json.put("offloaded", plan.isOffloaded(config));
   }
 
   private static ObjectNode json(PlanSearch.Result result, int ranks) {
@@ -281,6 +287,7 @@ final class PlanCommand implements Callable<Integer> {
     json.put("optimizer_bytes", rehearsal.optimizerBytes());
     json.put("activation_bytes", rehearsal.peakActivationBytes());
     json.put("peak_bytes", rehearsal.peakBytes());
+    json.put("host_peak_bytes", rehearsal.hostPeakBytes());
     json.put("bytes_sent_per_step", rehearsal.bytesSent());
     ObjectNode bytes = json.putObject("bytes_sent");
     ObjectNode messages = json.putObject("messages_sent");
@@ -374,8 +381,9 @@ final class PlanCommand implements Callable<Integer> {
 
   private static List<String> timeLines(JobPlan plan, JobConfig config, Cluster cluster) {
     StepTime time = plan.time(config, cluster);
-    return List.of(
-        "",
+    List<String> lines = new ArrayList<>();
+    lines.add("");
+    lines.add(
         String.format(
             Locale.ROOT,
             "on this cluster: %.4g s a step (passes %.4g, data-parallel communication that nothing"
@@ -385,13 +393,22 @@ final class PlanCommand implements Callable<Integer> {
             time.exposedDataSeconds(),
             time.updateSeconds(),
             plan.tokensPerStep() / time.seconds(),
-            plan.operationsPerStep() / time.seconds() / plan.mesh().worldSize() / 1e12),
+            plan.operationsPerStep() / time.seconds() / plan.mesh().worldSize() / 1e12));
+    lines.add(
         String.format(
             Locale.ROOT,
             "memory: %s of the %s that tensors may take%s",
             Quantities.bytes(plan.peakBytes()),
             Quantities.bytes((long) cluster.usableMemoryBytes()),
             plan.peakBytes() > cluster.usableMemoryBytes() ? ": it does not fit" : ""));
+    if (plan.isOffloaded(config)) {
+      lines.add(
+          "host memory: "
+              + Quantities.bytes(plan.hostPeakBytes())
+              + " a rank, which no file of a cluster describes: the update, timed as if the"
+              + " optimizer's state were on the device, takes longer");
+    }
+    return lines;
   }
 
   private static List<String> lines(PlanSearch.Result result, int ranks) {
