@@ -204,12 +204,7 @@ final class PlanTest {
   void aDescribedClusterGivesTheTimeOfAStep() throws Exception {
     Files.writeString(folder.resolve("plan.yaml"), plan("gpt2", 4, 1, 3, "}"));
     Files.writeString(folder.resolve("cluster.yaml"), CLUSTER.formatted("8"));
-    Command.Outcome outcome =
-        Command.in(folder)
-            .run("plan", "plan.yaml", "--workers", "2", "--cluster", "cluster.yaml", "--json");
-
-    assertThat(outcome.status()).as(outcome.error()).isZero();
-    JsonNode found = new ObjectMapper().readTree(outcome.output());
+    JsonNode found = timed();
     double compute = found.path("flops_per_step").doubleValue() / 2 / 0.5e12;
     assertThat(found.path("passes_seconds").doubleValue())
         .isCloseTo(compute, Offset.offset(1e-9 * compute));
@@ -222,6 +217,35 @@ final class PlanTest {
     assertThat(found.path("tokens_per_second").doubleValue())
         .isCloseTo(12 * 24 / seconds, Offset.offset(1e-6));
     assertThat(found.path("fits").booleanValue()).isTrue();
+  }
+
+  /** A cluster's file that does not know the plan's precision is no mistake, but is told of. */
+  @Test
+  void timesAreThoseOfThePlansPrecision() throws Exception {
+    Files.writeString(folder.resolve("plan.yaml"), plan("gpt2", 4, 1, 3, "}"));
+    Files.writeString(folder.resolve("cluster.yaml"), CLUSTER.formatted("8"));
+    JsonNode asBf16 = timed();
+    assertThat(asBf16.path("timed_as_precision").asText()).isEqualTo("bf16");
+    Command.Outcome told =
+        Command.in(folder).run("plan", "plan.yaml", "--workers", "2", "--cluster", "cluster.yaml");
+    assertThat(told.output()).contains("at the rate of bf16", "peak_tflops_fp32");
+
+    Files.writeString(
+        folder.resolve("cluster.yaml"),
+        CLUSTER.formatted("8").replace("efficiency", "peak_tflops_fp32: 0.25, efficiency"));
+    JsonNode asFp32 = timed();
+    assertThat(asFp32.path("timed_as_precision").asText()).isEqualTo("fp32");
+    double seconds = asBf16.path("passes_seconds").doubleValue();
+    assertThat(asFp32.path("passes_seconds").doubleValue())
+        .isCloseTo(4 * seconds, Offset.offset(1e-9 * seconds));
+  }
+
+  private JsonNode timed() throws Exception {
+    Command.Outcome outcome =
+        Command.in(folder)
+            .run("plan", "plan.yaml", "--workers", "2", "--cluster", "cluster.yaml", "--json");
+    assertThat(outcome.status()).as(outcome.error()).isZero();
+    return new ObjectMapper().readTree(outcome.output());
   }
 
   @Test
@@ -281,6 +305,14 @@ final class PlanTest {
     assertThat(outcome.status()).isEqualTo(64);
     assertThat(outcome.error())
         .contains("cluster.yaml:1:1: device_per_host", "devices_per_host", "device.memory_gib");
+    Files.writeString(
+        folder.resolve("cluster.yaml"),
+        CLUSTER.formatted("8").replace("host: 2", "host: 9000000000").replace(" 0.5", " 1.5"));
+    Command.Outcome large =
+        Command.in(folder).run("plan", "plan.yaml", "--workers", "2", "--cluster", "cluster.yaml");
+    assertThat(large.status()).isEqualTo(64);
+    assertThat(large.error())
+        .contains("devices_per_host: expected a whole number", "device.efficiency", "at most 1");
     Command.Outcome alone = Command.in(folder).run("plan", "plan.yaml", "--search");
     assertThat(alone.status()).isEqualTo(64);
     assertThat(alone.error()).contains("--search needs --cluster");

@@ -18,6 +18,7 @@ import dev.phalanx.trainer.NotFiniteException;
 import dev.phalanx.trainer.PlanSearch;
 import dev.phalanx.trainer.Preflight;
 import dev.phalanx.trainer.Rehearsal;
+import dev.phalanx.trainer.config.ClusterDescription;
 import dev.phalanx.trainer.config.ClusterParser;
 import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.config.ParsedPlan;
@@ -71,7 +72,8 @@ final class PlanCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws Exception {
-    Optional<Cluster> cluster = Optional.ofNullable(clusterFile).map(ClusterParser::read);
+    Optional<ClusterDescription> cluster =
+        Optional.ofNullable(clusterFile).map(ClusterParser::read);
     if (isSearch) {
       return search(
           cluster.orElseThrow(
@@ -104,19 +106,23 @@ final class PlanCommand implements Callable<Integer> {
     return 0;
   }
 
-  private int search(Cluster cluster) throws Exception {
+  private int search(ClusterDescription cluster) throws Exception {
     // Its own layout need not suit the ranks: others are tried.
     ParsedPlan parsed = plan.read();
     JobConfig config = parsed.config();
     requireNoCluster(config);
     int ranks = worldSize(config);
     PlanSearch.Result result =
-        PlanSearch.search(parsed, Path.of("").toAbsolutePath(), ranks, cluster, PROPOSALS);
+        PlanSearch.search(
+            parsed, Path.of("").toAbsolutePath(), ranks, cluster.in(config.precision()), PROPOSALS);
     Console console = common.console();
     if (common.isJson) {
-      console.result(json(result, ranks).toString());
+      ObjectNode json = json(result, ranks);
+      addRate(json, config, cluster);
+      console.result(json.toString());
     } else {
       lines(result, ranks).forEach(console::result);
+      rateLine(config, cluster).ifPresent(console::result);
     }
     return 0;
   }
@@ -238,7 +244,9 @@ final class PlanCommand implements Callable<Integer> {
                     .put("bytes_sent_per_rank", sent.bytes()));
   }
 
-  private static void addTime(ObjectNode json, JobPlan plan, JobConfig config, Cluster cluster) {
+  private static void addTime(
+      ObjectNode json, JobPlan plan, JobConfig config, ClusterDescription described) {
+    Cluster cluster = described.in(config.precision());
     StepTime time = plan.time(config, cluster);
     json.put("step_seconds", time.seconds());
     json.put("passes_seconds", time.passesSeconds());
@@ -247,6 +255,12 @@ final class PlanCommand implements Callable<Integer> {
     json.put("tokens_per_second", plan.tokensPerStep() / time.seconds());
     json.put("fits", plan.peakBytes() <= cluster.usableMemoryBytes());
     json.put("offloaded", plan.isOffloaded(config));
+    addRate(json, config, described);
+  }
+
+  /** The precision at whose rate devices are taken to compute. */
+  private static void addRate(ObjectNode json, JobConfig config, ClusterDescription cluster) {
+    json.put("timed_as_precision", cluster.timedAs(config.precision()).label());
   }
 
   private static ObjectNode json(PlanSearch.Result result, int ranks) {
@@ -379,7 +393,9 @@ final class PlanCommand implements Callable<Integer> {
         100 * plan.bubble());
   }
 
-  private static List<String> timeLines(JobPlan plan, JobConfig config, Cluster cluster) {
+  private static List<String> timeLines(
+      JobPlan plan, JobConfig config, ClusterDescription described) {
+    Cluster cluster = described.in(config.precision());
     StepTime time = plan.time(config, cluster);
     List<String> lines = new ArrayList<>();
     lines.add("");
@@ -408,7 +424,20 @@ final class PlanCommand implements Callable<Integer> {
               + " a rank, which no file of a cluster describes: the update, timed as if the"
               + " optimizer's state were on the device, takes longer");
     }
+    rateLine(config, described).ifPresent(lines::add);
     return lines;
+  }
+
+  private static Optional<String> rateLine(JobConfig config, ClusterDescription cluster) {
+    JobConfig.Precision precision = config.precision();
+    return cluster.timedAs(precision) == precision
+        ? Optional.empty()
+        : Optional.of(
+            "These are times at the rate of "
+                + cluster.timedAs(precision).label()
+                + ", and the plan computes in "
+                + precision.label()
+                + ": the cluster's file has no device.peak_tflops_fp32");
   }
 
   private static List<String> lines(PlanSearch.Result result, int ranks) {

@@ -33,6 +33,12 @@ public record Cluster(
   /** Beside tensors lie libraries, what they keep for themselves, and gaps. */
   private static final double USABLE_MEMORY = 0.92;
 
+  /** The same devices where they compute at another rate. */
+  public Cluster withOperationsPerSecond(double rate) {
+    return new Cluster(
+        devicesPerHost, rate, memoryBytes, memoryBytesPerSecond, withinHost, betweenHosts);
+  }
+
   /** What tensors may take of a device's memory. */
   public double usableMemoryBytes() {
     return USABLE_MEMORY * memoryBytes;

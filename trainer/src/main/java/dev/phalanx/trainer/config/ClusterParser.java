@@ -3,10 +3,12 @@ package dev.phalanx.trainer.config;
 import dev.phalanx.parallelism.plan.Cluster;
 import java.nio.file.Path;
 import java.util.HashMap;
+import java.util.Optional;
 
 /** Reads a file that describes a cluster, for {@code phalanx plan --cluster}. */
 public final class ClusterParser {
   private static final double GIGA = 1e9;
+  private static final double TERA = 1e12;
   private static final double BITS = 8;
 
   private ClusterParser() {}
@@ -14,7 +16,7 @@ public final class ClusterParser {
   /**
    * @throws ConfigurationException with every mistake, also if the file cannot be read
    */
-  public static Cluster read(Path file) {
+  public static ClusterDescription read(Path file) {
     return parse(file.toString(), JobConfigParser.textOf(file));
   }
 
@@ -22,7 +24,7 @@ public final class ClusterParser {
    * @param source what messages call the text: its file
    * @throws ConfigurationException with every mistake
    */
-  public static Cluster parse(String source, String yaml) {
+  public static ClusterDescription parse(String source, String yaml) {
     Problems problems = new Problems();
     Section top =
         new Section(new PlanReader(source, problems).readPlan(yaml), problems, new HashMap<>());
@@ -31,7 +33,8 @@ public final class ClusterParser {
     Section device =
         top.requiredSection("device", "{peak_tflops: 312, memory_gib: 80, memory_gb_per_s: 2039}");
     double peak = device.real("peak_tflops").above(0).example(312.0).required();
-    double efficiency = device.real("efficiency").above(0).orElse(0.5);
+    Optional<Double> peakInFp32 = device.real("peak_tflops_fp32").above(0).example(19.5).optional();
+    double efficiency = device.real("efficiency").above(0).to(1).orElse(0.5);
     double memory = device.real("memory_gib").above(0).example(80.0).required();
     double memorySpeed = device.real("memory_gb_per_s").above(0).example(2039.0).required();
     device.end();
@@ -43,13 +46,15 @@ public final class ClusterParser {
     links.end();
     top.end();
     problems.throwIfAny();
-    return new Cluster(
-        devices,
-        peak * 1e12 * efficiency,
-        memory * (1L << 30),
-        memorySpeed * GIGA,
-        within,
-        between);
+    return new ClusterDescription(
+        new Cluster(
+            devices,
+            peak * TERA * efficiency,
+            memory * (1L << 30),
+            memorySpeed * GIGA,
+            within,
+            between),
+        peakInFp32.stream().mapToDouble(rate -> rate * TERA * efficiency).findFirst());
   }
 
   private static Cluster.Link link(Section links, String name, double example) {

@@ -8,7 +8,8 @@ import java.util.Optional;
 final class RealKey extends Key<Double> {
   private double lowest = -Double.MAX_VALUE;
   private boolean includesLowest = true;
-  private double below = Double.POSITIVE_INFINITY;
+  private double highest = Double.POSITIVE_INFINITY;
+  private boolean includesHighest;
 
   RealKey(Section section, String name) {
     super(section, name, 1.0);
@@ -29,7 +30,14 @@ final class RealKey extends Key<Double> {
 
   /** Less than. */
   RealKey below(double high) {
-    below = high;
+    highest = high;
+    return this;
+  }
+
+  /** At most. */
+  RealKey to(double high) {
+    highest = high;
+    includesHighest = true;
     return this;
   }
 
@@ -47,7 +55,8 @@ final class RealKey extends Key<Double> {
   }
 
   private boolean isInside(double value) {
-    return (includesLowest ? value >= lowest : value > lowest) && value < below;
+    return (includesLowest ? value >= lowest : value > lowest)
+        && (includesHighest ? value <= highest : value < highest);
   }
 
   @Override
@@ -56,7 +65,10 @@ final class RealKey extends Key<Double> {
         lowest == -Double.MAX_VALUE
             ? ""
             : (includesLowest ? " of at least " : " above ") + Numbers.text(lowest);
-    String high = below == Double.POSITIVE_INFINITY ? "" : " and below " + Numbers.text(below);
+    String high =
+        highest == Double.POSITIVE_INFINITY
+            ? ""
+            : (includesHighest ? " and at most " : " and below ") + Numbers.text(highest);
     return "a finite number" + low + high;
   }
 
