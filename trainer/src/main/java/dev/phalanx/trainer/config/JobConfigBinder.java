@@ -132,17 +132,27 @@ final class JobConfigBinder {
   }
 
   private static Parallel parallel(Section section) {
+    int data = rest(section, "data");
+    int tensor = axis(section, "tensor");
+    int pipeline = axis(section, "pipeline");
+    int context = axis(section, "context");
+    int expert = axis(section, "expert");
+    List<Axis> order = order(section);
+    boolean isSequenceParallel = section.flag("sequence_parallel").orElse(false);
+    String schedule = schedule(section);
+    long fewest = schedule.equals("interleaved") && pipeline > 1 ? 2 : 1; // that make a difference
+    long stages = section.count("virtual_stages").from(1).to(1024).orElse(fewest);
     Parallel parallel =
         new Parallel(
-            rest(section, "data"),
-            axis(section, "tensor"),
-            axis(section, "pipeline"),
-            axis(section, "context"),
-            axis(section, "expert"),
-            order(section),
-            section.flag("sequence_parallel").orElse(false),
-            schedule(section),
-            Math.toIntExact(section.count("virtual_stages").from(1).to(1024).orElse(1L)));
+            data,
+            tensor,
+            pipeline,
+            context,
+            expert,
+            order,
+            isSequenceParallel,
+            schedule,
+            Math.toIntExact(stages));
     section.end();
     checkWorld(section, parallel);
     return parallel;

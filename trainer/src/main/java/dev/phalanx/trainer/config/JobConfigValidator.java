@@ -490,8 +490,21 @@ public final class JobConfigValidator {
               + stages
               + " stages of at least a layer each, and the model has "
               + layers,
-          "write at most 'pipeline: " + Math.max(1, layers / parallel.virtualStages()) + "'");
+          "write at most 'pipeline: "
+              + Math.max(1, layers / parallel.virtualStages())
+              + "'"
+              + (parallel.virtualStages() > 1 ? fewerStages(layers / parallel.pipeline()) : ""));
     }
+  }
+
+  /**
+   * @param most stages of a rank that there are layers for
+   */
+  private static String fewerStages(int most) {
+    if (most == 0) {
+      return "";
+    }
+    return most == 1 ? " or 'schedule: 1f1b'" : " or 'virtual_stages: " + most + "'";
   }
 
   private void checkExperts() {

@@ -239,10 +239,25 @@ class JobConfigValidatorTest {
             + " leave virtual_stages out",
         "1 | parallel={schedule: interleaved, virtual_stages: 2} | parallel.virtual_stages:"
             + " virtual_stages 2 divide a pipeline of one rank; write 'virtual_stages: 1'",
+        "2 | parallel={pipeline: 2, schedule: interleaved} | parallel.pipeline: pipeline 2 ×"
+            + " virtual_stages 2 = 4 stages of at least a layer each, and the model has 2; write at"
+            + " most 'pipeline: 1' or 'schedule: 1f1b'",
       })
   void stagesNeedLayersAndASchedule(int ranks, String override, String expected) {
     assertThat(problemsInWorld(ranks, MINIMAL, override))
         .anySatisfy(problem -> assertThat(problem).contains(expected));
+  }
+
+  @ParameterizedTest
+  @CsvSource({"interleaved, 2, 2", "interleaved, 1, 1", "1f1b, 2, 1", "zb-h1, 2, 1"})
+  void onlyAnInterleavedPipelineHasTwoStagesOnARank(String schedule, int pipeline, int stages) {
+    String parallel = "parallel={pipeline: %d, schedule: %s}".formatted(pipeline, schedule);
+    assertThat(
+            JobConfigParser.parse("plan.yaml", MINIMAL, List.of(parallel))
+                .config()
+                .parallel()
+                .virtualStages())
+        .isEqualTo(stages);
   }
 
   @Test
