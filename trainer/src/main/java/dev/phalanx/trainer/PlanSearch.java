@@ -17,6 +17,8 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
+import java.util.TreeSet;
 import java.util.concurrent.Callable;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.stream.IntStream;
@@ -32,7 +34,7 @@ import java.util.stream.IntStream;
  */
 public final class PlanSearch {
   private static final int MOST_REHEARSED = 150;
-  private static final List<Integer> MICRO_BATCHES = List.of(1, 2, 4, 8, 16);
+  private static final List<Long> MICRO_BATCHES = List.of(1L, 2L, 4L, 8L, 16L);
   private static final List<Integer> VIRTUAL_STAGES = List.of(2, 3, 4);
 
   /**
@@ -162,8 +164,8 @@ public final class PlanSearch {
   private void addLayouts(String yaml, int tensor, int pipeline, List<Candidate> candidates) {
     int context = base.parallel().context();
     int data = worldSize / context / tensor / pipeline;
-    for (int micro : MICRO_BATCHES) {
-      if (base.batch().global() % ((long) micro * data) != 0) {
+    for (long micro : microBatches()) {
+      if (base.batch().global() % (micro * data) != 0) {
         continue;
       }
       for (int expert : expertSizes(data)) {
@@ -173,7 +175,7 @@ public final class PlanSearch {
   }
 
   /** What is said of a layout before its ZeRO stage, recomputation and schedule. */
-  private record Sizes(int tensor, int pipeline, int data, int micro, int expert) {}
+  private record Sizes(int tensor, int pipeline, int data, long micro, int expert) {}
 
   private void addVariants(String yaml, Sizes sizes, List<Candidate> candidates) {
     int context = base.parallel().context();
@@ -192,7 +194,7 @@ public final class PlanSearch {
                           words,
                           sizes.pipeline(),
                           sizes.data(),
-                          sizes.tensor() > 1,
+                          isSequenceParallel(sizes),
                           schedule),
                   "batch.micro=" + sizes.micro(),
                   "sharding={zero: " + zero + "}",
@@ -205,6 +207,21 @@ public final class PlanSearch {
         }
       }
     }
+  }
+
+  /** The plan's own among them. */
+  private Set<Long> microBatches() {
+    Set<Long> sizes = new TreeSet<>(MICRO_BATCHES);
+    sizes.add(base.batch().micro());
+    return sizes;
+  }
+
+  /** Where tokens can be divided among the ranks that divide matrices, which saves memory. */
+  private boolean isSequenceParallel(Sizes sizes) {
+    long tokens = setup.config().sequence() / base.parallel().context(); // of one sequence
+    boolean isEvaluated = base.evaluation().every() > 0; // also with single sequences
+    return sizes.tensor() > 1
+        && (isEvaluated ? tokens : sizes.micro() * tokens) % sizes.tensor() == 0;
   }
 
   /** How many of the data-parallel ranks may divide the experts. */

@@ -63,4 +63,25 @@ final class PlanSearchTest {
     assertThat(result.best())
         .allSatisfy(found -> assertThat(found.overrides()).contains("batch.micro=1"));
   }
+
+  /** 21 sequences over 7 micro-batches of 3, which no power of two gives. */
+  @Test
+  void thePlansOwnMicroBatchIsTried() throws Exception {
+    String plan = PLAN.replace("global: 16, micro: 1", "global: 21, micro: 3");
+    assertThat(search(plan, 7, cluster(1e9), 20).best())
+        .anySatisfy(found -> assertThat(found.overrides()).contains("batch.micro=3"));
+  }
+
+  /** Three ranks divide the matrices of sequences whose tokens they do not. */
+  @Test
+  void ranksDivideMatricesWhereTheyCannotDivideTokens() throws Exception {
+    String plan =
+        PLAN.replace("hidden: 64, heads: 1", "hidden: 96, heads: 3")
+            .replace("data: 2", "tensor: 3");
+    assertThat(search(plan, 3, cluster(1e9), 5).best())
+        .anySatisfy(
+            found ->
+                assertThat(found.overrides().get(0))
+                    .contains("tensor: 3", "sequence_parallel: false"));
+  }
 }
