@@ -3,7 +3,6 @@ package dev.phalanx.trainer;
 import dev.phalanx.parallelism.mesh.Axis;
 import dev.phalanx.parallelism.mesh.DeviceMesh;
 import dev.phalanx.parallelism.pipeline.ScheduleSimulator;
-import dev.phalanx.parallelism.pipeline.StageCosts;
 import dev.phalanx.parallelism.plan.Cluster;
 import dev.phalanx.parallelism.plan.PublishedMemory;
 import dev.phalanx.parallelism.plan.StepTime;
@@ -143,12 +142,11 @@ public record JobPlan(
   }
 
   /**
-   * The part of a step's time in which the rank with the most work computes nothing, where a
-   * backward pass takes twice a forward pass and sending takes no time.
+   * The part of a step's time in which ranks compute nothing, where each has the work of its own
+   * layers, a backward pass takes twice a forward pass and sending takes no time.
    */
   public double bubble() {
-    return ScheduleSimulator.simulate(pipeline.table(), StageCosts.uniform(1, 1, 1, 0))
-        .bubbleRate();
+    return ScheduleSimulator.simulate(pipeline.table(), pipeline.costs(model)).idleRate();
   }
 
   /**

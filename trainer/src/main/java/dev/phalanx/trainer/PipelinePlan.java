@@ -1,11 +1,13 @@
 package dev.phalanx.trainer;
 
 import dev.phalanx.parallelism.expert.Mixture;
+import dev.phalanx.parallelism.pipeline.Action;
 import dev.phalanx.parallelism.pipeline.OneForwardOneBackward;
 import dev.phalanx.parallelism.pipeline.PipelineSchedules;
 import dev.phalanx.parallelism.pipeline.ScheduleException;
 import dev.phalanx.parallelism.pipeline.ScheduleSimulator;
 import dev.phalanx.parallelism.pipeline.ScheduleTable;
+import dev.phalanx.parallelism.pipeline.StageCosts;
 import dev.phalanx.parallelism.pipeline.StageCut;
 import dev.phalanx.trainer.config.ConfigurationException;
 import dev.phalanx.trainer.config.JobConfig;
@@ -118,11 +120,19 @@ public record PipelinePlan(ScheduleTable table, List<StageLayers> stages) {
     return Optional.of(ScheduleTable.text(baseDirectory.resolve(parallel.schedule())));
   }
 
+  /** The work before the first layer and after the last one, in layers. */
+  private record Ends(double embedding, double head) {
+    static Ends of(TransformerConfig model) {
+      double layer = layerWork(model);
+      double table = (double) model.vocabulary() * model.hidden();
+      double embedding = model.hidden(); // rows are copied, and their gradients added up
+      return new Ends(embedding / layer, table / layer);
+    }
+  }
+
   private static List<StageLayers> cut(TransformerConfig model, int stages) {
-    double layer = layerWork(model);
-    double table = (double) model.vocabulary() * model.hidden();
-    double embedding = model.hidden(); // rows are copied, and their gradients added up
-    int[] counts = StageCut.counts(model.layers(), stages, embedding / layer, table / layer);
+    Ends ends = Ends.of(model);
+    int[] counts = StageCut.counts(model.layers(), stages, ends.embedding(), ends.head());
     List<StageLayers> cut = new ArrayList<>();
     int first = 0;
     for (int stage = 0; stage < stages; stage++) {
@@ -141,6 +151,27 @@ public record PipelinePlan(ScheduleTable table, List<StageLayers> stages) {
             * model.feedForward()
             * model.mixture().map(Mixture::perToken).orElse(1);
     return model.hidden() * (projections + feedForward + model.sequence());
+  }
+
+  /** Of a pass through each stage, of which a layer's is 1, forward and each half of backward. */
+  StageCosts costs(TransformerConfig model) {
+    Ends ends = Ends.of(model);
+    return new StageCosts() {
+      @Override
+      public double of(Action action) {
+        StageLayers stage = stages.get(action.stage());
+        double work =
+            stage.count()
+                + (stage.isFirst() ? ends.embedding() : 0)
+                + (stage.isLast() ? ends.head() : 0);
+        return StageCosts.uniform(work, work, work, hop()).of(action);
+      }
+
+      @Override
+      public double hop() {
+        return 0;
+      }
+    };
   }
 
   /** The stages of a rank, by its place in the pipeline. */

@@ -188,6 +188,28 @@ final class RehearsalTest {
     assertThat(onCpu.peakBytes()).isGreaterThanOrEqualTo(device.peakBytes());
   }
 
+  /** Of 8 micro-batches over 4 stages 3 / 11 are idle, were it not for unequal stages. */
+  @Test
+  void stagesWithLessWorkAreIdleLonger() throws Exception {
+    double equal = bubble(8);
+    assertThat(equal).isCloseTo(3 / 11.0, within(0.02)); // the head is a small part of a layer
+    assertThat(bubble(5)).isGreaterThan(equal + 0.1);
+  }
+
+  private static double bubble(int layers) throws Exception {
+    String yaml =
+        """
+        model: {family: gpt2, layers: %d, hidden: 256, heads: 4, sequence: 64, vocab: 64}
+        data: {kind: reference}
+        batch: {global: 8, micro: 1}
+        optimizer: {kind: adamw, lr: 1.0e-4}
+        steps: 1
+        parallel: {pipeline: 4, data: 1}
+        """
+            .formatted(layers);
+    return JobPlan.of(JobConfigParser.parse("plan.yaml", yaml), Path.of(""), 4).bubble();
+  }
+
   @ParameterizedTest
   @CsvSource({"none, 72, 12", "full, 96, 16"})
   void whatIsNotRecomputedIsNotCounted(String recompute, double factor, double vocabularyFactor)

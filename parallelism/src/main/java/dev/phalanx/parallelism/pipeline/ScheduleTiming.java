@@ -44,6 +44,22 @@ public record ScheduleTiming(ScheduleTable table, List<List<Slot>> ranks) {
     for (int rank = 0; rank < ranks.size(); rank++) {
       work = Math.max(work, busy(rank));
     }
+    return idle(work);
+  }
+
+  /**
+   * The part of {@link #cost} in which ranks do no work, of all of them together: where some have
+   * less than others it is more than {@link #bubbleRate}.
+   */
+  public double idleRate() {
+    double work = 0;
+    for (int rank = 0; rank < ranks.size(); rank++) {
+      work += busy(rank);
+    }
+    return idle(work / ranks.size());
+  }
+
+  private double idle(double work) {
     return cost() == 0 ? 0 : (cost() - work) / cost();
   }
 }
