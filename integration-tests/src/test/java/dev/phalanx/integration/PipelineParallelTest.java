@@ -98,6 +98,11 @@ final class PipelineParallelTest {
     "llama, 5, 2, 0.1, true, none, adamw, '{pipeline: 4, tensor: 2, sequence_parallel: true}', 1",
     "llama, 4, 1, 0.1, false, none, adamw, '{pipeline: 2, tensor: 4, schedule: gpipe}', 2",
     "llama, 4, 1, 0.1, true, none, lamb, '{pipeline: 3}', 1",
+    "gpt2, 4, 4, 0.1, true, none, adamw, '{pipeline: 2, tensor: 2, schedule: interleaved}', 1",
+    "gpt2, 4, 4, 0.0, true, none, adamw, '{pipeline: 2, data: 2, schedule: interleaved};sharding:"
+        + " {zero: 2}', 1",
+    "llama, 5, 2, 0.1, false, none, adamw, '{pipeline: 2, data: 2};sharding: {zero: 3}', 2",
+    "gpt2, 4, 4, 0.1, true, none, adamw, '{pipeline: 2, tensor: 4}', 2",
     "gpt2, 4, 4, 0.0, true, none, muon, '{pipeline: 2, data: 2}', 1",
     "gpt2, 3, 4, 0.1, true, none, adamw, '{pipeline: 3, data: 2, order: [pipeline, data, tensor,"
         + " context]}', 1"
@@ -115,7 +120,12 @@ final class PipelineParallelTest {
       throws Exception {
     String model = MODEL.formatted(family, layers, keyHeads, dropout, tied, recompute, optimizer);
     String whole = model + "batch: {global: 8, micro: 8}\n";
-    String divided = model + "batch: {global: 8, micro: " + micro + "}\nparallel: " + parallel;
+    String divided =
+        model
+            + "batch: {global: 8, micro: "
+            + micro
+            + "}\nparallel: "
+            + parallel.replace(';', '\n');
     JobConfig.Parallel axes =
         JobConfigParser.parse("plan.yaml", divided + "\n").config().parallel();
     int ranks = Math.toIntExact(axes.ranksPerSequence() * Math.max(1, axes.data()));

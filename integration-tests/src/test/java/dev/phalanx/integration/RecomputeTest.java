@@ -9,6 +9,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -47,6 +48,16 @@ final class RecomputeTest {
     assertThat(numbers(recomputed)).isEqualTo(numbers(kept));
     // Of each of six layers only the input is kept, and one layer's inside at a time.
     assertThat(recomputedBytes).isLessThan(keptBytes / 2);
+  }
+
+  /** What Korthikanti et al. compute again, attention's scores, is not kept in any case. */
+  @Test
+  void selectiveRecomputationChangesNothing() throws Exception {
+    Files.writeString(folder.resolve("text.txt"), "It was the best of times, it was. ".repeat(99));
+    List<StepRecord> kept = run("fp32", "gpt2", "0.1", "none", 2);
+    long keptBytes = activationBytes();
+    assertThat(numbers(run("fp32", "gpt2", "0.1", "selective", 2))).isEqualTo(numbers(kept));
+    assertThat(activationBytes()).isEqualTo(keptBytes);
   }
 
   private List<StepRecord> run(
