@@ -34,6 +34,36 @@ final class WholeJobTest {
 
   @TempDir private Path folder = Path.of("");
 
+  /** As its comment says to, from the folder that it lies in; fewer steps. */
+  @Test
+  void thePlanOfThreeDimensionsRunsInOneProcess() throws Exception {
+    trainThreeDimensions("--in-process");
+  }
+
+  @Tag("long")
+  @Test
+  void thePlanOfThreeDimensionsRunsInEightProcesses() throws Exception {
+    trainThreeDimensions();
+  }
+
+  private void trainThreeDimensions(String... more) throws Exception {
+    Path report = folder.resolve("report.json").toAbsolutePath();
+    List<String> command =
+        new ArrayList<>(
+            List.of("train", "configs/three-dimensions.yaml", "--quiet", "--set", "steps=3"));
+    command.addAll(List.of("--set", "log.report=" + report));
+    command.addAll(List.of(more));
+    Command.Outcome outcome = Command.in(Path.of("..")).run(command.toArray(String[]::new));
+    assertThat(outcome.status()).as(outcome.error()).isZero();
+    JsonNode found = new ObjectMapper().readTree(report.toFile());
+    assertThat(found.path("ranks")).hasSize(8);
+    for (String axis : List.of("tensor", "pipeline", "data")) {
+      assertThat(found.path("mesh").path(axis).intValue()).isEqualTo(2);
+    }
+    assertThat(found.path("steps")).hasSize(3);
+    assertThat(found.at("/steps/2/loss").doubleValue()).isPositive();
+  }
+
   @Test
   void textIsPreparedTrainedOnAndGoneOnWith() throws Exception {
     writeText();

@@ -1,11 +1,15 @@
 package dev.phalanx.trainer;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assertions.assertTimeout;
 
 import dev.phalanx.parallelism.plan.Cluster;
+import dev.phalanx.trainer.config.ClusterParser;
 import dev.phalanx.trainer.config.JobConfigParser;
 import dev.phalanx.trainer.config.ParsedPlan;
 import java.nio.file.Path;
+import java.time.Duration;
+import java.util.Comparator;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -62,6 +66,25 @@ final class PlanSearchTest {
     assertThat(result.best()).isNotEmpty();
     assertThat(result.best())
         .allSatisfy(found -> assertThat(found.overrides()).contains("batch.micro=1"));
+  }
+
+  /** Seconds on two cores: layouts are bounded by formulas, and but some are rehearsed. */
+  @Test
+  void aThousandRanksAreSearchedInSeconds() throws Exception {
+    ParsedPlan plan =
+        JobConfigParser.read(
+            Path.of("../configs/published/megatron-39b.yaml"), List.of("batch.global=1024"));
+    Cluster cluster =
+        ClusterParser.read(Path.of("../configs/clusters/dgx-a100.yaml"))
+            .in(plan.config().precision());
+    PlanSearch.Result result =
+        assertTimeout(
+            Duration.ofSeconds(100), () -> PlanSearch.search(plan, Path.of(""), 1024, cluster, 5));
+    assertThat(result.best()).hasSize(5);
+    assertThat(result.best())
+        .allSatisfy(
+            found -> assertThat((double) found.peakBytes()).isLessThan(cluster.usableMemoryBytes()))
+        .isSortedAccordingTo(Comparator.comparingDouble(found -> found.time().seconds()));
   }
 
   /** 21 sequences over 7 micro-batches of 3, which no power of two gives. */
