@@ -12,6 +12,7 @@ import dev.phalanx.tensor.EngineNotFoundException;
 import dev.phalanx.tensor.OutOfNativeMemoryException;
 import dev.phalanx.trainer.ModelFamilyNotFoundException;
 import dev.phalanx.trainer.NotFiniteException;
+import dev.phalanx.trainer.PlanCheck;
 import dev.phalanx.trainer.RankZeroWriteException;
 import dev.phalanx.trainer.config.ConfigurationException;
 import dev.phalanx.trainer.data.DataException;
@@ -77,7 +78,8 @@ public final class Failures {
     }
     if (thrown instanceof ConfigurationException
         || thrown instanceof EngineNotFoundException
-        || thrown instanceof ModelFamilyNotFoundException) {
+        || thrown instanceof ModelFamilyNotFoundException
+        || thrown instanceof PlanCheck.NotThisRunException) {
       return Optional.of(ExitStatus.USAGE);
     }
     if (thrown instanceof DataException data) {

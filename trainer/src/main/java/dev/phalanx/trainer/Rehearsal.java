@@ -1,6 +1,7 @@
 package dev.phalanx.trainer;
 
 import dev.phalanx.collectives.Communicator;
+import dev.phalanx.collectives.Traffic;
 import dev.phalanx.parallelism.mesh.Axis;
 import dev.phalanx.tensor.Device;
 import dev.phalanx.trainer.config.JobConfig;
@@ -10,10 +11,12 @@ import dev.phalanx.trainer.rehearsal.RehearsalEngine;
 import dev.phalanx.trainer.rehearsal.RehearsalGroups;
 import dev.phalanx.trainer.rehearsal.SentOperations;
 import java.io.IOException;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.function.Function;
 
 /**
@@ -29,7 +32,9 @@ import java.util.function.Function;
  * @param attentionOperations of them those of attention
  * @param sent for the sake of each axis in the job's last step, or the second one where it has but
  *     one
- * @param sentInPasses what of it micro-batches send, not the sums of copies and the update
+ * @param sentOnce what a whole run sends on top of so many such steps as follow its first one: in
+ *     that, and before it
+ * @param sentInPasses what of a step's micro-batches send, not the sums of copies and the update
  * @param sentForCopies what sums gradients that ranks which divide the model have copies of while
  *     the last passes go on; the rest of these sums comes after them
  * @param sentInShards what of the data axis ranks that share a copy send each other, where hybrid
@@ -47,6 +52,7 @@ public record Rehearsal(
     double operations,
     double attentionOperations,
     Map<Axis, SentOperations> sent,
+    Map<Axis, SentOperations> sentOnce,
     Map<Axis, SentOperations> sentInPasses,
     Map<Axis, SentOperations> sentForCopies,
     SentOperations sentInShards,
@@ -88,6 +94,8 @@ public record Rehearsal(
               samples(Math.toIntExact(setup.config().sequence())),
               partition,
               config);
+      state.memory().refreshValues(); // the first ones
+      agreeOnTheStart(config, arenas, rankGroups, state, groups);
       steps.run(0, () -> false); // in its first pass a rank learns what to gather ahead
       Counted before = Counted.of(engine, rankGroups);
       List<Counted> atEndOfPasses = new ArrayList<>(); // one
@@ -112,10 +120,43 @@ public record Rehearsal(
           passes.operations(),
           passes.attentionOperations(),
           step.sent(),
+          before.sent(),
           passes.sentButForCopies(),
           passes.sentForCopies(),
           step.sentInShards(),
           step.sentToReplicas());
+    }
+  }
+
+  /** Of a job that is not gone on with. */
+  private static void agreeOnTheStart(
+      JobConfig config,
+      Arenas arenas,
+      RankGroups rankGroups,
+      TrainingState state,
+      RehearsalGroups groups)
+      throws IOException, InterruptedException {
+    RankContext context =
+        new RankContext(
+            groups.rank(),
+            groups.worldSize(),
+            groups.rank(),
+            groups.worldSize(),
+            groups,
+            groups.world(),
+            1,
+            Path.of(""),
+            () -> false);
+    try (Checkpointing checkpoints =
+        Checkpointing.open(
+            config.withoutCheckpoint(),
+            context,
+            arenas,
+            rankGroups,
+            state,
+            new DataIdentity(Optional.empty(), Long.MAX_VALUE),
+            JobListener.NONE)) {
+      checkpoints.restore(Optional.empty());
     }
   }
 
@@ -170,6 +211,18 @@ public record Rehearsal(
   /** What the rank sends in a step for the sake of an axis. */
   public SentOperations sent(Axis axis) {
     return sent.getOrDefault(axis, new SentOperations());
+  }
+
+  /**
+   * What the rank sends for the sake of an axis in a run, but for evaluations and checkpoints.
+   *
+   * @param steps at least 1
+   */
+  Traffic sent(Axis axis, long steps) {
+    SentOperations once = sentOnce.getOrDefault(axis, new SentOperations());
+    SentOperations each = sent(axis);
+    return new Traffic(
+        once.bytes() + (steps - 1) * each.bytes(), once.messages() + (steps - 1) * each.messages());
   }
 
   /** What of it micro-batches send. */

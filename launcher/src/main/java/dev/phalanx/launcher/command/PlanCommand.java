@@ -1,5 +1,6 @@
 package dev.phalanx.launcher.command;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
@@ -15,6 +16,7 @@ import dev.phalanx.trainer.FamilyRehearsal;
 import dev.phalanx.trainer.JobPlan;
 import dev.phalanx.trainer.ModelFamily;
 import dev.phalanx.trainer.NotFiniteException;
+import dev.phalanx.trainer.PlanCheck;
 import dev.phalanx.trainer.PlanSearch;
 import dev.phalanx.trainer.Preflight;
 import dev.phalanx.trainer.Rehearsal;
@@ -68,10 +70,19 @@ final class PlanCommand implements Callable<Integer> {
       description = "proposes the fastest layouts that fit the devices of --cluster")
   private boolean isSearch;
 
+  @Option(
+      names = "--check",
+      paramLabel = "REPORT",
+      description = "the report of a run: compares what it counted with what this plan predicts")
+  private @Nullable Path reportFile;
+
   @Mixin private CommonOptions common = new CommonOptions();
 
   @Override
   public Integer call() throws Exception {
+    if (reportFile != null) {
+      return check(reportFile);
+    }
     Optional<ClusterDescription> cluster =
         Optional.ofNullable(clusterFile).map(ClusterParser::read);
     if (isSearch) {
@@ -103,6 +114,32 @@ final class PlanCommand implements Callable<Integer> {
       lines(found, config).forEach(console::result);
       cluster.ifPresent(devices -> timeLines(found, config, devices).forEach(console::result));
     }
+    return 0;
+  }
+
+  private int check(Path file) throws Exception {
+    if (workers > 0 || clusterFile != null || isSearch) {
+      throw CommandException.usage(
+          "--check takes the number of ranks from the report, and compares what they held and sent;"
+              + " leave --workers, --cluster and --search out");
+    }
+    JsonNode report = PlanCheck.read(file);
+    int ranks = report.path("world_size").intValue();
+    ParsedPlan parsed = plan.read(config -> ranks);
+    if (!(parsed.config().model() instanceof JobConfig.Transformer)) {
+      throw CommandException.usage(
+          "--check compares runs of transformers, and model.family is "
+              + parsed.config().model().family().label());
+    }
+    JobPlan found = JobPlan.of(parsed, Path.of("").toAbsolutePath(), ranks);
+    PlanCheck check = PlanCheck.of(found, parsed.config(), report);
+    Console console = common.console();
+    if (common.isJson) {
+      console.result(PlanCheckOutput.json(check).toString());
+    } else {
+      PlanCheckOutput.lines(check).forEach(console::result);
+    }
+    PlanCheckOutput.requireAgreement(check);
     return 0;
   }
 

@@ -61,15 +61,20 @@ public record JobConfig(
    * are filled in.
    */
   public JobConfig withModel(Transformer changed) {
-    return with(changed, batch);
+    return with(changed, batch, checkpoint);
   }
 
   /** The same job with other sizes of batches. */
   public JobConfig withBatch(Batch changed) {
-    return with(model, changed);
+    return with(model, changed, checkpoint);
   }
 
-  private JobConfig with(Model otherModel, Batch otherBatch) {
+  /** The same job where nothing is saved. */
+  public JobConfig withoutCheckpoint() {
+    return with(model, batch, Optional.empty());
+  }
+
+  private JobConfig with(Model otherModel, Batch otherBatch, Optional<Checkpoint> otherCheckpoint) {
     return new JobConfig(
         name,
         seed,
@@ -86,7 +91,7 @@ public record JobConfig(
         parallel,
         sharding,
         communication,
-        checkpoint,
+        otherCheckpoint,
         log,
         evaluation);
   }
