@@ -13,33 +13,50 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.Consumer;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Notes what is handed over, by its place in flat memory, and does it by another communicator, or
- * not at all. One thread.
+ * Notes what is handed over and does it by another communicator, or not at all: all-reduces by
+ * their place in flat memory, and of one that does nothing also the events of each operation. One
+ * thread.
  */
 final class RecordingCommunicator implements Communicator {
   /** An all-reduce of {@code count} elements from {@code offset}. */
   record Call(long offset, long count, ReduceOperation operation) {}
 
-  /** Is done without doing anything. */
+  /** Does nothing, and is over when it is awaited. */
   private static final class Nothing implements Work {
-    @Override
-    public void await(Duration deadline) {}
+    private final String name;
+    private final Consumer<String> events;
+    private boolean isAwaited;
+
+    Nothing(String name, Consumer<String> events) {
+      this.name = name;
+      this.events = events;
+      events.accept(name);
+    }
 
     @Override
-    public void await() {}
+    public void await(Duration deadline) {
+      await();
+    }
+
+    @Override
+    public void await() {
+      isAwaited = true;
+      events.accept("awaited " + name);
+    }
 
     @Override
     public boolean isDone() {
-      return true;
+      return isAwaited;
     }
 
     @Override
     public void whenDone(Runnable action) {
-      action.run();
+      throw new AssertionError("nobody is told");
     }
   }
 
@@ -49,20 +66,35 @@ final class RecordingCommunicator implements Communicator {
 
   private final int size;
   private final AllReduce allReduce;
+  private final @Nullable Consumer<String> events; // null: another communicator's
   private final List<Call> calls = new ArrayList<>();
 
-  private RecordingCommunicator(int size, AllReduce allReduce) {
+  private RecordingCommunicator(int size, AllReduce allReduce, @Nullable Consumer<String> events) {
     this.size = size;
     this.allReduce = allReduce;
+    this.events = events;
   }
 
   /** One of {@code size} ranks of which nobody answers; operations leave tensors as they are. */
   static RecordingCommunicator alone(int size) {
-    return new RecordingCommunicator(size, (tensor, operation) -> new Nothing());
+    return alone(size, event -> {});
+  }
+
+  /**
+   * As {@link #alone(int)}.
+   *
+   * @param events is told of operations by the elements of what all ranks have together: {@code
+   *     all-gather 24} when one begins, {@code awaited all-gather 24} when its end is waited for
+   */
+  static RecordingCommunicator alone(int size, Consumer<String> events) {
+    return new RecordingCommunicator(
+        size,
+        (tensor, operation) -> new Nothing("all-reduce " + tensor.elementCount(), events),
+        events);
   }
 
   static RecordingCommunicator over(Communicator communicator) {
-    return new RecordingCommunicator(communicator.size(), communicator::allReduce);
+    return new RecordingCommunicator(communicator.size(), communicator::allReduce, null);
   }
 
   List<Call> calls() {
@@ -107,12 +139,19 @@ final class RecordingCommunicator implements Communicator {
 
   @Override
   public Work reduceScatter(Tensor input, Tensor output, ReduceOperation operation) {
-    throw onlyAllReduced();
+    return nothing("reduce-scatter " + input.elementCount());
   }
 
   @Override
   public Work allGather(Tensor input, Tensor output) {
-    throw onlyAllReduced();
+    return nothing("all-gather " + output.elementCount());
+  }
+
+  private Work nothing(String name) {
+    if (events == null) {
+      throw onlyAllReduced();
+    }
+    return new Nothing(name, events);
   }
 
   @Override
