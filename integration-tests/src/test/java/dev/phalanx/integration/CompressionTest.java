@@ -48,6 +48,8 @@ final class CompressionTest {
       log: {report: report.json}
       """;
 
+  private static final long PARAMETERS = 67 * 36 + 16 * 36 + 2 * (12 * 36 * 36 + 13 * 36) + 2 * 36;
+
   @TempDir private Path folder = Path.of("");
 
   private static String plan(
@@ -125,9 +127,31 @@ final class CompressionTest {
 
     assertThat(rank.path("ratio").doubleValue()).isCloseTo(ratio, Offset.offset(0.06 * ratio));
     assertThat(rank.path("codec_ms").doubleValue()).isPositive();
-    assertThat(rank.path("residual_norm").doubleValue()).isNotNegative();
+    assertThat(rank.path("error_norm").doubleValue()).isPositive();
     double saved = (double) (uncompressed - bytesSent(report())) / uncompressed;
     assertThat(saved).isCloseTo(1 - 1 / ratio, Offset.offset(0.02)); // losses and norms aside
+  }
+
+  /** Whatever the layout: so many bytes less than a rank would have sent without compression. */
+  @ParameterizedTest(name = "{1} on {0} ranks")
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "2 | zero: 0 | 1",
+        "4 | zero: 1 | 1",
+        "4 | zero: 2, shard_size: 2 | 2",
+      })
+  void bytesAreThoseOfTheRank(int ranks, String sharding, int shards) throws Exception {
+    train(plan(ADAMW, 10, "{kind: fp16}", sharding, "some"), ranks);
+    int copies = ranks / shards;
+    double expected = 10 * 2.0 * (copies - 1) / copies * 4 * PARAMETERS / shards;
+    for (JsonNode rank : report().path("ranks")) {
+      JsonNode compression = rank.path("compression");
+      assertThat(compression.path("uncompressed_bytes").doubleValue())
+          .isCloseTo(expected, Offset.offset(100.0)); // each bucket's is rounded
+      assertThat(compression.path("sent_bytes").doubleValue())
+          .isCloseTo(expected / 2, Offset.offset(100.0));
+    }
   }
 
   private static long bytesSent(JsonNode report) {

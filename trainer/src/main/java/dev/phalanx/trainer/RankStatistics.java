@@ -72,7 +72,7 @@ public record RankStatistics(
                 compression == null ? NONE : (double) compression.uncompressedBytes(),
                 compression == null ? 0.0 : compression.sentBytes(),
                 compression == null ? 0.0 : compression.codecNanos(),
-                compression == null ? 0.0 : compression.residualNorm()));
+                compression == null ? 0.0 : compression.errorNorm()));
     for (Axis axis : RankGroups.COMMUNICATING_AXES) {
       fields.add((double) sent(axis).bytesSent());
       fields.add((double) sent(axis).messagesSent());

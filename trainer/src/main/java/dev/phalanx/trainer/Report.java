@@ -16,6 +16,7 @@ import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
 import java.util.UUID;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The job's report: a JSON file that rank 0 writes at the end, after a failure too. {@code
@@ -138,8 +139,13 @@ public final class Report {
           .put("uncompressed_bytes", compression.uncompressedBytes())
           .put("sent_bytes", compression.sentBytes())
           .put("codec_ms", compression.codecNanos() / 1e6)
-          .put("residual_norm", compression.residualNorm());
+          .put("error_norm", finiteOrNull(compression.errorNorm()));
     }
+  }
+
+  /** JSON knows no others. */
+  private static @Nullable Double finiteOrNull(double number) {
+    return Double.isFinite(number) ? (Double) number : null;
   }
 
   private static void write(Path file, ObjectNode root) throws IOException {

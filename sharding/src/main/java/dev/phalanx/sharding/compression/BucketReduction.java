@@ -22,7 +22,7 @@ abstract class BucketReduction implements CompressedReduction {
   private @Nullable Tensor gradients; // between start and finish
   private @Nullable Work underWay;
   private boolean hasProceeded;
-  private long uncompressedBytes;
+  private long uncompressedBytes; // of all ranks, as the next
   private long sentBytes;
   private long codecNanos;
   private long waitedNanos;
@@ -45,7 +45,7 @@ abstract class BucketReduction implements CompressedReduction {
   /** Waits for what was handed over, and decodes. */
   abstract void decode(Tensor gradients) throws InterruptedException;
 
-  /** What error feedback keeps. */
+  /** What error feedback keeps: all that the last step's messages left out. */
   abstract List<Tensor> residuals();
 
   @Override
@@ -105,19 +105,21 @@ abstract class BucketReduction implements CompressedReduction {
 
   @Override
   public final CompressionStatistics statistics() {
-    return new CompressionStatistics(uncompressedBytes, sentBytes, codecNanos, residualNorm());
+    return new CompressionStatistics(
+        uncompressedBytes / ranks(), sentBytes / ranks(), codecNanos, errorNorm());
   }
 
-  private double residualNorm() {
-    double squares = 0;
+  /** Of what the last step's messages left out. */
+  double errorNorm() {
+    return Math.sqrt(residuals().stream().mapToDouble(this::squaredNorm).sum());
+  }
+
+  final double squaredNorm(Tensor tensor) {
     try (Tensor square = arena.allocate(DType.FLOAT64, 1)) {
-      for (Tensor residual : residuals()) {
-        engine().squaredNorm(residual, square);
-        synchronize();
-        squares += square.byteBuffer(0, Double.BYTES).getDouble();
-      }
+      engine().squaredNorm(tensor, square);
+      synchronize();
+      return square.byteBuffer(0, Double.BYTES).getDouble();
     }
-    return Math.sqrt(squares);
   }
 
   private static void requireHost(Device device) {

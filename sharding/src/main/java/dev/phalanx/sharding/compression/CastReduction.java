@@ -25,6 +25,7 @@ import java.util.Map;
 final class CastReduction extends BucketReduction {
   private final Tensor halves; // [elements]
   private final double divisor;
+  private double errorNorm;
 
   CastReduction(Arena arena, Communicator communicator, long elementCount, DType type) {
     super(arena, communicator, elementCount);
@@ -43,8 +44,10 @@ final class CastReduction extends BucketReduction {
       engine().scale(gradients, 1 / divisor);
     }
     engine().copy(gradients, halves);
+    engine().addScaled(-1, halves, gradients); // what the cast has rounded away is left
     synchronize();
     allReduce(halves);
+    errorNorm = divisor * Math.sqrt(squaredNorm(gradients)); // while the sum is under way
   }
 
   @Override
@@ -55,6 +58,11 @@ final class CastReduction extends BucketReduction {
       engine().scale(gradients, divisor);
     }
     synchronize();
+  }
+
+  @Override
+  double errorNorm() {
+    return errorNorm;
   }
 
   @Override

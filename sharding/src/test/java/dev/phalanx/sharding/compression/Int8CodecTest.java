@@ -33,7 +33,7 @@ final class Int8CodecTest {
         rank -> {
           CompressedReduction reduction = rank.reduction(new Compression.Int8(block), size);
           assertThat(rank.reduce(reduction, 1, gradients)).isEqualTo(sum);
-          assertThat(reduction.statistics().residualNorm()).isZero();
+          assertThat(reduction.statistics().errorNorm()).isZero();
           return rank;
         });
   }

@@ -43,7 +43,7 @@ final class TopKReductionTest {
           CompressedReduction reduction = rank.reduction(new Compression.TopK(1), size);
           float[] gradients = Gradients.normal(size, rank.number(), 1);
           assertThat(rank.reduce(reduction, 1, gradients)).isEqualTo(sum);
-          assertThat(reduction.statistics().residualNorm()).isZero();
+          assertThat(reduction.statistics().errorNorm()).isZero();
           return rank;
         });
   }
