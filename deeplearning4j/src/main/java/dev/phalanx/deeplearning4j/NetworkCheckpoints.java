@@ -25,6 +25,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.stream.LongStream;
 import org.deeplearning4j.util.ModelSerializer;
 import org.jspecify.annotations.Nullable;
@@ -93,7 +94,13 @@ final class NetworkCheckpoints implements AutoCloseable {
         compressed == null || arena == null
             ? null
             : new CompressionCheckpoint(
-                ranks, arena, 1, 0, compressed.state().values(), compressed.commonState().values());
+                ranks,
+                arena,
+                1,
+                0,
+                compressed.state().values(),
+                compressed.commonState().values(),
+                OptionalLong.empty()); // a network has the same buckets everywhere
     this.codec =
         compressed == null
             ? Optional.empty()
@@ -512,7 +519,7 @@ final class NetworkCheckpoints implements AutoCloseable {
         codec.isPresent()
             && Files.isRegularFile(saved)
             && Files.readString(saved).equals(codec.get());
-    boolean isLost = residuals.restore(checkpoint.optimizer(), isSameCodec).residuals();
+    boolean isLost = residuals.restore(checkpoint.optimizer(), isSameCodec, true).residuals();
     if (isLost && ranks.rank() == 0) {
       LOGGER.warn(
           "The residuals of gradient compression in {} are not those of this codec and {} ranks:"

@@ -223,9 +223,35 @@ final class CompressionTest {
     Files.writeString(
         folder.resolve("plan.yaml"), plan(ADAMW, STEPS, "{kind: none}", "zero: 0", "parts"));
     train(plan(ADAMW, HALF, "{kind: int8, block: 64}", "zero: 0", "parts"), 2);
-    assertThat(resumeByCommand("steps=" + (HALF + 1))).contains("residuals", "lost");
-    assertThat(resumeByCommand("communication.compression={kind: int8}"))
+    assertThat(resumeByCommand(2, "steps=" + (HALF + 1))).contains("residuals", "lost");
+    assertThat(resumeByCommand(2, "communication.compression={kind: int8}"))
         .doesNotContain("residuals");
+  }
+
+  /** Buckets of stage 3 are layers: other elements of as many as those of stages 0 to 2 are. */
+  @ParameterizedTest(name = "from {0}, {1} to {2}")
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "{data: -1}               | zero: 3, shard_size: 2 | sharding.zero=2         | true",
+        "{data: -1}               | zero: 0                | sharding.zero=1         | false",
+        "{data: -1}               | zero: 0                | communication.bucket_mb=0.05 | true",
+        "{data: -1}               | zero: 2, shard_size: 2 | sharding.offload=cpu;parallel.data=4"
+            + " | false",
+        "{data: -1, pipeline: 2}  | zero: 1                | parallel.data=2         | false",
+        "{data: -1, pipeline: 2}  | zero: 0                | parallel.order=[pipeline, tensor, "
+            + "context, data] | true",
+      })
+  void residualsOfOtherElementsAreLost(
+      String parallel, String sharding, String settings, boolean isLost) throws Exception {
+    String plan =
+        plan(ADAMW, HALF, "{kind: int8, block: 64}", sharding, "parts")
+            + "parallel: %s\n".formatted(parallel);
+    train(plan, 4);
+    Files.writeString(folder.resolve("plan.yaml"), plan);
+    String[] all = ("steps=" + STEPS + ";" + settings).split(";");
+    String warnings = resumeByCommand(4, all);
+    assertThat(warnings.contains("residuals")).as(warnings).isEqualTo(isLost);
   }
 
   /** A checkpoint of a fixed threshold has none that an adaptive one could go on with. */
@@ -236,38 +262,56 @@ final class CompressionTest {
     train(plan(ADAMW, HALF, "{kind: threshold}", "zero: 0", "parts"), 2);
     String adaptive =
         "communication.compression={kind: threshold, min_density: %s, max_density: 0.1}";
-    assertThat(resumeByCommand(adaptive.formatted(0.01))).contains("residuals", "lost");
+    assertThat(resumeByCommand(2, adaptive.formatted(0.01))).contains("residuals", "lost");
     train(plan(ADAMW, HALF, adaptive.formatted(0.01).split("=", 2)[1], "zero: 0", "parts"), 2);
-    assertThat(resumeByCommand(adaptive.formatted(0.02))).doesNotContain("residuals");
+    assertThat(resumeByCommand(2, adaptive.formatted(0.02))).doesNotContain("residuals");
   }
 
-  private String resumeByCommand(String setting) throws Exception {
-    Command.Outcome outcome =
-        Command.in(folder)
-            .run(
-                "train",
-                "plan.yaml",
-                "--quiet",
-                "--workers",
-                "2",
-                "--in-process",
-                "--resume",
-                "--set",
-                setting);
+  private String resumeByCommand(int ranks, String... settings) throws Exception {
+    List<String> arguments =
+        new ArrayList<>(List.of("train", "plan.yaml", "--quiet", "--in-process", "--resume"));
+    arguments.addAll(List.of("--workers", Integer.toString(ranks)));
+    for (String setting : settings) {
+      arguments.addAll(List.of("--set", setting));
+    }
+    Command.Outcome outcome = Command.in(folder).run(arguments.toArray(String[]::new));
     assertThat(outcome.status()).as(outcome.error()).isZero();
     return outcome.error();
   }
 
-  @Test
-  void oneBitAdamNeedsAVarianceOfItsOwn() throws Exception {
-    train(plan(ADAMW, HALF, "{kind: none}", "zero: 0", "parts"), 2);
-    String late = plan(ADAMW, STEPS, "{kind: onebit, warmup_steps: 4}", "zero: 0", "parts");
+  /** Of another codec, of one rank that compressed nothing, of other elements. */
+  @ParameterizedTest(name = "{0}, {1} on {2} ranks, then {3} on {4}")
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "{kind: none}                    | zero: 0                | 2 | zero: 0                | 2",
+        "{kind: onebit, warmup_steps: 4} | zero: 0                | 1 | zero: 0                | 2",
+        "{kind: onebit, warmup_steps: 4} | zero: 3, shard_size: 2 | 4 | zero: 2, shard_size: 2 | 4",
+      })
+  void oneBitAdamNeedsMomentsOfItsOwn(
+      String codec, String sharding, int ranks, String nextSharding, int nextRanks)
+      throws Exception {
+    train(plan(ADAMW, HALF, codec, sharding, "parts"), ranks);
+    String late = plan(ADAMW, STEPS, "{kind: onebit, warmup_steps: 4}", nextSharding, "parts");
 
-    assertThatThrownBy(() -> resume(late, 2))
+    assertThatThrownBy(() -> resume(late, nextRanks))
         .isInstanceOf(ExecutionException.class)
         .cause()
         .isInstanceOf(BadCheckpointException.class)
         .hasMessageContaining("warmup_steps: 109");
+  }
+
+  /** One rank compresses nothing, and SGD has no moments. */
+  @ParameterizedTest(name = "{0} on {1} ranks")
+  @CsvSource(
+      delimiter = '|',
+      value = {ADAMW + " | 1", ADAMW + " | 3", SGD + " | 2"})
+  void oneBitGoesOnWhereItNeedsNoOtherMoments(String optimizer, int ranks) throws Exception {
+    String codec = "{kind: onebit, warmup_steps: 4}";
+    String before = optimizer.equals(SGD) ? "{kind: none}" : codec;
+    train(plan(optimizer, HALF, before, "zero: 0", "parts"), 2);
+    assertThat(resume(plan(optimizer, STEPS, codec, "zero: 0", "parts"), ranks).steps())
+        .hasSize(STEPS - HALF);
   }
 
   // -------------------------------------------------------------------------------- what is wrong

@@ -766,6 +766,17 @@ public final class ModelMemory implements UpdatedValues {
     return setup.groups().all().isPresent() ? 0 : setup.groups().shardRank();
   }
 
+  /**
+   * A checksum of which elements of the model lie where in the buckets that are compressed here.
+   * Where it is the same, {@link #compressionState} and {@link #commonCompressionState} are of the
+   * same elements, however the ranks came to hold them.
+   */
+  public long compressedElements() {
+    return setup.groups().all().isPresent()
+        ? layout.undivided().checksum(0)
+        : layout.checksum(setup.groups().shardRank());
+  }
+
   /** What compression has saved and cost; empty where nothing is compressed. */
   public Optional<CompressionStatistics> compressionStatistics() {
     return gradients.compressible().flatMap(BucketSums::statistics);

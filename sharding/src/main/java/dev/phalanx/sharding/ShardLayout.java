@@ -1,13 +1,17 @@
 package dev.phalanx.sharding;
 
+import static java.nio.charset.StandardCharsets.UTF_8;
+
 import dev.phalanx.tensor.Shape;
 import dev.phalanx.tensor.Tensor;
 import dev.phalanx.tensor.autograd.Parameter;
 import dev.phalanx.tensor.autograd.Partition;
+import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.zip.CRC32C;
 
 /**
  * Which elements of a model which rank holds. Flat memory is cut into buckets of whole parameters;
@@ -129,6 +133,13 @@ final class ShardLayout {
     return shards;
   }
 
+  /** The same buckets, of which one rank holds everything. */
+  ShardLayout undivided() {
+    return new ShardLayout(
+        buckets.stream().map(bucket -> new Cut(bucket.modelPart(), bucket.parameters())).toList(),
+        1);
+  }
+
   List<Bucket> buckets() {
     return buckets;
   }
@@ -231,6 +242,30 @@ final class ShardLayout {
       }
     }
     return runs;
+  }
+
+  /**
+   * CRC-32C of what a rank holds of each bucket: for each piece its bucket's number, the
+   * parameter's name and the rows and columns of the whole that the rank has of it, and which
+   * elements of those the piece is.
+   */
+  long checksum(int rank) {
+    CRC32C checksum = new CRC32C();
+    for (Piece piece : pieces(rank)) {
+      update(checksum, piece.bucket().index());
+      checksum.update(piece.parameter().name().getBytes(UTF_8));
+      for (Partition.Block block : piece.parameter().partition().blocks()) {
+        update(checksum, block.row(), block.rows(), block.column(), block.columns());
+      }
+      update(checksum, piece.parameterOffset(), piece.count());
+    }
+    return checksum.getValue();
+  }
+
+  private static void update(CRC32C checksum, long... numbers) {
+    ByteBuffer bytes = ByteBuffer.allocate(numbers.length * Long.BYTES);
+    bytes.asLongBuffer().put(numbers);
+    checksum.update(bytes);
   }
 
   /**

@@ -34,6 +34,26 @@ final class ShardLayoutTest {
     assertThat(three.partShapes(2)).containsExactly(List.of(Shape.of(2, 2, 3)));
   }
 
+  /** What compression keeps of the one does not fit the other, though it is of as many elements. */
+  @Test
+  void aChecksumTellsWhichElementsLieWhere() {
+    List<Parameter> all = parameters().get(0);
+    List<Parameter> others =
+        List.of(parameter("other", 5, 4), parameter("vector", 6), parameter("cube", 2, 2, 3));
+    List<List<Parameter>> two = List.of(all.subList(0, 2), all.subList(2, 3));
+
+    assertThat(
+            List.of(
+                ShardLayout.ofOnePart(List.of(all), 1).checksum(0),
+                ShardLayout.ofOnePart(List.of(all), 2).checksum(0),
+                ShardLayout.ofOnePart(List.of(all), 2).checksum(1),
+                ShardLayout.ofOnePart(two, 1).checksum(0),
+                ShardLayout.ofOnePart(List.of(others), 1).checksum(0)))
+        .doesNotHaveDuplicates();
+    assertThat(ShardLayout.ofOnePart(two, 3).undivided().checksum(0))
+        .isEqualTo(ShardLayout.ofOnePart(two, 1).checksum(0));
+  }
+
   @Test
   void everyElementIsInOneShape() {
     for (int ranks = 1; ranks <= 50; ranks++) {

@@ -217,18 +217,17 @@ final class Checkpointing implements AutoCloseable {
     }
   }
 
-  /** Residuals of another plan or of other ranks are lost, once. */
+  /** Residuals of other elements or of other ranks are lost, once. */
   private void restoreCompression(SavedCheckpoint checkpoint) throws IOException {
     JobConfig saved = SavedModels.plan(checkpoint);
     JobConfig.Compression here = config.communication().compression();
     JobConfig.Compression there = saved.communication().compression();
-    boolean isSameKind = here.getClass() == there.getClass() && isSameLayout(saved);
-    if (here instanceof JobConfig.Compression.OneBit oneBit) {
-      requireWarmUp(checkpoint, oneBit, isSameKind);
-    }
-    boolean isSameBuckets = saved.communication().bucketMb() == config.communication().bucketMb();
     CompressionCheckpoint.Lost lost =
-        compression.restore(checkpoint.optimizer(), isSameKind && isSameBuckets);
+        compression.restore(
+            checkpoint.optimizer(), here.getClass() == there.getClass(), isSamePlan(saved));
+    if (here instanceof JobConfig.Compression.OneBit oneBit && lost.isCommonNew()) {
+      requireWarmUp(checkpoint, oneBit);
+    }
     if (context.rank() == 0 && lost.residuals()) {
       LOGGER.warn(
           "The residuals of gradient compression in {} are not those of this plan and {} ranks:"
@@ -243,28 +242,30 @@ final class Checkpointing implements AutoCloseable {
     }
   }
 
-  /**
-   * Whether each rank holds the part of the model that it held; any rank that holds all of it does.
-   */
-  private boolean isSameLayout(JobConfig saved) {
-    return (saved.parallel().isModelWhole() && config.parallel().isModelWhole())
-        || (saved.parallel().equals(config.parallel())
-            && saved.sharding().equals(config.sharding()));
+  /** Of checkpoints that do not say themselves which elements were compressed where. */
+  private boolean isSamePlan(JobConfig saved) {
+    return saved.parallel().equals(config.parallel())
+        && saved.sharding().equals(config.sharding())
+        && saved.communication().bucketMb() == config.communication().bucketMb();
   }
 
-  /** The variance that 1-bit Adam keeps is that of its own warm-up. */
-  private void requireWarmUp(
-      SavedCheckpoint checkpoint, JobConfig.Compression.OneBit here, boolean isSameKind) {
+  /**
+   * After its warm-up 1-bit Adam goes on from first moments, and from a variance, that the warm-up
+   * has left. Where one rank compresses nothing it has none, and goes on to change the variance.
+   */
+  private void requireWarmUp(SavedCheckpoint checkpoint, JobConfig.Compression.OneBit here) {
     long done = checkpoint.manifest().step();
-    if (!isSameKind && done >= here.warmupSteps()) {
+    if (done >= here.warmupSteps()) {
       throw new BadCheckpointException(
           "The checkpoint "
               + checkpoint.directory()
               + " is of step "
               + done
-              + " without compression onebit, whose warm-up of "
+              + ", when the warm-up of compression onebit, "
               + here.warmupSteps()
-              + " steps would be over. Write communication.compression.warmup_steps: "
+              + " steps, would be over, and has no moments of it for the buckets of this plan: it"
+              + " was trained without onebit, on one rank, or with another sharding, parallel or"
+              + " bucket_mb. Write communication.compression.warmup_steps: "
               + (done + 100)
               + ", or another kind of compression.");
     }

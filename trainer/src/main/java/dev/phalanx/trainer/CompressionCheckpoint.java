@@ -12,17 +12,21 @@ import dev.phalanx.tensor.Engine;
 import dev.phalanx.tensor.Tensor;
 import java.io.IOException;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collection;
 import java.util.List;
+import java.util.OptionalLong;
 import java.util.function.BiConsumer;
+import java.util.stream.IntStream;
 
 /**
  * What compression hands on from step to step, in a checkpoint: residuals, which differ from rank
  * to rank, and what is the same on all ranks that hold the same part of the model.
  *
  * <pre>
- *   compression.rank-R   [longest of all ranks] FLOAT32, one for each rank
- *   compression.part-P   [longest of all parts] FLOAT32, one for each part
+ *   compression.rank-R     [longest of all ranks] FLOAT32, one for each rank
+ *   compression.part-P     [longest of all parts] FLOAT32, one for each part
+ *   compression.elements   [ranks] FLOAT64, a checksum of which elements each rank's are of
  * </pre>
  *
  * <p>Rank 0 gathers all of it in host memory while it saves.
@@ -30,9 +34,17 @@ import java.util.function.BiConsumer;
 public final class CompressionCheckpoint {
   private static final String OWN = "compression.rank-";
   private static final String COMMON = "compression.part-";
+  private static final String ELEMENTS = "compression.elements";
 
-  /** What a checkpoint holds and this job could not take over. */
-  public record Lost(boolean residuals, boolean common) {}
+  /**
+   * What this job could not take over.
+   *
+   * @param residuals whether the checkpoint holds such as differ from rank to rank
+   * @param common whether it holds what is the same on ranks with the same part
+   * @param isCommonNew whether this job has something of that kind that begins anew, be it that the
+   *     checkpoint's does not fit or that it holds none
+   */
+  public record Lost(boolean residuals, boolean common, boolean isCommonNew) {}
 
   private final Communicator world;
   private final Engine engine;
@@ -43,6 +55,7 @@ public final class CompressionCheckpoint {
   private final Collection<Tensor> common;
   private final long ownCount; // the longest of all ranks
   private final long commonCount;
+  private final double[] elements; // of each rank; none: the caller knows
 
   /** All ranks make theirs together. */
   static CompressionCheckpoint of(RankGroups groups, Arena host, ModelMemory memory)
@@ -54,7 +67,8 @@ public final class CompressionCheckpoint {
         isDivided ? groups.world().size() : memory.compressedParts(),
         isDivided ? groups.world().rank() : memory.compressedPart(),
         memory.compressionState().values(),
-        memory.commonCompressionState().values());
+        memory.commonCompressionState().values(),
+        OptionalLong.of(memory.compressedElements()));
   }
 
   /**
@@ -64,6 +78,8 @@ public final class CompressionCheckpoint {
    * @param part this rank's
    * @param own what differs from rank to rank
    * @param common what is the same on all ranks that hold the same part
+   * @param elements a checksum of which elements of the model these are of, below 2^53; empty where
+   *     the caller knows by other means whether a checkpoint's are of the same
    */
   public CompressionCheckpoint(
       Communicator world,
@@ -71,7 +87,8 @@ public final class CompressionCheckpoint {
       int parts,
       int part,
       Collection<Tensor> own,
-      Collection<Tensor> common)
+      Collection<Tensor> common,
+      OptionalLong elements)
       throws InterruptedException {
     this.world = world;
     this.parts = parts;
@@ -86,6 +103,17 @@ public final class CompressionCheckpoint {
       counts.allReduce(world, ReduceOperation.MAXIMUM).await();
       this.ownCount = (long) counts.get(0);
       this.commonCount = (long) counts.get(1);
+    }
+    this.elements =
+        elements.isPresent() ? ofAllRanks((double) elements.getAsLong()) : new double[0];
+  }
+
+  private double[] ofAllRanks(double own) throws InterruptedException {
+    try (HostNumbers mine = new HostNumbers(host, 1);
+        HostNumbers all = new HostNumbers(host, world.size())) {
+      mine.set(0, own);
+      mine.allGather(world, all).await();
+      return IntStream.range(0, world.size()).mapToDouble(all::get).toArray();
     }
   }
 
@@ -116,6 +144,11 @@ public final class CompressionCheckpoint {
       if (all != null) {
         owned.add(all);
         addEntries(all, count, entries);
+        if (elements.length > 0) {
+          Tensor checksums = elementsTensor();
+          owned.add(checksums);
+          entries.add(new SafetensorsWriter.Entry(ELEMENTS, checksums));
+        }
       }
     }
     return entries;
@@ -130,6 +163,12 @@ public final class CompressionCheckpoint {
           new SafetensorsWriter.Entry(
               COMMON + number, all.slice(0, number * count + ownCount, commonCount)));
     }
+  }
+
+  private Tensor elementsTensor() {
+    Tensor tensor = host.allocate(DType.FLOAT64, elements.length);
+    tensor.byteBuffer(0, Math.toIntExact(tensor.byteSize())).asDoubleBuffer().put(elements);
+    return tensor;
   }
 
   /**
@@ -152,15 +191,40 @@ public final class CompressionCheckpoint {
 
   /**
    * Reads what fits. Residuals fit the same number of ranks, what is common fits the same number of
-   * parts.
+   * parts, and each the elements that it was of. All ranks find the same.
    *
    * @param file of the optimizer's state
    * @param isSameKind whether the job that wrote it compressed in the same way
+   * @param isSamePlan whether its plan says that each rank compressed the elements that it does
+   *     here; counts where the file does not say it
    */
-  public Lost restore(SafetensorsFile file, boolean isSameKind) throws IOException {
-    boolean hasResiduals = isSameKind && read(file, OWN, world.rank(), world.size(), ownCount, own);
-    boolean hasCommon = isSameKind && read(file, COMMON, part, parts, commonCount, common);
-    return new Lost(!hasResiduals && count(file, OWN) > 0, !hasCommon && count(file, COMMON) > 0);
+  public Lost restore(SafetensorsFile file, boolean isSameKind, boolean isSamePlan)
+      throws IOException {
+    boolean isSaid = elements.length > 0 && file.names().contains(ELEMENTS);
+    double[] saved = isSaid ? readElements(file) : new double[0];
+    boolean isOwnSame = isSaid ? Arrays.equals(saved, elements) : isSamePlan;
+    boolean isCommonSame =
+        isSaid
+            ? saved.length >= parts && Arrays.equals(saved, 0, parts, elements, 0, parts)
+            : isSamePlan;
+    boolean hasResiduals =
+        isSameKind && isOwnSame && read(file, OWN, world.rank(), world.size(), ownCount, own);
+    boolean hasCommon =
+        isSameKind && isCommonSame && read(file, COMMON, part, parts, commonCount, common);
+    return new Lost(
+        !hasResiduals && count(file, OWN) > 0,
+        !hasCommon && count(file, COMMON) > 0,
+        !hasCommon && commonCount > 0);
+  }
+
+  private double[] readElements(SafetensorsFile file) throws IOException {
+    int count = Math.toIntExact(file.shape(ELEMENTS).elementCount());
+    double[] saved = new double[count];
+    try (Tensor tensor = host.allocate(DType.FLOAT64, file.shape(ELEMENTS))) {
+      file.read(ELEMENTS, tensor);
+      tensor.byteBuffer(0, Math.toIntExact(tensor.byteSize())).asDoubleBuffer().get(saved);
+    }
+    return saved;
   }
 
   private static long count(SafetensorsFile file, String prefix) {
