@@ -98,13 +98,18 @@ final class CompressionTest {
   }
 
   /** Nothing is sent, so nothing is left out: least of all 1-bit Adam's variance. */
-  @ParameterizedTest(name = "{0}")
+  @ParameterizedTest(name = "{0}, {1}")
   @CsvSource(
       delimiter = '|',
-      value = {"{kind: onebit, warmup_steps: 2}", "{kind: topk, density: 0.01}"})
-  void oneRankCompressesNothing(String codec) throws Exception {
-    assertThat(losses(train(plan(ADAMW, 6, codec, "zero: 0", "one"), 1)))
-        .isEqualTo(losses(train(plan(ADAMW, 6, "{kind: none}", "zero: 0", "none"), 1)));
+      value = {
+        "{kind: onebit, warmup_steps: 2} | zero: 0",
+        "{kind: topk, density: 0.01}     | zero: 1",
+        "{kind: int8}                    | zero: 2, shard_size: 1",
+        "{kind: onebit, warmup_steps: 2} | zero: 3",
+      })
+  void oneRankCompressesNothing(String codec, String sharding) throws Exception {
+    assertThat(losses(train(plan(ADAMW, 6, codec, sharding, "one"), 1)))
+        .isEqualTo(losses(train(plan(ADAMW, 6, "{kind: none}", sharding, "none"), 1)));
     assertThat(report().path("ranks").path(0).has("compression")).isFalse();
   }
 

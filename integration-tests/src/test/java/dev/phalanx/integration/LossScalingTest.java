@@ -99,6 +99,47 @@ final class LossScalingTest {
     }
   }
 
+  /** Of which the backward pass holds every number, but the cast to fp16 not every gradient. */
+  private static final String LARGE = "2097152";
+
+  /**
+   * A rank that went on alone would have another scale and other parameters from then on. With
+   * shards each rank sees its own part of the sums only, and with two shards and two copies what is
+   * cast is what two ranks cast.
+   */
+  @ParameterizedTest(name = "{0}, {1} on {2} ranks")
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "fp16 | " + LARGE + " | zero: 1                | 2",
+        "fp16 | " + LARGE + " | zero: 2, shard_size: 2 | 4",
+        "bf16 | " + HUGE + " | zero: 1                | 2",
+        "bf16 | " + HUGE + " | zero: 2, shard_size: 2 | 4",
+      })
+  void whatIsNotFiniteAfterACastSkipsTheStepOnAllRanks(
+      String codec, String scale, String sharding, int ranks) throws Exception {
+    String plan =
+        PLAN.formatted(scale, STEPS)
+            .replace("algorithm: ring", "algorithm: ring, compression: {kind: " + codec + "}");
+    List<StepRecord> whole = steps(plan, 2);
+    List<StepRecord> found = steps(plan + "sharding: {" + sharding + "}\n", ranks);
+
+    assertThat(whole.get(0).isSkipped()).isTrue();
+    assertThat(whole.get(STEPS - 1).loss()).isLessThan(0.9 * whole.get(0).loss());
+    for (int step = 0; step < STEPS; step++) {
+      assertThat(found.get(step).isSkipped()).isEqualTo(whole.get(step).isSkipped());
+      assertThat(found.get(step).lossScale()).isEqualTo(whole.get(step).lossScale());
+      assertThat(found.get(step).loss())
+          .as("loss of step %d", step)
+          .isCloseTo(whole.get(step).loss(), Percentage.withPercentage(1));
+    }
+  }
+
+  @Test
+  void withoutACastThatScaleIsNotTooLarge() throws Exception {
+    assertThat(steps(PLAN.formatted(LARGE, 1), 2).get(0).isSkipped()).isFalse();
+  }
+
   @Test
   void aSkippedStepLeavesTheParametersAndTheMomentsAlone() throws Exception {
     List<StepRecord> scaled = onOneRank();

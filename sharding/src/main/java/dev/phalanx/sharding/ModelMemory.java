@@ -85,7 +85,8 @@ public final class ModelMemory implements UpdatedValues {
       Optional<Division> division,
       Optional<Compression> compression) {
     public Setup {
-      if (compression.isPresent() && stage >= 2 && groups.replicas().isEmpty()) {
+      boolean hasNoCopies = groups.shards() > 1 && groups.replicas().isEmpty();
+      if (compression.isPresent() && stage >= 2 && hasNoCopies) {
         throw new IllegalArgumentException(
             "Stage " + stage + " sums no gradients that could be compressed");
       }

@@ -613,6 +613,11 @@ public record JobConfig(
 
   /** What is done to gradients before they are sent. */
   public sealed interface Compression {
+    /** Whether steps hand on to each other what they leave out of gradients. */
+    default boolean hasErrorFeedback() {
+      return !(this instanceof None || this instanceof Fp16 || this instanceof Bf16);
+    }
+
     record None() implements Compression {}
 
     record Fp16() implements Compression {}

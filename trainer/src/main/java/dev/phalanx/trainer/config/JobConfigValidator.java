@@ -73,7 +73,6 @@ public final class JobConfigValidator {
     checkSchedule();
     checkNesterov();
     checkCompressedOptimizer();
-    checkCompressedPrecision();
     checkResharding();
     boolean fitsWorld = checkWorld();
     if (config.model() instanceof Transformer) {
@@ -99,9 +98,12 @@ public final class JobConfigValidator {
       checkBatch();
       if (checkExpertAxis()) {
         checkShards();
-        checkCompressedStage();
-        checkCompressedCopies();
         checkCompressedExperts();
+        if (config.parallel().copies(worldSize) > 1) { // else nothing is compressed
+          checkCompressedPrecision();
+          checkCompressedStage();
+          checkCompressedCopies();
+        }
       }
     }
   }
@@ -309,16 +311,17 @@ public final class JobConfigValidator {
     }
   }
 
+  /** What is left out of one step's gradients is added to the next one's: of the same scale. */
   private void checkCompressedPrecision() {
     Compression compression = config.communication().compression();
-    if (config.lossScaling().isPresent() && !(compression instanceof Compression.None)) {
+    if (config.lossScaling().isPresent() && compression.hasErrorFeedback()) {
       report(
           "communication.compression.kind",
-          "with precision fp16 gradients are those of a scaled loss and at times not finite, which"
+          "with precision fp16 gradients are those of a scaled loss and at times not finite, and"
               + " compression "
               + CompressionBinder.kindOf(compression).label()
-              + " cannot carry over to the next scale",
-          "write 'kind: none' here or 'precision: bf16'");
+              + " would carry over what it leaves out of them to the next scale",
+          "write 'kind: fp16', 'kind: bf16' or 'kind: none' here, or 'precision: bf16'");
     }
   }
 
@@ -592,10 +595,7 @@ public final class JobConfigValidator {
             || compression instanceof Compression.TopK
             || compression instanceof Compression.OneBit
             || (compression instanceof Compression.Threshold threshold && threshold.isAdaptive());
-    if (looksAtNeighbours
-        && parallel.tensor() > 1
-        && !parallel.sequenceParallel()
-        && parallel.copies(worldSize) > 1) {
+    if (looksAtNeighbours && parallel.tensor() > 1 && !parallel.sequenceParallel()) {
       report(
           "communication.compression.kind",
           CompressionBinder.kindOf(compression).label()

@@ -292,12 +292,35 @@ class JobConfigValidatorTest {
   }
 
   @Test
-  void gradientsOfAScaledLossAreNotCompressed() {
+  void whatGradientsOfAScaledLossLeaveOutIsNotCarriedOver() {
     assertThat(problemsInWorld(2, MINIMAL, "precision=fp16", "communication.compression.kind=int8"))
         .singleElement()
         .asString()
         .contains("communication.compression.kind: with precision fp16 gradients are those of a")
-        .endsWith("write 'kind: none' here or 'precision: bf16'");
+        .endsWith("write 'kind: fp16', 'kind: bf16' or 'kind: none' here, or 'precision: bf16'");
+  }
+
+  /** Casts keep nothing for the next step. */
+  @ParameterizedTest
+  @ValueSource(strings = {"fp16", "bf16"})
+  void gradientsOfAScaledLossAreCast(String kind) {
+    String compression = "communication.compression.kind=" + kind;
+    assertThat(problemsInWorld(2, MINIMAL, "precision=fp16", compression)).isEmpty();
+  }
+
+  /** Whatever the plan says of it: the same plan may run on more ranks. */
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "sharding.zero=2",
+        "sharding={zero: 3, shard_size: 1}",
+        "precision=fp16",
+        "parallel={tensor: 2}"
+      })
+  void whereNoTwoRanksHoldTheSameNothingIsCompressed(String setting) {
+    int ranks = setting.contains("tensor") ? 2 : 1;
+    String compression = "communication.compression.kind=int8";
+    assertThat(problemsInWorld(ranks, MINIMAL, setting, compression)).isEmpty();
   }
 
   @ParameterizedTest
