@@ -7,7 +7,7 @@
 set -euo pipefail
 PYTHON="${1:?usage: bench/sharding.sh PYTHON [ROUNDS] [CELLS]}"
 ROUNDS="${2:-3}"
-CELLS="${3:-S:2:fp32 S:4:fp32 S:2:bf16 M:2:fp32 M:4:fp32 M:2:bf16}"
+CELLS="${3:-S:2:fp32 S:4:fp32 S:2:bf16 S:4:bf16 M:2:fp32 M:4:fp32 M:2:bf16 M:4:bf16}"
 . "$(dirname "$0")/lib/begin.sh" sharding.jsonl
 STEPS="${STEPS:-14}"
 export GLOO_SOCKET_IFNAME="${GLOO_SOCKET_IFNAME:-lo}" OMP_NUM_THREADS=1
