@@ -333,7 +333,7 @@ final class NetworkTraining implements TrainedModel, AutoCloseable {
   }
 
   @Override
-  public double exposedCommunicationMillis() {
+  public double waitedMillis() {
     return rank.waitedMillis();
   }
 

@@ -24,6 +24,8 @@ import java.util.Optional;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.function.BooleanSupplier;
+import java.util.function.IntFunction;
 
 /** A job whose ranks are threads of this JVM. */
 final class InProcessJob {
@@ -45,6 +47,20 @@ final class InProcessJob {
       Path folder,
       Optional<Path> resumeFrom,
       TrainingJob.EngineSource engines)
+      throws Exception {
+    return run(yaml, worldSize, folder, resumeFrom, engines, rank -> () -> false);
+  }
+
+  /**
+   * @param stopRequested what asks a rank whether it wants to stop, each in every step
+   */
+  static Run run(
+      String yaml,
+      int worldSize,
+      Path folder,
+      Optional<Path> resumeFrom,
+      TrainingJob.EngineSource engines,
+      IntFunction<BooleanSupplier> stopRequested)
       throws Exception {
     ParsedPlan plan = JobConfigParser.parse("plan.yaml", yaml);
     JobConfigValidator.validate(plan, worldSize);
@@ -71,7 +87,15 @@ final class InProcessJob {
                   try (Communicator world = ofRank.world()) {
                     RankContext context =
                         new RankContext(
-                            own, worldSize, own, worldSize, ofRank, world, 1, folder, () -> false);
+                            own,
+                            worldSize,
+                            own,
+                            worldSize,
+                            ofRank,
+                            world,
+                            1,
+                            folder,
+                            stopRequested.apply(own));
                     return new TrainingJob(plan.config(), context, listener, resumeFrom, engines)
                         .run();
                   }

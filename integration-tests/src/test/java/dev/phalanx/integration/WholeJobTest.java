@@ -2,9 +2,11 @@ package dev.phalanx.integration;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
+import static org.assertj.core.api.Assertions.withinPercentage;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import dev.phalanx.tensor.Engines;
 import dev.phalanx.trainer.StepRecord;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -13,6 +15,8 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.Semaphore;
+import java.util.function.BooleanSupplier;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Tag;
@@ -132,6 +136,58 @@ final class WholeJobTest {
       for (String key : List.of("compute_ms", "exposed_communication_ms", "idle_ms")) {
         assertThat(rank.path(key).isNumber()).as(key).isTrue();
       }
+    }
+  }
+
+  /** Rank 1 says what its passes lost so much later than rank 0, which then waits in every step. */
+  @Test
+  void theReportTellsWaitsInStepsFromComputation() throws Exception {
+    writeText();
+    int steps = 5;
+    long lateNanos = 100_000_000;
+    String plan =
+        SMALL
+            + """
+            data: {kind: text, path: text.txt}
+            steps: %d
+            sharding: {zero: 3}
+            evaluation: {every: 1, batches: 20, fraction: 0.5}
+            """
+                .formatted(steps);
+    Semaphore firstIsThere = new Semaphore(0);
+    BooleanSupplier first =
+        () -> {
+          firstIsThere.release();
+          return false;
+        };
+    BooleanSupplier second =
+        () -> {
+          firstIsThere.acquireUninterruptibly();
+          computeFor(lateNanos);
+          return false;
+        };
+    InProcessJob.Run run =
+        InProcessJob.run(
+            plan, 2, folder, Optional.empty(), Engines::open, rank -> rank == 0 ? first : second);
+
+    JsonNode ranks =
+        new ObjectMapper().readTree(folder.resolve("report.json").toFile()).path("ranks");
+    double lateMillis = steps * lateNanos / 1e6;
+    double stepMillis = run.steps().stream().mapToDouble(StepRecord::stepMillis).sum();
+    for (JsonNode rank : ranks) {
+      assertThat(rank.path("compute_ms").doubleValue()).isNotNegative();
+    }
+    double exposed = ranks.path(0).path("exposed_communication_ms").doubleValue();
+    assertThat(exposed).isBetween(0.7 * lateMillis, stepMillis);
+    assertThat(exposed + ranks.path(0).path("compute_ms").doubleValue())
+        .isCloseTo(stepMillis, withinPercentage(1e-6));
+    assertThat(ranks.path(1).path("compute_ms").doubleValue()).isGreaterThan(lateMillis);
+  }
+
+  private static void computeFor(long nanos) {
+    long start = System.nanoTime();
+    while (System.nanoTime() - start < nanos) {
+      Thread.onSpinWait();
     }
   }
 

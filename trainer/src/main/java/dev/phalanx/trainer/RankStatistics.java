@@ -16,7 +16,7 @@ import org.jspecify.annotations.Nullable;
  * What the report says of one rank.
  *
  * @param sent to others, for the sake of each axis of the mesh
- * @param computeMillis of the steps, without what waiting for gradients took
+ * @param computeMillis of the steps, without what waiting for other ranks took
  * @param idleMillis between the steps: data, evaluation, checkpoints
  * @param compression of gradients; null where nothing is compressed
  */

@@ -3,6 +3,7 @@ package dev.phalanx.trainer;
 import dev.phalanx.collectives.Communicator;
 import dev.phalanx.collectives.ReduceOperation;
 import dev.phalanx.collectives.Work;
+import dev.phalanx.collectives.device.Waiting;
 import dev.phalanx.parallelism.expert.Mixture;
 import dev.phalanx.parallelism.mesh.Axis;
 import dev.phalanx.sharding.NotFiniteGradientException;
@@ -52,6 +53,7 @@ final class StepRunner {
   private final HostNumbers sums; // what all ranks add up: loss, votes for a stop, experts' tokens
   private final double[] expertLoads; // [layers * experts]
   private final HostNumbers fetched;
+  private final Waiting waiting = new Waiting();
   private final Tensor lossSum; // [1] FLOAT64, as the next two
   private final Tensor microBatchLoss; // [1]
   private final List<Tensor> squaredNorms = new ArrayList<>(); // of each of the gradients, [1]
@@ -140,7 +142,7 @@ final class StepRunner {
     }
     Work sumsOfAllRanks = sums.allReduce(groups.world(), ReduceOperation.SUM);
     state.memory().finishGradients();
-    sumsOfAllRanks.await();
+    waiting.await(sumsOfAllRanks::await);
   }
 
   /** Forward and backward passes of all micro-batches; the last ones begin the sums over ranks. */
@@ -225,7 +227,7 @@ final class StepRunner {
     }
     for (Communicator holders : holdersOfTheRest()) {
       fetched.set(0, squared);
-      fetched.allReduce(holders, ReduceOperation.SUM).await();
+      waiting.await(fetched.allReduce(holders, ReduceOperation.SUM)::await);
       squared = fetched.get(0);
     }
     return Math.sqrt(squared);
@@ -240,6 +242,11 @@ final class StepRunner {
             groups.along(Axis.PIPELINE))
         .flatMap(Optional::stream)
         .toList();
+  }
+
+  /** Time that the training thread has waited for numbers of other ranks since the start. */
+  long waitedNanos() {
+    return waiting.nanos();
   }
 
   private double clipFactor(double norm) {

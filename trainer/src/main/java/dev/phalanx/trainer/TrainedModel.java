@@ -47,8 +47,8 @@ public interface TrainedModel {
 
   Memory memory();
 
-  /** Time that the steps so far have waited for other ranks. */
-  double exposedCommunicationMillis();
+  /** Time that this rank has waited for others so far, between its steps too. */
+  double waitedMillis();
 
   /** What this rank has sent so far for the sake of each axis. */
   Map<Axis, Traffic> traffic();

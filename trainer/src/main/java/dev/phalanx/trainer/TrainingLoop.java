@@ -25,6 +25,7 @@ public final class TrainingLoop {
   private final Report report;
   private final long startNanos = System.nanoTime();
   private double stepMillis;
+  private double waitedMillis; // of it
   private long items; // of all steps
   private double lastLoss = Double.NaN;
   private Optional<Evaluation> lastEvaluation = Optional.empty();
@@ -102,6 +103,7 @@ public final class TrainingLoop {
 
   private boolean runStep(long step, TensorBoard tensorBoard)
       throws InterruptedException, IOException {
+    double waitedBefore = model.waitedMillis();
     long start = System.nanoTime();
     double millis;
     StepOutcome outcome;
@@ -110,6 +112,7 @@ public final class TrainingLoop {
     } finally { // the time of a step that fails was no idle time either
       millis = (System.nanoTime() - start) / 1e6;
       stepMillis += millis;
+      waitedMillis += model.waitedMillis() - waitedBefore;
     }
     lastLoss = outcome.loss();
     items += outcome.items();
@@ -168,7 +171,6 @@ public final class TrainingLoop {
   /** What this rank knows of itself, without asking others. */
   private RankStatistics statistics() {
     double totalMillis = (System.nanoTime() - startNanos) / 1e6;
-    double exposed = model.exposedCommunicationMillis();
     TrainedModel.Memory memory = model.memory();
     return new RankStatistics(
         context.rank(),
@@ -178,8 +180,8 @@ public final class TrainingLoop {
         memory.optimizer(),
         memory.peakActivations(),
         model.traffic(),
-        stepMillis - exposed,
-        exposed,
+        stepMillis - waitedMillis,
+        waitedMillis,
         totalMillis - stepMillis,
         model.compression());
   }

@@ -70,8 +70,8 @@ final class TransformerTraining implements TrainedModel {
   }
 
   @Override
-  public double exposedCommunicationMillis() {
-    return state.exposedNanos() / 1e6;
+  public double waitedMillis() {
+    return (state.exposedNanos() + steps.waitedNanos()) / 1e6;
   }
 
   @Override
