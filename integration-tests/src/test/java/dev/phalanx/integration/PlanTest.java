@@ -59,6 +59,13 @@ final class PlanTest {
         "llama | 4 | 2 | , kv_heads: 1};parallel: {tensor: 2, sequence_parallel: true}",
         "gpt2  | 4 | 3 | , recompute: full};parallel: {tensor: 2};sharding: {zero: 3}",
         "gpt2  | 2 | 2 | };parallel: {pipeline: 2}",
+        // batches that do not divide
+        "gpt2  | 1 | 5 | }",
+        "gpt2  | 5 | 1 | }",
+        "gpt2  | 5 | 2 | };sharding: {zero: 2}",
+        "llama | 5 | 3 | };sharding: {zero: 3}",
+        "gpt2  | 10 | 1 | };parallel: {pipeline: 2};sharding: {zero: 1}",
+        "llama | 10 | 2 | };parallel: {tensor: 2, sequence_parallel: true}",
         "gpt2  | 3 | 1 | };parallel: {pipeline: 3, schedule: zb-h1}",
         "llama | 2 | 2 | };parallel: {pipeline: 2, schedule: gpipe}",
         "gpt2  | 8 | 1 | };parallel: {tensor: 2, pipeline: 2};sharding: {zero: 1}",
@@ -160,7 +167,7 @@ final class PlanTest {
         .contains("data groups: [0 1]", "weights", "optimizer", "\n0 ", "\n1 ", "all_reduce");
 
     Command.Outcome mistake =
-        Command.in(folder).run("plan", "plan.yaml", "--workers", "5", "--set", "sharding.zerro=1");
+        Command.in(folder).run("plan", "plan.yaml", "--workers", "13", "--set", "sharding.zerro=1");
     assertThat(mistake.status()).isEqualTo(64);
     assertThat(mistake.output()).isEmpty();
     assertThat(mistake.error()).contains("sharding.zerro", "zero", "batch");

@@ -60,14 +60,10 @@ final class Evaluator {
     long stride = (long) groups.batchShares() * microBatch;
     for (long round = 0; round < sampleLimit; round += stride) {
       long first = round + (long) groups.batchShare() * microBatch;
-      int count = (int) Math.min(microBatch, sampleLimit - first);
-      if (count > 0) {
-        addLossOf(first, count);
+      int count = (int) Math.max(0, Math.min(microBatch, sampleLimit - first));
+      if (count > 0 || state.isForwardCollective()) { // the others may need this rank's parts
+        addLossOf(count > 0 ? first : 0, count);
         tokens += (double) count * state.contextGroup().length(samples.sequence());
-      } else if (state.isForwardCollective()) {
-        double before = loss;
-        addLossOf(0, 1); // the others need this rank's parts
-        loss = before;
       }
     }
     sums.set(LOSS, groups.countsLosses() ? loss : 0);
@@ -108,8 +104,8 @@ final class Evaluator {
       }
 
       @Override
-      public void fill(int microBatch, long[] inputs, long[] targets) {
-        samples.fill(firstSample, samplesOfBatch, inputs, targets);
+      public void fill(int microBatch, int sequences, long[] inputs, long[] targets) {
+        samples.fill(firstSample, sequences, inputs, targets);
       }
 
       @Override

@@ -27,7 +27,8 @@ import java.util.stream.IntStream;
  * @param pipeline the stages and their schedule, of one stage where there is no pipeline
  * @param tokensPerStep of all ranks
  * @param ranks each rank, or of many the first one of each place in the pipeline: others have the
- *     same but for padding and, with muon, for which matrices are theirs to update
+ *     same but for padding, with muon for which matrices are theirs to update, and for a sample
+ *     less where the batch does not divide evenly
  */
 public record JobPlan(
     DeviceMesh mesh,

@@ -55,7 +55,7 @@ public record PipelinePlan(ScheduleTable table, List<StageLayers> stages) {
               + ranks
               + " and "
               + microBatches
-              + " micro-batches (batch.global / batch.micro / data-parallel ranks)");
+              + " micro-batches (batch.global / batch.micro / data-parallel ranks, rounded up)");
     }
     boolean hasBothEnds = table.rankOf(0) == table.rankOf(table.stages() - 1);
     if (table.stages() > 1 && model.isTied() && hasBothEnds) {

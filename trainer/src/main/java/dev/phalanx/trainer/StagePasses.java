@@ -27,11 +27,18 @@ import org.jspecify.annotations.Nullable;
 final class StagePasses implements StageWork {
   /** What a pass is about, beside the model. */
   interface Samples {
-    /** Sequences of a micro-batch. */
+    /**
+     * Sequences of a micro-batch. Where there is none, one that counts nowhere stands in: other
+     * ranks may need this one's part in their passes.
+     */
     int count(int microBatch);
 
-    /** Writes a micro-batch's tokens and their successors, one sequence after the other. */
-    void fill(int microBatch, long[] inputs, long[] targets);
+    /**
+     * Writes a micro-batch's tokens and their successors, one sequence after the other.
+     *
+     * @param sequences how many, at least 1
+     */
+    void fill(int microBatch, int sequences, long[] inputs, long[] targets);
 
     /** The number of the micro-batch's first sequence within the global batch. */
     long firstSequence(int microBatch);
@@ -103,9 +110,7 @@ final class StagePasses implements StageWork {
   @Override
   public Tensor allocate(int microBatch) {
     TensorGroup.Share tokens =
-        state
-            .tensorGroup()
-            .rows(setup.samples().count(microBatch) * state.contextGroup().length(sequence));
+        state.tensorGroup().rows(sequences(microBatch) * state.contextGroup().length(sequence));
     return arena.allocate(state.dtype(), Shape.of(tokens.count(), state.modelConfig().hidden()));
   }
 
@@ -119,11 +124,15 @@ final class StagePasses implements StageWork {
     Tensor output = null;
     PassSetup told =
         new PassSetup(
-            setup.dropoutSeed(), setup.samples().firstSequence(microBatch), setup.scale());
+            setup.dropoutSeed(),
+            setup.samples().firstSequence(microBatch),
+            isCounted(microBatch) ? setup.scale() : 0);
     Variable hidden = model.forward(pass.tape, pass.batch, pass.received, told);
     if (model.stage().isLast()) {
       Loss loss = model.loss(pass.tape, hidden, pass.batch, told);
-      setup.losses().accept(loss.losses());
+      if (isCounted(microBatch)) {
+        setup.losses().accept(loss.losses());
+      }
     } else {
       output = pass.tape.take(hidden);
       pass.output = hidden;
@@ -140,11 +149,20 @@ final class StagePasses implements StageWork {
     return setup.isTraining() ? Tape.recording(arena) : Tape.inference(arena);
   }
 
+  private boolean isCounted(int microBatch) {
+    return setup.samples().count(microBatch) > 0;
+  }
+
+  /** That go through the model. */
+  private int sequences(int microBatch) {
+    return Math.max(1, setup.samples().count(microBatch));
+  }
+
   private TokenBatch batch(int microBatch) {
-    int count = setup.samples().count(microBatch);
+    int count = sequences(microBatch);
     long[] inputs = new long[Math.multiplyExact(count, sequence)];
     long[] targets = new long[inputs.length];
-    setup.samples().fill(microBatch, inputs, targets);
+    setup.samples().fill(microBatch, count, inputs, targets);
     return TokenBatch.of(arena, count, inputs, targets, state.contextGroup());
   }
 

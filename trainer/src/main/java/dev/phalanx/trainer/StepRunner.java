@@ -29,7 +29,7 @@ import java.util.stream.Stream;
  *
  * <p>Each token's loss is divided by the tokens of the <em>global</em> batch before the backward
  * pass, so that the sum over ranks and micro-batches is the gradient of the mean, however the batch
- * is divided.
+ * is divided, and though ranks may have unequal shares of it.
  */
 final class StepRunner {
   private static final String ADVICE =
@@ -171,13 +171,12 @@ final class StepRunner {
     return new StagePasses.Samples() {
       @Override
       public int count(int microBatch) {
-        return partition.microBatch();
+        return partition.samples(microBatch);
       }
 
       @Override
-      public void fill(int microBatch, long[] inputs, long[] targets) {
-        samples.fill(
-            partition.firstSample(step, microBatch), partition.microBatch(), inputs, targets);
+      public void fill(int microBatch, int sequences, long[] inputs, long[] targets) {
+        samples.fill(partition.firstSample(step, microBatch), sequences, inputs, targets);
       }
 
       @Override

@@ -37,7 +37,7 @@ final class Router implements Layer {
   private final TensorGroup group;
   private final Mixture mixture;
   private final Parameter weight; // [experts, hidden]
-  private final long[] load; // tokens that each expert has got in passes that learn
+  private final long[] load; // tokens that count which each expert has got in passes that learn
   private Decision last;
 
   Router(
@@ -68,7 +68,7 @@ final class Router implements Layer {
     Choices choices = last.choices();
     Tensor gates = tape.allocate(x.value().dtype(), Shape.of(n, mixture.perToken()));
     HostArrays.set(engine, gates, choices.gates());
-    if (tape.isRecording()) {
+    if (tape.isRecording() && tokens.weight() != 0) {
       for (int expert : choices.experts()) {
         load[expert]++;
       }

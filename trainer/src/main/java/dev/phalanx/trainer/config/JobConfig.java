@@ -97,12 +97,14 @@ public record JobConfig(
   }
 
   /**
-   * Micro-batches that one data-parallel rank runs for one optimizer step.
+   * Micro-batches that each data-parallel rank runs for one optimizer step; where the batch does
+   * not divide evenly, some ranks have fewer samples in the last one, or none.
    *
    * @param worldSize ranks of the job; the plan must have passed {@link JobConfigValidator} with it
    */
   public long microBatchesPerStep(int worldSize) {
-    return batch.global() / (batch.micro() * parallel.dataSize(worldSize));
+    long samplesAtOnce = batch.micro() * parallel.dataSize(worldSize);
+    return (batch.global() + samplesAtOnce - 1) / samplesAtOnce;
   }
 
   /**

@@ -90,7 +90,7 @@ public final class JobConfigValidator {
     checkReferenceInit();
     checkVocabulary();
     checkEvaluation();
-    checkTensorSizes();
+    checkTensorSizes(fitsWorld);
     checkChunks();
     checkStages();
     checkExperts();
@@ -371,7 +371,7 @@ public final class JobConfigValidator {
   }
 
   /** What ranks divide among them must divide. */
-  private void checkTensorSizes() {
+  private void checkTensorSizes(boolean fitsWorld) {
     Transformer model = config.transformer();
     int tensor = config.parallel().tensor();
     int context = config.parallel().context();
@@ -397,19 +397,24 @@ public final class JobConfigValidator {
           "a vocabulary of " + model.vocab() + " has no row for each of " + tensor + " ranks",
           "write at most 'tensor: " + model.vocab() + "'");
     }
-    boolean isEvaluated = config.evaluation().every() > 0; // also with fewer sequences
+    boolean isEvaluated = config.evaluation().every() > 0;
+    boolean hasSmaller = isEvaluated || (fitsWorld && isUneven()); // micro-batches
     if (config.parallel().sequenceParallel()
-        && isEvaluated
+        && hasSmaller
         && model.sequence() > 0
         && model.sequence() / context % tensor != 0) {
       report(
           "parallel.sequence_parallel",
-          "an evaluation may end with a single sequence of "
+          (isEvaluated ? "an evaluation" : "a step whose batch does not divide evenly")
+              + " may end with a single sequence of "
               + model.sequence() / context
               + " tokens, which tensor "
               + tensor
               + " does not divide",
-          "write 'sequence_parallel: false' or leave evaluation out");
+          "write 'sequence_parallel: false' or "
+              + (isEvaluated
+                  ? "leave evaluation out"
+                  : "a 'global' that is a multiple of " + samplesAtOnce()));
       return;
     }
     long tokens = config.batch().micro() * (model.sequence() / context);
@@ -428,6 +433,16 @@ public final class JobConfigValidator {
               + " does not divide",
           "write 'sequence_parallel: false' or a 'micro' that is a multiple of " + tensor);
     }
+  }
+
+  /** Whether some micro-batches have fewer samples than others. */
+  private boolean isUneven() {
+    return config.batch().global() % samplesAtOnce() != 0;
+  }
+
+  /** Of all ranks' whole micro-batches. */
+  private long samplesAtOnce() {
+    return config.batch().micro() * config.parallel().dataSize(worldSize);
   }
 
   private void requireDivides(String key, long size, int tensor) {
@@ -700,43 +715,34 @@ public final class JobConfigValidator {
     }
   }
 
+  /** Ranks have unequal shares where the batch does not divide, but all have some. */
   private void checkBatch() {
     Batch batch = config.batch();
     long dataSize = config.parallel().dataSize(worldSize);
-    long perAccumulation = batch.micro() * dataSize;
-    if (batch.global() % perAccumulation == 0) {
-      return;
+    long largestShare = (batch.global() + dataSize - 1) / dataSize;
+    if (batch.global() < dataSize) {
+      report(
+          "batch.global",
+          "global "
+              + batch.global()
+              + " has no sample for each of "
+              + dataSize
+              + " data-parallel ranks",
+          "write 'global: " + dataSize + "' or more, or start fewer workers");
+    } else if (batch.micro() > largestShare) {
+      report(
+          "batch.micro",
+          "micro "
+              + batch.micro()
+              + " is more than a rank has: global "
+              + batch.global()
+              + " among "
+              + dataSize
+              + " data-parallel ranks is at most "
+              + largestShare
+              + " for each",
+          "write 'micro: " + largestShare + "' or 'global: " + batch.micro() * dataSize + "'");
     }
-    report(
-        "batch.global",
-        "global "
-            + batch.global()
-            + " must be micro "
-            + batch.micro()
-            + " × accumulation × data-parallel ranks "
-            + dataSize
-            + " with a whole accumulation, but "
-            + batch.global()
-            + " / "
-            + perAccumulation
-            + " is "
-            + Numbers.text(Math.round(1000.0 * batch.global() / perAccumulation) / 1000.0),
-        batchSuggestion(batch, dataSize, perAccumulation));
-  }
-
-  private static String batchSuggestion(Batch batch, long dataSize, long perAccumulation) {
-    long below = batch.global() / perAccumulation * perAccumulation;
-    String globals =
-        LongStream.of(below, below + perAccumulation)
-            .filter(global -> global > 0)
-            .mapToObj(Long::toString)
-            .collect(Collectors.joining(" or "));
-    String suggestion = "write 'global: " + globals + "'";
-    if (batch.global() % dataSize == 0) {
-      long perRank = batch.global() / dataSize;
-      suggestion += " or 'micro: " + divisorNear(perRank, batch.micro()) + "'";
-    }
-    return suggestion;
   }
 
   /** The largest divisor that is at most {@code wanted}, at least 1. */

@@ -60,17 +60,21 @@ class SampleOrderTest {
   void anyNumberOfRanksTakesEachSampleOfTheGlobalOrderOnce(
       @ForAll @IntRange(min = 1, max = 8) int ranks,
       @ForAll @IntRange(min = 1, max = 4) int microBatch,
-      @ForAll @IntRange(min = 1, max = 4) int microBatches,
+      @ForAll @IntRange(min = 0, max = 40) int samplesMoreThanRanks,
       @ForAll @LongRange(min = 0, max = 1L << 40) long firstStep) {
-    long globalBatch = (long) ranks * microBatch * microBatches;
+    long globalBatch = (long) ranks + samplesMoreThanRanks;
+    long largestShare = (globalBatch + ranks - 1) / ranks;
+    long microBatches = (largestShare + microBatch - 1) / microBatch;
     List<Long> taken = new ArrayList<>();
     for (long step = firstStep; step < firstStep + 2; step++) {
       for (int rank = 0; rank < ranks; rank++) {
         BatchPartition partition = new BatchPartition(globalBatch, ranks, rank, microBatch);
         assertThat(partition.microBatches()).isEqualTo(microBatches);
+        assertThat(partition.samplesPerRank()).isBetween(largestShare - 1, largestShare);
         for (int m = 0; m < partition.microBatches(); m++) {
           long first = partition.firstSample(step, m);
-          LongStream.range(first, first + microBatch).forEach(taken::add);
+          assertThat(partition.samples(m)).isBetween(0, microBatch);
+          LongStream.range(first, first + partition.samples(m)).forEach(taken::add);
         }
       }
     }
@@ -82,6 +86,17 @@ class SampleOrderTest {
                 .toList());
   }
 
+  @Example
+  void theFirstRanksTakeASampleMoreAndTheLastMicroBatchMayBeEmpty() {
+    BatchPartition first = new BatchPartition(8, 3, 0, 2);
+    BatchPartition last = new BatchPartition(8, 3, 2, 2);
+    assertThat(List.of(first.samplesPerRank(), last.samplesPerRank())).containsExactly(3L, 2L);
+    assertThat(List.of(first.samples(0), first.samples(1))).containsExactly(2, 1);
+    assertThat(List.of(last.samples(0), last.samples(1))).containsExactly(2, 0);
+    assertThat(last.firstSample(1, 0)).isEqualTo(14);
+    assertThat(last.firstSample(1, 1)).as("stands in").isEqualTo(15);
+  }
+
   @Property(tries = 100)
   void anEpochIsCoveredOnceWhateverTheRanksAndWhereverItWasResumed(
       @ForAll @IntRange(min = 1, max = 200) int steps,
@@ -89,14 +104,14 @@ class SampleOrderTest {
       @ForAll @IntRange(min = 1, max = 6) int ranksAfter,
       @ForAll @IntRange(min = 0, max = 199) int resumedAt,
       @ForAll long seed) {
-    int batch = 60; // divides by 1 to 6
+    int batch = 59;
     SampleOrder order = new SampleOrder((long) steps * batch, seed);
     BitSet seen = new BitSet();
 
     for (long step = 0; step < steps; step++) {
       int ranksNow = step < resumedAt ? ranks : ranksAfter;
       for (int rank = 0; rank < ranksNow; rank++) {
-        BatchPartition partition = new BatchPartition(batch, ranksNow, rank, batch / ranksNow);
+        BatchPartition partition = new BatchPartition(batch, ranksNow, rank, batch);
         long first = partition.firstSample(step, 0);
         for (long k = first; k < first + partition.samplesPerRank(); k++) {
           seen.set((int) order.window(k));
@@ -141,9 +156,9 @@ class SampleOrderTest {
     assertThatThrownBy(() -> new SampleOrder(0, 1)).isInstanceOf(IllegalArgumentException.class);
     assertThatThrownBy(() -> new SampleOrder(5, 1).window(-1))
         .isInstanceOf(IndexOutOfBoundsException.class);
-    assertThatThrownBy(() -> new BatchPartition(10, 4, 0, 1))
+    assertThatThrownBy(() -> new BatchPartition(3, 4, 0, 1))
         .isInstanceOf(IllegalArgumentException.class)
-        .hasMessageContaining("10")
+        .hasMessageContaining("3")
         .hasMessageContaining("4");
   }
 
