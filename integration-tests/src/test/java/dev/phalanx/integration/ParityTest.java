@@ -7,6 +7,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Optional;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
@@ -54,20 +55,28 @@ final class ParityTest {
     Curves.of(run).assertFollows(Curves.of(curve));
   }
 
+  /** Every layout, and those of three ranks in every stage of sharding. */
   static Stream<Arguments> otherSizes() {
     return OtherSizes.read().stream()
         .flatMap(
             sizes ->
                 sizes.layouts().stream()
-                    .map(layout -> Arguments.of(sizes, layout.ranks(), layout.microBatch())));
+                    .flatMap(
+                        layout ->
+                            IntStream.rangeClosed(0, layout.ranks() == 3 ? 3 : 0)
+                                .mapToObj(
+                                    stage ->
+                                        Arguments.of(
+                                            sizes, layout.ranks(), layout.microBatch(), stage))));
   }
 
-  @ParameterizedTest(name = "{0}, {1} ranks, micro-batches of {2}")
+  @ParameterizedTest(name = "{0}, {1} ranks, micro-batches of {2}, stage {3}")
   @MethodSource("otherSizes")
-  void otherSizesAndSeedsGiveTheirCurves(OtherSizes sizes, int ranks, int microBatch)
+  void otherSizesAndSeedsGiveTheirCurves(OtherSizes sizes, int ranks, int microBatch, int stage)
       throws Exception {
+    String sharding = "sharding: {zero: " + stage + "}\n";
     InProcessJob.Run run =
-        InProcessJob.run(sizes.plan(microBatch), ranks, folder, Optional.empty());
+        InProcessJob.run(sizes.plan(microBatch) + sharding, ranks, folder, Optional.empty());
     Curves.of(run).assertFollows(new Curves(sizes.losses(), sizes.gradientNorms()));
   }
 

@@ -82,13 +82,13 @@ final class ShardingTest {
 
   /** Between processes values and gradients lie in memory that ranks of a host share. */
   @Tag("long")
-  @ParameterizedTest(name = "stage {0} within {1} ranks")
-  @CsvSource({"1, -1", "3, 2"})
-  void processesGiveTheReferenceCurve(int stage, int shardSize) throws Exception {
+  @ParameterizedTest(name = "stage {0} within {1} of {2} ranks")
+  @CsvSource({"1, -1, 4", "2, -1, 4", "3, -1, 4", "3, 2, 4", "2, -1, 3", "3, -1, 3"})
+  void processesGiveTheReferenceCurve(int stage, int shardSize, int ranks) throws Exception {
     Reference.Curve curve = Reference.Curve.CLIP_COSINE;
     String sharding = "sharding: {zero: %d, shard_size: %d}\n".formatted(stage, shardSize);
     String small = "communication: {bucket_mb: 0.05}\n"; // several of them at a time
-    JsonNode report = train(Reference.plan(curve, STEPS, 2, sharding + small), 4);
+    JsonNode report = train(Reference.plan(curve, STEPS, 2, sharding + small), ranks);
 
     Curves.of(report).assertFollows(Curves.of(curve));
   }
