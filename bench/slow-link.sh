@@ -10,6 +10,7 @@ PYTHON="${1:?usage: bench/slow-link.sh PYTHON [ROUNDS]}"
 ROUNDS="${2:-3}"
 BYTES=67108864
 LONGEST_SECONDS=180
+"$(dirname "$0")/lib/slow-network.sh" 1 1 1gbit true # or ends here, and says why
 . "$(dirname "$0")/lib/begin.sh" slow-link.jsonl
 export OMP_NUM_THREADS=1
 

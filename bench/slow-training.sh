@@ -2,7 +2,7 @@
 # Time to a loss over slow links: ours with each codec, and PyTorch's DDP over gloo with its hooks, in turn.
 #   bench/slow-training.sh PYTHON [ROUNDS] [CELLS]
 # Needs root: the hosts are pretended ones (see bench/lib/slow-network.sh), of one rank with one thread each. PYTHON has torch and numpy.
-# A cell is MODEL:RANKS:RATE:STEPS. All train on the bytes of data/moby-dick.txt for STEPS steps, those that learn less in a step (topk,
+# A cell is MODEL:RANKS:RATE:STEPS, where RATE may have a delay, as 100mbit+20ms has. All train on the bytes of data/moby-dick.txt for STEPS steps, those that learn less in a step (topk,
 # onebit, PowerSGD) for half as many more; the loss to be reached is the mean of plain DDP's last 10 steps, and a run has reached it
 # when the mean of its own last 10 steps has. One JSON line a run goes to
 # bench/results/slow-training.jsonl (an earlier file is kept as .old), a Markdown table of medians to standard output and a plot of
@@ -13,6 +13,7 @@ ROUNDS="${2:-1}"
 CELLS="${3:-S:2:100mbit:150 S:4:100mbit:150 S:2:1gbit:150 S:4:1gbit:150 M:2:100mbit:60 M:4:100mbit:60 M:2:1gbit:60 M:4:1gbit:60}"
 PEERS="${PEERS:-ddp ddp-fp16 ddp-powersgd}"
 OURS="${OURS:-none zero1 fp16 int8 topk onebit powersgd}" # zero1: uncompressed, sharding.zero: 1
+"$(dirname "$0")/lib/slow-network.sh" 1 1 1gbit true # or ends here, and says why
 . "$(dirname "$0")/lib/begin.sh" slow-training.jsonl
 export OMP_NUM_THREADS=1
 secrets=$(mktemp -d)
