@@ -3,6 +3,7 @@ package dev.phalanx.trainer;
 import dev.phalanx.parallelism.mesh.Axis;
 import dev.phalanx.parallelism.mesh.DeviceMesh;
 import dev.phalanx.parallelism.pipeline.ScheduleSimulator;
+import dev.phalanx.parallelism.pipeline.StageCosts;
 import dev.phalanx.parallelism.plan.Cluster;
 import dev.phalanx.parallelism.plan.PublishedMemory;
 import dev.phalanx.parallelism.plan.StepTime;
@@ -143,10 +144,16 @@ public record JobPlan(
   }
 
   /**
-   * The part of a step's time in which ranks compute nothing, where each has the work of its own
-   * layers, a backward pass takes twice a forward pass and sending takes no time.
+   * The schedule's own idle time: the part of a step in which ranks compute nothing, where all
+   * stages have as much work, a backward pass takes twice a forward pass and sending takes no time.
    */
   public double bubble() {
+    return ScheduleSimulator.simulate(pipeline.table(), StageCosts.uniform(1, 1, 1, 0))
+        .bubbleRate();
+  }
+
+  /** The same of this model's stages, as they are cut, of all ranks together. */
+  public double idle() {
     return ScheduleSimulator.simulate(pipeline.table(), pipeline.costs(model)).idleRate();
   }
 

@@ -191,12 +191,12 @@ final class RehearsalTest {
   /** Of 8 micro-batches over 4 stages 3 / 11 are idle, were it not for unequal stages. */
   @Test
   void stagesWithLessWorkAreIdleLonger() throws Exception {
-    double equal = bubble(8);
+    double equal = idle(8);
     assertThat(equal).isCloseTo(3 / 11.0, within(0.02)); // the head is a small part of a layer
-    assertThat(bubble(5)).isGreaterThan(equal + 0.1);
+    assertThat(idle(5)).isGreaterThan(equal + 0.1);
   }
 
-  private static double bubble(int layers) throws Exception {
+  private static double idle(int layers) throws Exception {
     String yaml =
         """
         model: {family: gpt2, layers: %d, hidden: 256, heads: 4, sequence: 64, vocab: 64}
@@ -207,7 +207,7 @@ final class RehearsalTest {
         parallel: {pipeline: 4, data: 1}
         """
             .formatted(layers);
-    return JobPlan.of(JobConfigParser.parse("plan.yaml", yaml), Path.of(""), 4).bubble();
+    return JobPlan.of(JobConfigParser.parse("plan.yaml", yaml), Path.of(""), 4).idle();
   }
 
   @ParameterizedTest

@@ -118,7 +118,7 @@ final class PlanCommand implements Callable<Integer> {
   }
 
   private int check(Path file) throws Exception {
-    if (workers > 0 || clusterFile != null || isSearch) {
+    if (workers != null || clusterFile != null || isSearch) {
       throw CommandException.usage(
           "--check takes the number of ranks from the report, and compares what they held and sent;"
               + " leave --workers, --cluster and --search out");
@@ -252,6 +252,7 @@ final class PlanCommand implements Callable<Integer> {
     pipeline.put("schedule", config.parallel().schedule());
     pipeline.put("micro_batches", plan.microBatches());
     pipeline.put("bubble", plan.bubble());
+    pipeline.put("idle", plan.idle());
     ScheduleTable table = plan.pipeline().table();
     ArrayNode peaks = pipeline.putArray("peak_micro_batches");
     for (int rank = 0; rank < table.ranks().size(); rank++) {
@@ -424,10 +425,11 @@ final class PlanCommand implements Callable<Integer> {
             .collect(Collectors.joining(" "));
     return String.format(
         Locale.ROOT,
-        "pipeline: %s, stages of %s layers, idle %.2f %% at least",
+        "pipeline: %s, stages of %s layers, bubble %.2f %%, idle as they are cut %.2f %%",
         config.parallel().schedule(),
         layers,
-        100 * plan.bubble());
+        100 * plan.bubble(),
+        100 * plan.idle());
   }
 
   private static List<String> timeLines(
