@@ -27,6 +27,7 @@ import dev.phalanx.collectives.algorithm.SharedMemoryAllGather;
 import dev.phalanx.collectives.algorithm.SharedMemoryAllReduce;
 import dev.phalanx.collectives.algorithm.SharedMemoryReduceScatter;
 import dev.phalanx.collectives.algorithm.Transfers;
+import dev.phalanx.collectives.algorithm.TwoShotAllReduce;
 import dev.phalanx.collectives.status.RankStatus;
 import dev.phalanx.collectives.status.StatusBoard;
 import dev.phalanx.collectives.transport.Call;
@@ -173,7 +174,13 @@ public final class QueuedCommunicator implements Communicator {
     switch (selection.allReduce(bytes)) {
       case TREE -> DoubleBinaryTreeAllReduce.run(exchange, tensor, operation);
       case HALVING_DOUBLING -> HalvingDoublingAllReduce.run(exchange, tensor, operation);
-      case DIRECT -> DirectAllReduce.run(exchange, tensor, operation);
+      case DIRECT -> {
+        if (selection.isInTwoSteps(bytes)) {
+          TwoShotAllReduce.run(exchange, tensor, operation);
+        } else {
+          DirectAllReduce.run(exchange, tensor, operation);
+        }
+      }
       case HIERARCHICAL -> HierarchicalAllReduce.run(exchange, tensor, operation);
       case AUTO, RING -> RingAllReduce.run(exchange, tensor, operation);
     }

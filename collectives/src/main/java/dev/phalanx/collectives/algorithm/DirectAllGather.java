@@ -30,6 +30,7 @@ public final class DirectAllGather {
       pieces = Math.max(pieces, others[distance].pieces());
     }
     Ahead.run(
+        exchange,
         pieces,
         piece -> {
           for (int distance = 1; distance < others.length; distance++) {

@@ -7,7 +7,8 @@ import java.nio.ByteBuffer;
 
 /**
  * Direct all-reduce: every rank sends all it has to every other one and adds up what comes, in the
- * order of ranks, so that all get the same bits. The fewest steps there can be, and the most bytes.
+ * order of ranks, so that all get the same bits. The fewest steps there can be, and the most bytes;
+ * what is larger goes in two steps, by {@link TwoShotAllReduce}.
  *
  * <p>Cost: α + (n - 1) m β, and α / 2 for each further peer; a rank sends (n - 1) m bytes.
  */

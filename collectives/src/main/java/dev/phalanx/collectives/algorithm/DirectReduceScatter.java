@@ -34,6 +34,7 @@ public final class DirectReduceScatter {
     DType dtype = input.dtype();
     int last = others.length - 1;
     Ahead.run(
+        exchange,
         own.pieces(), // all parts are equal
         piece -> {
           for (int distance = 1; distance <= last; distance++) {

@@ -26,6 +26,7 @@ public final class PairwiseAllToAll {
       Chunk leaving = inputParts.chunk(exchange, input, next);
       Chunk coming = outputParts.chunk(exchange, output, previous);
       Ahead.run(
+          exchange,
           Math.max(leaving.pieces(), coming.pieces()),
           piece -> exchange.send(next, leaving, piece),
           piece -> exchange.receive(previous, coming, piece));

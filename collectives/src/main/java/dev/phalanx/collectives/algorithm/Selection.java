@@ -80,7 +80,9 @@ public final class Selection {
       return Algorithm.RING; // one host, or one rank on each: nothing to divide
     }
     return choose(
-        DirectAllReduce.cost(ranks, bytes, crowded),
+        Math.min(
+            DirectAllReduce.cost(ranks, bytes, crowded),
+            TwoShotAllReduce.cost(ranks, bytes, crowded)),
         RingAllReduce.cost(ranks, bytes, link),
         DoubleBinaryTreeAllReduce.cost(ranks, bytes, topology.pieceBytes(), link),
         HalvingDoublingAllReduce.cost(ranks, bytes, shared),
@@ -88,6 +90,12 @@ public final class Selection {
             ? HierarchicalAllReduce.cost(
                 mostOfHost, topology.within(), hosts, topology.between(), bytes)
             : NONE);
+  }
+
+  /** Whether a direct all-reduce of so many bytes takes two steps, and not one with more bytes. */
+  public boolean isInTwoSteps(long bytes) {
+    return TwoShotAllReduce.cost(ranks, bytes, crowded)
+        < DirectAllReduce.cost(ranks, bytes, crowded);
   }
 
   /** Of a reduce-scatter of so many bytes in all. */

@@ -27,6 +27,11 @@ public record Topology(
         name, IntStream.range(0, size).mapToObj(rank -> 0).toList(), cost, cost, pieceBytes);
   }
 
+  /** Whether all ranks are on one host. */
+  public boolean isOneHost() {
+    return hosts.stream().allMatch(hosts.get(0)::equals);
+  }
+
   /** Ranks on the host of {@code rank}. */
   public int ranksOfHost(int rank) {
     return (int) hosts.stream().filter(hosts.get(rank)::equals).count();
@@ -47,6 +52,6 @@ public record Topology(
 
   /** The cost of a message between two neighbours of a ring of all ranks, where it is highest. */
   public LinkCost slowest() {
-    return hosts.stream().distinct().count() > 1 ? between : within;
+    return isOneHost() ? within : between;
   }
 }

@@ -35,6 +35,10 @@ final class SelectionTest {
     Selection oneHost = auto(0, 0, 0, 0);
     assertThat(oneHost.allGather(LARGE)).isEqualTo(Algorithm.DIRECT);
     assertThat(oneHost.reduceScatter(LARGE)).isEqualTo(Algorithm.DIRECT);
+    assertThat(oneHost.allReduce(LARGE)).isEqualTo(Algorithm.DIRECT);
+    assertThat(oneHost.isInTwoSteps(LARGE)).isTrue();
+    assertThat(oneHost.isInTwoSteps(SMALL / 4)).isFalse();
+    assertThat(auto(0, 0).isInTwoSteps(LARGE)).as("which sends no less").isFalse();
   }
 
   @Test

@@ -234,6 +234,21 @@ final class TrafficTest {
     }
   }
 
+  /** On one host, and between hosts, where pieces go ahead. */
+  @ParameterizedTest
+  @ValueSource(ints = {2, 3, 7})
+  void twoShotsSendWhatARingDoes(int size) throws Exception {
+    for (int count : COUNTS) {
+      for (int hosts : new int[] {1, size}) {
+        check(
+            "two-shot all-reduce of " + count,
+            IntStream.range(0, size).mapToObj(rank -> rank % hosts).toList(),
+            rank -> join(allBut(rank, count, size), repeat(size - 1, part(count, size, rank))),
+            exchange -> TwoShotAllReduce.run(exchange, tensor(count), SUM));
+      }
+    }
+  }
+
   private static int children(BinaryTree tree) {
     return (tree.left() >= 0 ? 1 : 0) + (tree.right() >= 0 ? 1 : 0);
   }
