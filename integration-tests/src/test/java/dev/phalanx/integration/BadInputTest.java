@@ -57,7 +57,8 @@ final class BadInputTest {
         wrong("steps: 2", "steps: two", "plan.yaml:8:8", "steps", "two"),
         wrong("hidden: 16", "hidden: [16]", "model.hidden"),
         wrong("text.txt", "nowhere.txt", "plan.yaml:2:26: data.path: ", "nowhere.txt"),
-        wrong("micro: 2", "micro: 5", "batch.micro", "4"),
+        wrong("global: 4", "global: 5", "batch", "accumulation"),
+        wrong("micro: 2", "micro: 5, uneven: true", "batch.micro", "4"),
         wrong("vocab: 256", "vocab: 100", "vocab", "100"),
         wrong("steps: 2", "steps: 2\nsteps: 3", "plan.yaml:9:1", "steps", "8"),
         wrong("steps: 2", "steps: 2\nengine: cobol", "cobol", "torch"),
@@ -94,7 +95,7 @@ final class BadInputTest {
         .hasSizeGreaterThanOrEqualTo(3);
   }
 
-  /** A misspelt key does not hide that numbers do not fit or a feature is not there. */
+  /** A misspelt key does not hide that the batch does not divide or a feature is not there. */
   @Test
   void mistakesInWritingAndInMeaningComeAtOnce() throws Exception {
     Command.Outcome outcome =

@@ -31,7 +31,7 @@ final class PlanTest {
     return """
     model: {family: %s, layers: %d, hidden: 48, heads: 4, sequence: 24, vocab: 250, dropout: 0.1%s
     data: {kind: reference}
-    batch: {global: 12, micro: %d}
+    batch: {global: 12, micro: %d, uneven: true}
     optimizer: {kind: adamw, lr: 1.0e-3, clip_grad_norm: 1.0}
     steps: %d
     log: {report: report.json}

@@ -70,7 +70,7 @@ final class Reference {
       vocab: 256
       init: {kind: reference, seed: 20240601}
     data: {kind: reference, seed: 20240602}
-    batch: {global: 8, micro: %d}
+    batch: {global: 8, micro: %d, uneven: true}
     optimizer:
       kind: adamw
       lr: 1.0e-3

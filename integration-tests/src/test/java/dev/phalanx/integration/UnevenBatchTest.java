@@ -88,7 +88,7 @@ final class UnevenBatchTest {
     String more = Optional.ofNullable(cell.getString(2)).orElse("").replace("experts", EXPERTS);
     String model = MODEL.formatted(cell.getString(0), cell.getString(1), more);
     String layout =
-        "batch: {global: 8, micro: %s}\nparallel: {%s}\nsharding: {%s}\n"
+        "batch: {global: 8, micro: %s, uneven: true}\nparallel: {%s}\nsharding: {%s}\n"
             .formatted(cell.getString(4), cell.getString(5), cell.getString(6));
     InProcessJob.Run one = run(model + "batch: {global: 8, micro: 8}\n", 1);
     InProcessJob.Run divided = run(model + layout, cell.getInteger(3));
@@ -104,7 +104,7 @@ final class UnevenBatchTest {
   void betweenTwoRanksEveryStageGivesTheSameBits(int stage) throws Exception {
     String plan =
         MODEL.formatted("llama", "0.1", "").replace(", clip_grad_norm: 0.5", "")
-            + "batch: {global: 7, micro: 4}\nsharding: {zero: %d}\n";
+            + "batch: {global: 7, micro: 4, uneven: true}\nsharding: {zero: %d}\n";
 
     assertThat(losses(plan.formatted(stage))).isEqualTo(losses(plan.formatted(0)));
   }

@@ -292,7 +292,8 @@ public final class PlanSearch {
     long shown = Math.min(microBatches, filling(config.parallel(), microBatches));
     JobConfig.Batch batch = config.batch();
     return config.withBatch(
-        new JobConfig.Batch(batch.global() / microBatches * shown, batch.micro()));
+        new JobConfig.Batch(
+            batch.global() / microBatches * shown, batch.micro(), batch.isUneven()));
   }
 
   private Found rehearse(Candidate candidate, JobConfig shorter, PipelinePlan shortPipeline)

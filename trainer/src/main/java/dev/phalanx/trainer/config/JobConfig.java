@@ -364,8 +364,15 @@ public record JobConfig(
    * @param global sequences of an optimizer step
    * @param micro sequences of a micro-batch of one data-parallel rank; 0: a rank computes its share
    *     at once, as networks of other libraries do
+   * @param isUneven whether ranks and micro-batches may have unequal shares, where {@code global}
+   *     does not divide
    */
-  public record Batch(long global, long micro) {}
+  public record Batch(long global, long micro, boolean isUneven) {
+    /** With equal shares. */
+    public Batch(long global, long micro) {
+      this(global, micro, false);
+    }
+  }
 
   /**
    * @param learningRate the peak rate

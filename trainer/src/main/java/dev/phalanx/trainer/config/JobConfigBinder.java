@@ -126,9 +126,10 @@ final class JobConfigBinder {
   private static Batch batch(Section section, boolean isNetwork) {
     long global = section.count("global").from(1).example(32L).required();
     Key<Long> micro = section.count("micro").from(1).example(8L);
-    Batch batch = new Batch(global, isNetwork ? micro.optional().orElse(0L) : micro.required());
+    long samples = isNetwork ? micro.optional().orElse(0L) : micro.required();
+    boolean isUneven = !isNetwork && section.flag("uneven").orElse(false);
     section.end();
-    return batch;
+    return new Batch(global, samples, isUneven);
   }
 
   private static Parallel parallel(Section section) {

@@ -398,7 +398,8 @@ public final class JobConfigValidator {
           "write at most 'tensor: " + model.vocab() + "'");
     }
     boolean isEvaluated = config.evaluation().every() > 0;
-    boolean hasSmaller = isEvaluated || (fitsWorld && isUneven()); // micro-batches
+    boolean hasSmaller = // micro-batches
+        isEvaluated || (fitsWorld && config.batch().isUneven() && !doesBatchDivide());
     if (config.parallel().sequenceParallel()
         && hasSmaller
         && model.sequence() > 0
@@ -435,9 +436,8 @@ public final class JobConfigValidator {
     }
   }
 
-  /** Whether some micro-batches have fewer samples than others. */
-  private boolean isUneven() {
-    return config.batch().global() % samplesAtOnce() != 0;
+  private boolean doesBatchDivide() {
+    return config.batch().global() % samplesAtOnce() == 0;
   }
 
   /** Of all ranks' whole micro-batches. */
@@ -715,11 +715,34 @@ public final class JobConfigValidator {
     }
   }
 
-  /** Ranks have unequal shares where the batch does not divide, but all have some. */
   private void checkBatch() {
+    if (config.batch().isUneven()) {
+      checkShares();
+    } else if (!doesBatchDivide()) {
+      Batch batch = config.batch();
+      report(
+          "batch.global",
+          "global "
+              + batch.global()
+              + " must be micro "
+              + batch.micro()
+              + " × accumulation × data-parallel ranks "
+              + config.parallel().dataSize(worldSize)
+              + " with a whole accumulation, but "
+              + batch.global()
+              + " / "
+              + samplesAtOnce()
+              + " is "
+              + Numbers.text(Math.round(1000.0 * batch.global() / samplesAtOnce()) / 1000.0),
+          batchSuggestion(batch, config.parallel().dataSize(worldSize), samplesAtOnce()));
+    }
+  }
+
+  /** Unequal ones, but all have some. */
+  private void checkShares() {
     Batch batch = config.batch();
     long dataSize = config.parallel().dataSize(worldSize);
-    long largestShare = (batch.global() + dataSize - 1) / dataSize;
+    long largestShare = largestShare(dataSize);
     if (batch.global() < dataSize) {
       report(
           "batch.global",
@@ -743,6 +766,29 @@ public final class JobConfigValidator {
               + " for each",
           "write 'micro: " + largestShare + "' or 'global: " + batch.micro() * dataSize + "'");
     }
+  }
+
+  /** Samples of a data-parallel rank, at most. */
+  private long largestShare(long dataSize) {
+    return (config.batch().global() + dataSize - 1) / dataSize;
+  }
+
+  private String batchSuggestion(Batch batch, long dataSize, long perAccumulation) {
+    long below = batch.global() / perAccumulation * perAccumulation;
+    String globals =
+        LongStream.of(below, below + perAccumulation)
+            .filter(global -> global > 0)
+            .mapToObj(Long::toString)
+            .collect(Collectors.joining(" or "));
+    String suggestion = "write 'global: " + globals + "'";
+    if (batch.global() % dataSize == 0) {
+      long perRank = batch.global() / dataSize;
+      suggestion += " or 'micro: " + divisorNear(perRank, batch.micro()) + "'";
+    }
+    if (batch.global() >= dataSize && batch.micro() <= largestShare(dataSize)) {
+      suggestion += " or, for shares that differ by a sample, 'uneven: true'";
+    }
+    return suggestion;
   }
 
   /** The largest divisor that is at most {@code wanted}, at least 1. */

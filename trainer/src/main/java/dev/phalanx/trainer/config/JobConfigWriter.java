@@ -63,6 +63,9 @@ public final class JobConfigWriter {
     map.put("data", data(config.data()));
     Map<String, Object> batch = mapOf("global", config.batch().global());
     putSize(batch, "micro", config.batch().micro());
+    if (config.batch().isUneven()) {
+      batch.put("uneven", true);
+    }
     map.put("batch", batch);
     map.put("optimizer", optimizer(config.optimizer()));
     map.put("steps", config.steps());

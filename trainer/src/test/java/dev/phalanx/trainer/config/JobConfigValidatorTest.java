@@ -20,21 +20,40 @@ class JobConfigValidatorTest {
   }
 
   @Test
-  void aBatchNeedNotDivide() {
-    assertThat(problemsInWorld(2, MINIMAL.replace("global: 8", "global: 30"))).isEmpty();
-    assertThat(problemsInWorld(3, MINIMAL.replace("micro: 4", "micro: 3"))).isEmpty();
-    assertThat(problemsInWorld(1, MINIMAL.replace("micro: 4", "micro: 3"))).isEmpty();
+  void aBatchThatDoesNotDivideIsReportedWithItsEquation() {
+    assertThat(problemsInWorld(2, MINIMAL.replace("global: 8", "global: 30")))
+        .containsExactly(
+            "configs/a.yaml:10:11: batch.global: global 30 must be micro 4 × accumulation ×"
+                + " data-parallel ranks 2 with a whole accumulation, but 30 / 8 is 3.75;"
+                + " write 'global: 24 or 32' or 'micro: 3' or, for shares that differ by a sample,"
+                + " 'uneven: true'");
+    assertThat(problemsInWorld(3, MINIMAL))
+        .containsExactly(
+            "configs/a.yaml:10:11: batch.global: global 8 must be micro 4 × accumulation ×"
+                + " data-parallel ranks 3 with a whole accumulation, but 8 / 12 is 0.667;"
+                + " write 'global: 12'");
   }
 
   @Test
-  void aBatchThatLeavesRanksOrMicroBatchesEmptyIsReportedWithItsNumbers() {
-    assertThat(problemsInWorld(3, MINIMAL))
-        .containsExactly(
-            "configs/a.yaml:11:10: batch.micro: micro 4 is more than a rank has: global 8 among 3"
+  void whereSharesMayBeUnequalABatchNeedNotDivide() {
+    assertThat(problemsInWorld(2, MINIMAL, "batch={global: 30, micro: 4, uneven: true}")).isEmpty();
+    assertThat(problemsInWorld(3, MINIMAL, "batch={global: 8, micro: 3, uneven: true}")).isEmpty();
+    assertThat(problemsInWorld(1, MINIMAL, "batch={global: 8, micro: 3, uneven: true}")).isEmpty();
+  }
+
+  @Test
+  void unequalSharesThatLeaveRanksOrMicroBatchesEmptyAreReportedWithTheirNumbers() {
+    assertThat(problemsInWorld(3, MINIMAL, "batch.uneven=true"))
+        .singleElement()
+        .asString()
+        .endsWith(
+            "batch.micro: micro 4 is more than a rank has: global 8 among 3"
                 + " data-parallel ranks is at most 3 for each; write 'micro: 3' or 'global: 12'");
-    assertThat(problemsInWorld(9, MINIMAL))
-        .containsExactly(
-            "configs/a.yaml:10:11: batch.global: global 8 has no sample for each of 9"
+    assertThat(problemsInWorld(9, MINIMAL, "batch.uneven=true"))
+        .singleElement()
+        .asString()
+        .endsWith(
+            "batch.global: global 8 has no sample for each of 9"
                 + " data-parallel ranks; write 'global: 9' or more, or start fewer workers");
   }
 
@@ -131,10 +150,10 @@ class JobConfigValidatorTest {
             + " write 'sequence_parallel: false' or a 'micro' that is a multiple of 2",
         "2 | model.sequence=33;parallel.sequence_parallel=true;evaluation.every=5 | an evaluation"
             + " may end with a single sequence of 33 tokens, which tensor 2 does not divide",
-        "2 | model.sequence=15;batch={global: 7, micro: 2};parallel.sequence_parallel=true | a step"
-            + " whose batch does not divide evenly may end with a single sequence of 15 tokens,"
-            + " which tensor 2 does not divide; write 'sequence_parallel: false' or a 'global' that"
-            + " is a multiple of 2",
+        "2 | model.sequence=15;batch={global: 7, micro: 2, uneven:"
+            + " true};parallel.sequence_parallel=true | a step whose batch does not divide evenly"
+            + " may end with a single sequence of 15 tokens, which tensor 2 does not divide; write"
+            + " 'sequence_parallel: false' or a 'global' that is a multiple of 2",
       })
   void whatRanksDivideMustDivide(int tensor, String overrides, String expected) {
     List<String> all = new ArrayList<>(List.of(overrides.split(";")));
@@ -348,7 +367,7 @@ class JobConfigValidatorTest {
     assertThatThrownBy(
             () ->
                 JobConfigValidator.validate(
-                    Plans.plan(MINIMAL, "device=cuda", "model.heads=5", "batch.global=1"), 2))
+                    Plans.plan(MINIMAL, "device=cuda", "model.heads=5", "batch.global=7"), 2))
         .isInstanceOfSatisfying(
             ConfigurationException.class, e -> assertThat(e.problems()).hasSize(3));
     assertThatThrownBy(() -> JobConfigValidator.validate(Plans.parse(MINIMAL, "device=cuda"), 2))

@@ -208,7 +208,10 @@ class JobConfigWriterTest {
           random.nextInt(100),
           isNetwork ? new Network(Family.DEEPLEARNING4J, text()) : transformer(),
           data(),
-          new Batch(count(), isNetwork && random.nextBoolean() ? 0 : count()),
+          new Batch(
+              count(),
+              isNetwork && random.nextBoolean() ? 0 : count(),
+              !isNetwork && random.nextBoolean()),
           random.nextBoolean() ? optimizer() : ofNetwork(steps),
           steps,
           parallel(),
