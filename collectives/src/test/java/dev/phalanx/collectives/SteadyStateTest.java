@@ -15,6 +15,7 @@ import java.time.Duration;
 import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
@@ -91,6 +92,7 @@ final class SteadyStateTest {
   }
 
   /** In a virtual machine whose heap is all there from the beginning, so that it cannot grow. */
+  @Tag("long")
   @ParameterizedTest
   @CsvSource({
     "IN_PROCESS, false",
