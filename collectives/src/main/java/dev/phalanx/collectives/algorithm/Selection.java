@@ -80,9 +80,7 @@ public final class Selection {
       return Algorithm.RING; // one host, or one rank on each: nothing to divide
     }
     return choose(
-        Math.min(
-            DirectAllReduce.cost(ranks, bytes, crowded),
-            TwoShotAllReduce.cost(ranks, bytes, crowded)),
+        Math.min(DirectAllReduce.cost(ranks, bytes, crowded), twoShots(bytes)),
         RingAllReduce.cost(ranks, bytes, link),
         DoubleBinaryTreeAllReduce.cost(ranks, bytes, topology.pieceBytes(), link),
         HalvingDoublingAllReduce.cost(ranks, bytes, shared),
@@ -90,6 +88,12 @@ public final class Selection {
             ? HierarchicalAllReduce.cost(
                 mostOfHost, topology.within(), hosts, topology.between(), bytes)
             : NONE);
+  }
+
+  /** What goes in one piece around a ring is in cache as well, and meets fewer ranks at once. */
+  private double twoShots(long bytes) {
+    boolean hasPieces = bytes > (long) ranks * topology.pieceBytes();
+    return hasPieces ? TwoShotAllReduce.cost(ranks, bytes, crowded) : NONE;
   }
 
   /** Whether a direct all-reduce of so many bytes takes two steps, and not one with more bytes. */

@@ -36,6 +36,7 @@ final class SelectionTest {
     assertThat(oneHost.allGather(LARGE)).isEqualTo(Algorithm.DIRECT);
     assertThat(oneHost.reduceScatter(LARGE)).isEqualTo(Algorithm.DIRECT);
     assertThat(oneHost.allReduce(LARGE)).isEqualTo(Algorithm.DIRECT);
+    assertThat(oneHost.allReduce(1 << 20)).as("a piece for each rank").isEqualTo(Algorithm.RING);
     assertThat(oneHost.isInTwoSteps(LARGE)).isTrue();
     assertThat(oneHost.isInTwoSteps(SMALL / 4)).isFalse();
     assertThat(auto(0, 0).isInTwoSteps(LARGE)).as("which sends no less").isFalse();
