@@ -14,6 +14,7 @@ import dev.phalanx.collectives.transport.SharedMemory;
 import dev.phalanx.collectives.transport.Topology;
 import dev.phalanx.collectives.transport.Transport;
 import dev.phalanx.collectives.transport.grpc.GrpcEndpoint;
+import dev.phalanx.collectives.transport.handshake.ListeningSide;
 import dev.phalanx.collectives.transport.shm.SharedMemoryEndpoint;
 import dev.phalanx.collectives.transport.tcp.TcpEndpoint;
 import java.io.IOException;
@@ -57,12 +58,7 @@ public final class ConnectedGroups implements ProcessGroups {
      * @throws IllegalArgumentException where TCP is to be encrypted, or the address is the wildcard
      */
     public Joining {
-      if (address.isAnyLocalAddress()) {
-        throw new IllegalArgumentException(
-            "A rank that listens on every address is open to every network, and no other rank can"
-                + " be told where it is: name one address that the ranks reach, not "
-                + address.getHostAddress());
-      }
+      ListeningSide.requireOneAddress(address);
       if (transport == TransportKind.TCP && credentials.encryption() != Encryption.NONE) {
         throw new IllegalArgumentException(
             "Connections over TCP are not encrypted; encrypted ones are gRPC's");

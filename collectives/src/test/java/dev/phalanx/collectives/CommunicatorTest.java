@@ -1,5 +1,6 @@
 package dev.phalanx.collectives;
 
+import static dev.phalanx.collectives.TestGroup.failureOf;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
@@ -233,15 +234,6 @@ final class CommunicatorTest {
                       .hasMessageContaining("SUM of 10 FLOAT32")
                       .hasMessageContaining("SUM of 11 FLOAT32"));
     }
-  }
-
-  private static CollectiveException failureOf(Work work) throws InterruptedException {
-    try {
-      work.await();
-    } catch (CollectiveException e) {
-      return e;
-    }
-    throw new AssertionError("the operation succeeded");
   }
 
   /** Not an innocent one that waits as well. */

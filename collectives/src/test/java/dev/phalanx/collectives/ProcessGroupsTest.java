@@ -1,5 +1,6 @@
 package dev.phalanx.collectives;
 
+import static dev.phalanx.collectives.TestGroup.failureOf;
 import static java.util.concurrent.TimeUnit.SECONDS;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
@@ -173,27 +174,38 @@ final class ProcessGroupsTest {
     }
   }
 
+  /** What ranks 1 and 3 of four say of a group of their own; the other ranks say nothing. */
+  private static List<String> inAGroupOfOddRanks(Kind kind, TestGroup.RankBody<String> body)
+      throws Exception {
+    try (Job job = new Job(kind, 4)) {
+      return job.run(
+          rank -> {
+            if (rank.rank() % 2 == 0) {
+              return "";
+            }
+            try (Communicator group = rank.group("odd", List.of(1, 3))) {
+              return body.run(group);
+            }
+          });
+    }
+  }
+
   @ParameterizedTest
   @EnumSource
   void whoCallsSomethingElseIsNamedByItsNumberInTheJob(Kind kind) throws Exception {
-    try (Job job = new Job(kind, 4)) {
-      List<String> messages =
-          job.run(
-              rank -> {
-                if (rank.rank() % 2 == 0) {
-                  return "";
-                }
-                try (Communicator group = rank.group("odd", List.of(1, 3))) {
-                  Tensor tensor = HostTensors.of(DType.FLOAT32, 10 + rank.rank(), i -> i);
-                  return failure(group.allReduce(tensor, ReduceOperation.SUM));
-                }
-              });
-      for (int rank : List.of(1, 3)) {
-        assertThat(messages.get(rank))
-            .startsWith("rank " + rank + "/4 all_reduce #0 in group odd: ")
-            .contains("rank 1 called all_reduce #0 (SUM of 11 FLOAT32)")
-            .contains("rank 3 called all_reduce #0 (SUM of 13 FLOAT32)");
-      }
+    List<String> messages =
+        inAGroupOfOddRanks(
+            kind,
+            group -> {
+              Tensor tensor = HostTensors.of(DType.FLOAT32, 11 + 2 * group.rank(), i -> i);
+              return String.valueOf(
+                  failureOf(group.allReduce(tensor, ReduceOperation.SUM)).getMessage());
+            });
+    for (int rank : List.of(1, 3)) {
+      assertThat(messages.get(rank))
+          .startsWith("rank " + rank + "/4 all_reduce #0 in group odd: ")
+          .contains("rank 1 called all_reduce #0 (SUM of 11 FLOAT32)")
+          .contains("rank 3 called all_reduce #0 (SUM of 13 FLOAT32)");
     }
   }
 
@@ -201,42 +213,26 @@ final class ProcessGroupsTest {
   @EnumSource
   void whoKeepsAGroupWaitingIsNamedByItsNumberInTheJob(Kind kind) throws Exception {
     CountDownLatch heard = new CountDownLatch(1);
-    try (Job job = new Job(kind, 4)) {
-      List<String> messages =
-          job.run(
-              rank -> {
-                if (rank.rank() % 2 == 0) {
-                  return "";
-                }
-                try (Communicator group = rank.group("odd", List.of(1, 3))) {
-                  if (rank.rank() == 3) {
-                    heard.await();
-                    return "";
-                  }
-                  Work barrier = group.barrier();
-                  try {
-                    barrier.await(Duration.ofMillis(500));
-                    return "nothing";
-                  } catch (CollectiveException e) {
-                    return String.valueOf(e.getMessage());
-                  } finally {
-                    heard.countDown();
-                  }
-                }
-              });
-      assertThat(messages.get(1))
-          .startsWith("rank 1/4 barrier #0 in group odd: not done within 500 ms")
-          .contains("it waits for rank 3; rank 3 keeps the others waiting");
-    }
-  }
-
-  private static String failure(Work work) throws InterruptedException {
-    try {
-      work.await();
-      return "nothing";
-    } catch (CollectiveException e) {
-      return String.valueOf(e.getMessage());
-    }
+    List<String> messages =
+        inAGroupOfOddRanks(
+            kind,
+            group -> {
+              if (group.rank() == 1) {
+                heard.await();
+                return "";
+              }
+              try {
+                group.barrier().await(Duration.ofMillis(500));
+                return "nothing";
+              } catch (CollectiveException e) {
+                return String.valueOf(e.getMessage());
+              } finally {
+                heard.countDown();
+              }
+            });
+    assertThat(messages.get(1))
+        .startsWith("rank 1/4 barrier #0 in group odd: not done within 500 ms")
+        .contains("it waits for rank 3; rank 3 keeps the others waiting");
   }
 
   @ParameterizedTest

@@ -245,6 +245,16 @@ final class TestGroup implements AutoCloseable {
             timeout));
   }
 
+  /** What an operation fails with. */
+  static CollectiveException failureOf(Work work) throws InterruptedException {
+    try {
+      work.await();
+    } catch (CollectiveException e) {
+      return e;
+    }
+    throw new AssertionError("the operation succeeded");
+  }
+
   /** The longest payload of a message. */
   int pieceBytes() {
     return pieceBytes;

@@ -12,6 +12,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.ToLongFunction;
 import java.util.stream.Stream;
 
 /**
@@ -100,9 +101,14 @@ public record PlanCheck(List<Figure> figures, Optional<String> whyNotAll) {
         whyNotAll);
   }
 
+  /** The figures that must agree and do not. */
+  public List<Figure> differing() {
+    return figures.stream().filter(figure -> figure.isJudged() && !figure.agrees()).toList();
+  }
+
   /** Whether all figures that must agree do. */
   public boolean agrees() {
-    return figures.stream().allMatch(figure -> !figure.isJudged() || figure.agrees());
+    return differing().isEmpty();
   }
 
   private static void requireSameRun(JobPlan plan, JsonNode report) {
@@ -225,25 +231,22 @@ public record PlanCheck(List<Figure> figures, Optional<String> whyNotAll) {
    */
   private static Stream<Figure> sent(
       int rank, Axis axis, Traffic predicted, Traffic more, JsonNode measured, boolean isJudged) {
-    String bytes = "bytes_sent";
-    String messages = "messages_sent";
-    return Stream.of(
-            new Figure(
-                rank,
-                bytes + "." + axis.label(),
-                predicted.bytesSent(),
-                measured.path(bytes).path(axis.label()).asLong(),
-                predicted.bytesSent(),
-                predicted.bytesSent() + more.bytesSent(),
-                isJudged),
-            new Figure(
-                rank,
-                messages + "." + axis.label(),
-                predicted.messagesSent(),
-                measured.path(messages).path(axis.label()).asLong(),
-                predicted.messagesSent(),
-                predicted.messagesSent() + more.messagesSent(),
-                isJudged))
+    Map<String, ToLongFunction<Traffic>> counts = new LinkedHashMap<>();
+    counts.put("bytes_sent", Traffic::bytesSent);
+    counts.put("messages_sent", Traffic::messagesSent);
+    return counts.entrySet().stream()
+        .map(
+            each -> {
+              long expected = each.getValue().applyAsLong(predicted);
+              return new Figure(
+                  rank,
+                  each.getKey() + "." + axis.label(),
+                  expected,
+                  measured.path(each.getKey()).path(axis.label()).asLong(),
+                  expected,
+                  expected + each.getValue().applyAsLong(more),
+                  isJudged);
+            })
         .filter(figure -> figure.predicted() != 0 || figure.measured() != 0);
   }
 }

@@ -33,9 +33,7 @@ public final class DirectAllGather {
         exchange,
         pieces,
         piece -> {
-          for (int distance = 1; distance < others.length; distance++) {
-            exchange.send(exchange.neighbour(distance), own, piece);
-          }
+          exchange.sendToOthers(own, piece);
           Copies.copy(own, place, piece);
         },
         piece -> {

@@ -25,9 +25,7 @@ public final class DirectAllReduce {
     Chunk whole = exchange.whole(tensor);
     for (int piece = 0; piece < whole.pieces(); piece++) {
       ByteBuffer own = whole.piece(piece);
-      for (int distance = 1; distance < exchange.size(); distance++) {
-        exchange.send(exchange.neighbour(distance), own);
-      }
+      exchange.sendToOthers(own);
       ByteBuffer sum = exchange.scratch(own);
       for (int peer = 0; peer < exchange.size(); peer++) {
         if (peer == rank) {

@@ -187,6 +187,20 @@ public final class Exchange {
     }
   }
 
+  /** Sends the same to every other rank, the next one on the ring first. */
+  void sendToOthers(ByteBuffer payload) {
+    for (int distance = 1; distance < size(); distance++) {
+      send(neighbour(distance), payload);
+    }
+  }
+
+  /** {@link #sendToOthers(ByteBuffer)} of one piece, if there is one of that number. */
+  void sendToOthers(Chunk chunk, int piece) {
+    for (int distance = 1; distance < size(); distance++) {
+      send(neighbour(distance), chunk, piece);
+    }
+  }
+
   /**
    * This call as it stands on a chunk's messages. Where each pair of ranks has a count of its own,
    * every message tells it: one piece is like another, and a sender that has more of them than the

@@ -53,9 +53,7 @@ public final class SharedBlocks {
         .putLong(block < 0 ? 0 : tensor.address() - blocks.get(block).own.address())
         .putLong(tensor.byteSize());
     ByteBuffer message = exchange.scratch(own.flip());
-    for (int distance = 1; distance < size; distance++) {
-      exchange.send(exchange.neighbour(distance), message);
-    }
+    exchange.sendToOthers(message);
     boolean isShared = true;
     ByteBuffer heard = exchange.scratch(message);
     for (int rank = 0; rank < size; rank++) {

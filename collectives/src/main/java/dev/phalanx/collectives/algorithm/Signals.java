@@ -17,9 +17,7 @@ final class Signals {
   }
 
   static void toAll(Exchange exchange) {
-    for (int distance = 1; distance < exchange.size(); distance++) {
-      to(exchange, exchange.neighbour(distance));
-    }
+    exchange.sendToOthers(NOTHING.duplicate());
   }
 
   /** Returns when all have called it. */

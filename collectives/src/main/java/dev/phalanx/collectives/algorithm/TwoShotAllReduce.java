@@ -47,9 +47,7 @@ public final class TwoShotAllReduce {
               exchange.receiveAndReduce(exchange.neighbour(-distance), dtype, operation, values);
             }
             exchange.finishReduction(dtype, operation, values);
-            for (int distance = 1; distance < parts.length; distance++) {
-              exchange.send(exchange.neighbour(distance), own, piece);
-            }
+            exchange.sendToOthers(own, piece);
           }
         },
         piece -> { // over what its owner has read, for it has sent the sum

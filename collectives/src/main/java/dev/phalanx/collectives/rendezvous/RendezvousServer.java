@@ -106,11 +106,8 @@ public final class RendezvousServer implements AutoCloseable {
       Duration timeout,
       Duration silence)
       throws IOException {
-    if (address.getAddress() != null && address.getAddress().isAnyLocalAddress()) {
-      throw new IllegalArgumentException(
-          "The rendezvous does not listen on every address, open to every network: name the one"
-              + " that the ranks reach, not "
-              + address.getHostString());
+    if (!address.isUnresolved()) { // one that is not known fails below
+      ListeningSide.requireOneAddress(address.getAddress());
     }
     try {
       return new RendezvousServer(address, worldSize, credentials, timeout, silence);

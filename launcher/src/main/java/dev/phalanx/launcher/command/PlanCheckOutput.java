@@ -65,8 +65,7 @@ final class PlanCheckOutput {
    * @throws CommandException where a figure is not as predicted
    */
   static void requireAgreement(PlanCheck check) {
-    List<PlanCheck.Figure> differing =
-        check.figures().stream().filter(each -> each.isJudged() && !each.agrees()).toList();
+    List<PlanCheck.Figure> differing = check.differing();
     if (!differing.isEmpty()) {
       PlanCheck.Figure first = differing.get(0);
       throw new CommandException(

@@ -111,11 +111,7 @@ public final class GrpcEndpoint implements Endpoint {
    */
   public static GrpcEndpoint listen(InetAddress address, Credentials credentials, String threadName)
       throws IOException {
-    if (address.isAnyLocalAddress()) {
-      throw new IllegalArgumentException(
-          "A rank listens on one address, not on all of its host; name the one that its peers"
-              + " reach");
-    }
+    ListeningSide.requireOneAddress(address);
     return new GrpcEndpoint(address, credentials, threadName);
   }
 

@@ -43,7 +43,6 @@ public final class WatchedServerChannel extends NioServerSocketChannel {
     private final Refusals refusals;
     private @Nullable SocketAddress from; // a closed socket does not tell
     private boolean hasBegun;
-    private boolean isHttp2;
 
     HandshakeWatch(Refusals refusals) {
       this.refusals = refusals;
@@ -57,17 +56,21 @@ public final class WatchedServerChannel extends NioServerSocketChannel {
 
     @Override
     public void channelRead(ChannelHandlerContext context, Object message) {
+      boolean isHttp2 = false;
       if (!hasBegun && message instanceof ByteBuf bytes && bytes.isReadable()) {
         hasBegun = true;
         isHttp2 = bytes.getByte(bytes.readerIndex()) == PREFACE;
       }
       context.fireChannelRead(message);
+      if (isHttp2 && !context.isRemoved() && context.pipeline().get(SslHandler.class) == null) {
+        context.pipeline().remove(this); // the rest is frames, which nobody needs to look at here
+      }
     }
 
     @Override
     public void channelInactive(ChannelHandlerContext context) {
       SslHandler tls = context.pipeline().get(SslHandler.class);
-      if (tls == null && !isHttp2) {
+      if (tls == null) {
         refusals.add(from, "does not speak HTTP/2: it is no rank of this job");
       } else if (tls != null && tls.handshakeFuture().cause() != null) {
         refusals.add(from, "has failed in its TLS handshake: it is no rank of this job");

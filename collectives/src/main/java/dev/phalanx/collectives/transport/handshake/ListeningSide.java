@@ -3,6 +3,7 @@ package dev.phalanx.collectives.transport.handshake;
 import dev.phalanx.collectives.security.JobToken;
 import dev.phalanx.collectives.transport.Deadline;
 import dev.phalanx.collectives.transport.handshake.Meeting.Answer;
+import java.net.InetAddress;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
@@ -28,6 +29,21 @@ public final class ListeningSide {
   public ListeningSide(JobToken token, String carrier) {
     this.token = token;
     this.carrier = carrier;
+  }
+
+  /**
+   * Nobody listens on all addresses of a host.
+   *
+   * @throws IllegalArgumentException where this is the wildcard
+   */
+  public static void requireOneAddress(InetAddress address) {
+    if (address.isAnyLocalAddress()) {
+      throw new IllegalArgumentException(
+          "Name one address that the ranks reach, not "
+              + address.getHostAddress()
+              + ": whoever listens on every address is open to every network, and nobody can be"
+              + " told where it is");
+    }
   }
 
   /** What is sent first. */
