@@ -26,6 +26,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.function.UnaryOperator;
 import java.util.stream.IntStream;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -75,6 +76,7 @@ public final class ConnectedGroups implements ProcessGroups {
   private final GroupNumbers numbers = new GroupNumbers();
   private final Map<Integer, String> losses = new ConcurrentHashMap<>(); // by rank of the job
   private final List<Member> open = new CopyOnWriteArrayList<>();
+  private final DeliveryWatch deliveries = new DeliveryWatch();
   private volatile boolean isClosed;
 
   private ConnectedGroups(
@@ -84,6 +86,7 @@ public final class ConnectedGroups implements ProcessGroups {
     this.endpoint = endpoint;
     this.members = members;
     members.onLost(lost -> lost(lost.rank(), lost.reason()));
+    members.watch(deliveries);
   }
 
   /**
@@ -96,6 +99,15 @@ public final class ConnectedGroups implements ProcessGroups {
    *     as a rule
    */
   public static ConnectedGroups join(Joining joining, GroupOptions options)
+      throws IOException, InterruptedException {
+    return join(joining, options, address -> address);
+  }
+
+  /**
+   * @param announced where others reach what listens at an address here
+   */
+  static ConnectedGroups join(
+      Joining joining, GroupOptions options, UnaryOperator<InetSocketAddress> announced)
       throws IOException, InterruptedException {
     long start = System.nanoTime();
     Endpoint endpoint = listen(joining, options.streams());
@@ -113,7 +125,7 @@ public final class ConnectedGroups implements ProcessGroups {
                   joining.rank(),
                   joining.worldSize(),
                   joining.fingerprint(),
-                  endpoint.address(),
+                  announced.apply(endpoint.address()),
                   sharedMemory(joining)),
               joining.credentials(),
               options.timeout());
@@ -195,7 +207,9 @@ public final class ConnectedGroups implements ProcessGroups {
               + " cannot be made, for this rank has left the job. Make groups before it is"
               + " closed.");
     }
-    Transport transport = transport(group);
+    GroupId id = numbers.next(group);
+    Transport transport = transport(group, id);
+    deliveries.add(id, group, transport);
     Member member = new Member(group, transport);
     open.removeIf(other -> other.transport().isClosed());
     open.add(member);
@@ -203,9 +217,9 @@ public final class ConnectedGroups implements ProcessGroups {
     return new QueuedCommunicator(group, transport, options, members.statusBoard());
   }
 
-  private Transport transport(GroupMembers group) throws IOException, InterruptedException {
+  private Transport transport(GroupMembers group, GroupId id)
+      throws IOException, InterruptedException {
     long start = System.nanoTime();
-    GroupId id = numbers.next(group);
     List<RankAddress> all = group.ranks().stream().map(members.ranks()::get).toList();
     RankAddress self = all.get(group.ownIndex());
     List<Integer> hosts = hosts(all);

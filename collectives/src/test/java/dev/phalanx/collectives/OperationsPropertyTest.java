@@ -19,6 +19,7 @@ import net.jqwik.api.ForAll;
 import net.jqwik.api.GenerationMode;
 import net.jqwik.api.Property;
 import net.jqwik.api.ShrinkingMode;
+import net.jqwik.api.Tag;
 import net.jqwik.api.constraints.IntRange;
 
 /**
@@ -28,6 +29,10 @@ import net.jqwik.api.constraints.IntRange;
  */
 final class OperationsPropertyTest {
   private static final Duration LONG = Duration.ofSeconds(15);
+
+  /** With an odd number, a power of two and one past it. */
+  private static final int FEW_RANKS = 5;
+
   private static final int MOST_RANKS = 9;
 
   /** Networks that carry one message as any other, and know neither hosts nor shared memory. */
@@ -98,7 +103,18 @@ final class OperationsPropertyTest {
    */
   @Property(tries = MOST_RANKS, generation = GenerationMode.EXHAUSTIVE)
   void everyOperationIsRightWithEveryAlgorithmOverEveryTransport(
-      @ForAll @IntRange(min = 1, max = MOST_RANKS) int size) throws Exception {
+      @ForAll @IntRange(min = 1, max = FEW_RANKS) int size) throws Exception {
+    everyOperationIsRight(size);
+  }
+
+  @Tag("long")
+  @Property(tries = MOST_RANKS, generation = GenerationMode.EXHAUSTIVE)
+  void everyOperationIsRightBetweenManyRanks(
+      @ForAll @IntRange(min = FEW_RANKS + 1, max = MOST_RANKS) int size) throws Exception {
+    everyOperationIsRight(size);
+  }
+
+  private static void everyOperationIsRight(int size) throws Exception {
     int[] counts = {0, 1, 37, 1009};
     int turn = size;
     for (Network network : Network.values()) {

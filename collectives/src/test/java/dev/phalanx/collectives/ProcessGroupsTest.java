@@ -6,18 +6,23 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.phalanx.collectives.algorithm.Algorithm;
+import dev.phalanx.collectives.fault.FaultProxy;
 import dev.phalanx.collectives.rendezvous.RendezvousServer;
 import dev.phalanx.collectives.security.Credentials;
 import dev.phalanx.collectives.security.Encryption;
 import dev.phalanx.collectives.security.JobToken;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Tensor;
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.CyclicBarrier;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
@@ -111,6 +116,80 @@ final class ProcessGroupsTest {
       ranks.forEach(ProcessGroups::close);
       servers.forEach(RendezvousServer::close);
       threads.shutdownNow();
+    }
+  }
+
+  /**
+   * A connection whose bytes vanish while both processes live, and the rendezvous hears of both,
+   * long before the time-out.
+   */
+  @Test
+  void aConnectionThatCarriesNothingAnyMoreIsNamedWithinTenSeconds() throws Exception {
+    Duration timeout = Duration.ofMinutes(5);
+    InetAddress loopback = InetAddress.getLoopbackAddress();
+    Credentials credentials = Credentials.of(JobToken.random(), Encryption.NONE);
+    ExecutorService threads = Executors.newCachedThreadPool();
+    List<FaultProxy> proxies = new CopyOnWriteArrayList<>();
+    List<ConnectedGroups> ranks = new CopyOnWriteArrayList<>();
+    try (RendezvousServer server =
+        RendezvousServer.start(new InetSocketAddress(loopback, 0), 3, credentials, LONG)) {
+      CyclicBarrier healthy = new CyclicBarrier(4);
+      CountDownLatch broken = new CountDownLatch(1);
+      List<Future<String>> failures = new ArrayList<>();
+      for (int rank = 0; rank < 3; rank++) {
+        ConnectedGroups.Joining self =
+            new ConnectedGroups.Joining(
+                rank,
+                3,
+                "plan",
+                new InetSocketAddress(loopback, server.port()),
+                loopback,
+                credentials,
+                TransportKind.TCP);
+        failures.add(
+            threads.submit(
+                () -> {
+                  ConnectedGroups groups =
+                      ConnectedGroups.join(
+                          self,
+                          GroupOptions.withTimeout(timeout),
+                          address -> proxied(address, proxies));
+                  ranks.add(groups);
+                  Communicator world = groups.world();
+                  sum(world, 1, 100_000);
+                  healthy.await(PATIENCE_SECONDS, SECONDS);
+                  broken.await();
+                  return failureOf(
+                          world.allReduce(
+                              HostTensors.of(DType.FLOAT32, 1_000_000, i -> i),
+                              ReduceOperation.SUM))
+                      .getMessage();
+                }));
+      }
+      healthy.await(PATIENCE_SECONDS, SECONDS);
+      proxies.forEach(FaultProxy::stop);
+      long start = System.nanoTime();
+      broken.countDown();
+      for (Future<String> failure : failures) {
+        assertThat(failure.get(PATIENCE_SECONDS, SECONDS)).contains("carries nothing any more");
+      }
+      assertThat(Duration.ofNanos(System.nanoTime() - start)).isLessThan(Duration.ofSeconds(10));
+    } finally {
+      for (FaultProxy proxy : proxies) {
+        proxy.close();
+      }
+      ranks.forEach(ConnectedGroups::close);
+      threads.shutdownNow();
+    }
+  }
+
+  private static InetSocketAddress proxied(InetSocketAddress address, List<FaultProxy> proxies) {
+    try {
+      FaultProxy proxy = new FaultProxy(address);
+      proxies.add(proxy);
+      return proxy.address();
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
     }
   }
 

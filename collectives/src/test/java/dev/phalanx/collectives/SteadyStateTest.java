@@ -30,8 +30,8 @@ final class SteadyStateTest {
   /** What 150,000 operations may take where other tests have the cores. */
   private static final Duration SLOW_MACHINE = Duration.ofMinutes(4);
 
-  private static final int OPERATIONS = 8_000;
-  private static final int WARM_UP = 4_000;
+  private static final int OPERATIONS = 3_000;
+  private static final int WARM_UP = 3_000;
 
   /**
    * Of one operation on one rank: the call, its handle, a header and a few views of buffers for

@@ -234,6 +234,7 @@ final class CompressionTest {
   }
 
   /** Buckets of stage 3 are layers: other elements of as many as those of stages 0 to 2 are. */
+  @Tag("long")
   @ParameterizedTest(name = "from {0}, {1} to {2}")
   @CsvSource(
       delimiter = '|',
@@ -260,6 +261,7 @@ final class CompressionTest {
   }
 
   /** A checkpoint of a fixed threshold has none that an adaptive one could go on with. */
+  @Tag("long")
   @Test
   void aThresholdThatBeginsToAdaptBeginsAnew() throws Exception {
     Files.writeString(

@@ -17,6 +17,9 @@ public final class Selection {
    */
   private static final long SHARED_FROM_BYTES = 128 * 1024;
 
+  /** Between a message in memory that ranks share and one through the system's network. */
+  private static final double CHEAP_MESSAGE_NANOS = 5_000;
+
   private static final double NONE = Double.POSITIVE_INFINITY;
 
   /**
@@ -90,10 +93,15 @@ public final class Selection {
             : NONE);
   }
 
-  /** What goes in one piece around a ring is in cache as well, and meets fewer ranks at once. */
+  /**
+   * What goes in one piece around a ring is in cache as well, and meets fewer ranks at once: where
+   * messages cost next to nothing that decides.
+   */
   private double twoShots(long bytes) {
     boolean hasPieces = bytes > (long) ranks * topology.pieceBytes();
-    return hasPieces ? TwoShotAllReduce.cost(ranks, bytes, crowded) : NONE;
+    return hasPieces || link.alphaNanos() > CHEAP_MESSAGE_NANOS
+        ? TwoShotAllReduce.cost(ranks, bytes, crowded)
+        : NONE;
   }
 
   /** Whether a direct all-reduce of so many bytes takes two steps, and not one with more bytes. */

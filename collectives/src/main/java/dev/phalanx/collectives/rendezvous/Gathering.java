@@ -1,5 +1,7 @@
 package dev.phalanx.collectives.rendezvous;
 
+import dev.phalanx.collectives.rendezvous.wire.DeliveryQuery;
+import dev.phalanx.collectives.rendezvous.wire.DeliveryReply;
 import dev.phalanx.collectives.rendezvous.wire.FromServer;
 import dev.phalanx.collectives.rendezvous.wire.Heartbeat;
 import dev.phalanx.collectives.rendezvous.wire.Join;
@@ -308,6 +310,31 @@ final class Gathering {
     FromServer message = FromServer.newBuilder().setStatusTable(table).build();
     over.askers.forEach(asker -> asker.tell(message));
     inquiryListener.accept(over.answers);
+  }
+
+  /** One rank asks another one. */
+  synchronized void pass(int rank, ServerSession asker, DeliveryQuery query) {
+    if (!isUnknown(rank, asker)) {
+      tell(
+          query.getRank(),
+          FromServer.newBuilder().setDeliveryQuery(query.toBuilder().setRank(rank)).build());
+    }
+  }
+
+  /** And is answered. */
+  synchronized void pass(int rank, ServerSession answering, DeliveryReply reply) {
+    if (!isUnknown(rank, answering)) {
+      tell(
+          reply.getRank(),
+          FromServer.newBuilder().setDeliveryReply(reply.toBuilder().setRank(rank)).build());
+    }
+  }
+
+  private void tell(int rank, FromServer message) {
+    Present addressee = present.get(rank);
+    if (addressee != null) {
+      addressee.session().tell(message);
+    }
   }
 
   private void tellAll(FromServer message) {

@@ -40,6 +40,11 @@ public final class Members implements AutoCloseable {
     return client.statusBoard();
   }
 
+  /** From now on this rank looks after what comes on its connections. Called once at most. */
+  public void watch(Deliveries deliveries) {
+    client.watch(deliveries);
+  }
+
   /** Ends the connection as a process that is killed does. */
   void breakOff() {
     client.breakOff();

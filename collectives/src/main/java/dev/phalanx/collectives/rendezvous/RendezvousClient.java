@@ -2,6 +2,8 @@ package dev.phalanx.collectives.rendezvous;
 
 import com.google.protobuf.ByteString;
 import dev.phalanx.collectives.rendezvous.wire.Challenge;
+import dev.phalanx.collectives.rendezvous.wire.DeliveryQuery;
+import dev.phalanx.collectives.rendezvous.wire.DeliveryReply;
 import dev.phalanx.collectives.rendezvous.wire.FromRank;
 import dev.phalanx.collectives.rendezvous.wire.FromServer;
 import dev.phalanx.collectives.rendezvous.wire.Heartbeat;
@@ -87,6 +89,7 @@ public final class RendezvousClient {
   private final LocalStatusBoard ownGroups = new LocalStatusBoard();
   private final AtomicReference<CompletableFuture<StatusTable>> statusTable =
       new AtomicReference<>();
+  private volatile @Nullable Deliveries deliveries;
   private final StreamObserver<FromRank> toServer;
   private int unanswered; // signs of life since the last word of the server; the event loop's
   private volatile boolean isServerThere;
@@ -424,6 +427,49 @@ public final class RendezvousClient {
     send(FromRank.newBuilder().setStatusReply(reply).build());
   }
 
+  void watch(Deliveries watched) {
+    deliveries = watched;
+    long period = Gathering.HEARTBEAT.toMillis();
+    eventLoop.scheduleWithFixedDelay(
+        () -> watched.look(this::askForDelivery), period, period, TimeUnit.MILLISECONDS);
+  }
+
+  /** On the event loop. */
+  private void askForDelivery(int rank, Deliveries.Way way) {
+    if (!isClosed.get() && !ended.isDone()) {
+      send(
+          FromRank.newBuilder()
+              .setDeliveryQuery(DeliveryQuery.newBuilder().setRank(rank).setWay(Ways.write(way)))
+              .build());
+    }
+  }
+
+  /** On the event loop. */
+  private void answer(DeliveryQuery query) {
+    Deliveries known = deliveries;
+    if (known != null) {
+      known
+          .handedOver(query.getRank(), Ways.read(query.getWay()))
+          .ifPresent(
+              handedOver ->
+                  send(
+                      FromRank.newBuilder()
+                          .setDeliveryReply(
+                              DeliveryReply.newBuilder()
+                                  .setRank(query.getRank())
+                                  .setWay(query.getWay())
+                                  .setHandedOver(handedOver))
+                          .build()));
+    }
+  }
+
+  private void tell(DeliveryReply reply) {
+    Deliveries known = deliveries;
+    if (known != null) {
+      known.answered(reply.getRank(), Ways.read(reply.getWay()), reply.getHandedOver());
+    }
+  }
+
   private void tell(StatusTable table) {
     CompletableFuture<StatusTable> asked = statusTable.get();
     if (asked != null) {
@@ -511,6 +557,8 @@ public final class RendezvousClient {
         case LOST -> lost(message.getLost());
         case STATUS_REQUEST -> answer(message.getStatusRequest());
         case STATUS_TABLE -> tell(message.getStatusTable());
+        case DELIVERY_QUERY -> answer(message.getDeliveryQuery());
+        case DELIVERY_REPLY -> tell(message.getDeliveryReply());
         case HEARTBEAT -> {
           // counted above
         }

@@ -36,7 +36,7 @@ import java.util.function.Consumer;
  * <p>It listens on the loopback address unless it is told otherwise. The token never travels.
  */
 public final class RendezvousServer implements AutoCloseable {
-  static final int PROTOCOL = 1;
+  static final int PROTOCOL = 2;
   static final int MAXIMUM_MESSAGE_BYTES = 1 << 20;
   private static final long SHUTDOWN_MILLIS = 1000;
 

@@ -61,6 +61,8 @@ final class ServerSession implements StreamObserver<FromRank> {
       case HEARTBEAT -> gathering.heard(rank, this);
       case STATUS_QUERY -> gathering.ask(rank, this);
       case STATUS_REPLY -> gathering.answer(rank, message.getStatusReply());
+      case DELIVERY_QUERY -> gathering.pass(rank, this, message.getDeliveryQuery());
+      case DELIVERY_REPLY -> gathering.pass(rank, this, message.getDeliveryReply());
       case LEAVE -> end(Optional.empty());
       case CONTENT_NOT_SET -> refuse("it has sent an empty message.");
     }

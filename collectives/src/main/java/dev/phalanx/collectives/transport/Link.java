@@ -59,6 +59,27 @@ public interface Link {
     return LEFT.equals(reason) ? null : reason;
   }
 
+  /**
+   * How far what the peer has sent has come.
+   *
+   * @param stream that the next message comes on, of those from the peer, from 0
+   * @param amount taken from it since it was opened, in the unit of {@link #handedOver}
+   */
+  record Received(int stream, long amount) {}
+
+  /** Any thread may ask. Null where there is no network between that could lose anything. */
+  default @Nullable Received received() {
+    return null;
+  }
+
+  /**
+   * How much has been handed to the network on a stream to the peer: bytes, or messages where the
+   * network takes these. Any thread may ask.
+   */
+  default long handedOver(int stream) {
+    return 0;
+  }
+
   /** Waits until something may have come from this peer, or some link can advance. */
   void sleep(long nanos) throws InterruptedException;
 

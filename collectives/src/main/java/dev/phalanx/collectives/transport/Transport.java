@@ -24,6 +24,8 @@ public final class Transport implements AutoCloseable {
   /** How often somebody who sleeps looks whether he was interrupted, or should give up. */
   private static final long LONGEST_SLEEP_NANOS = TimeUnit.MILLISECONDS.toNanos(200);
 
+  private static final int NOBODY = -1;
+
   private static final long POLLING_SLEEP_NANOS = TimeUnit.MICROSECONDS.toNanos(200);
 
   private final int rank;
@@ -33,6 +35,7 @@ public final class Transport implements AutoCloseable {
   private final Optional<SharedMemory> sharedMemory;
   private final Pause pause;
   private long moved;
+  private volatile int awaited = NOBODY; // by who sleeps; the one thread's
   private final AtomicBoolean isClosed = new AtomicBoolean();
 
   /**
@@ -101,14 +104,14 @@ public final class Transport implements AutoCloseable {
     Link link = links.get(peer);
     Message message = link.poll(into);
     if (message != null) {
-      return message;
+      return taken(message);
     }
     pause.begin();
     while (true) {
       boolean hasMoved = advance();
       message = link.poll(into);
       if (message != null) {
-        return message;
+        return taken(message);
       }
       if (!hasMoved && pause.isOver()) {
         requireNotInterrupted();
@@ -116,15 +119,47 @@ public final class Transport implements AutoCloseable {
         if (reason != null) {
           message = link.poll(into); // what came before the end counts
           if (message != null) {
-            return message;
+            return taken(message);
           }
           throw new PeerLostException(peer, reason);
+        }
+        if (!deadline.hasPassed()) {
+          awaited = peer;
         }
         if (!sleep(link, deadline)) {
           return null;
         }
       }
     }
+  }
+
+  private Message taken(Message message) {
+    if (awaited != NOBODY) {
+      awaited = NOBODY;
+    }
+    return message;
+  }
+
+  /**
+   * What this rank waits for.
+   *
+   * @param received of what the peer has sent so far
+   */
+  public record Wait(int peer, Link.Received received) {}
+
+  /**
+   * Any thread may ask. Empty while this rank waits for nothing that comes over a network, or not
+   * for so long that it sleeps. Between two waits for one peer it may still tell of the first.
+   */
+  public Optional<Wait> waiting() {
+    int peer = awaited;
+    Link.Received received = peer == NOBODY ? null : links.get(peer).received();
+    return Optional.ofNullable(received).map(some -> new Wait(peer, some));
+  }
+
+  /** How much was handed to the network for a peer; see {@link Link#handedOver}. */
+  public long handedOver(int peer, int stream) {
+    return links.get(peer).handedOver(stream);
   }
 
   /** What stands on a peer's next message, as far as that is known. */

@@ -37,6 +37,10 @@ final class SelectionTest {
     assertThat(oneHost.reduceScatter(LARGE)).isEqualTo(Algorithm.DIRECT);
     assertThat(oneHost.allReduce(LARGE)).isEqualTo(Algorithm.DIRECT);
     assertThat(oneHost.allReduce(1 << 20)).as("a piece for each rank").isEqualTo(Algorithm.RING);
+    Topology sockets = new Topology("tcp", List.of(0, 0, 0, 0), FAR, FAR, 256 << 10);
+    assertThat(new Selection(Algorithm.AUTO, sockets).allReduce(1 << 20))
+        .as("messages are dear")
+        .isEqualTo(Algorithm.DIRECT);
     assertThat(oneHost.isInTwoSteps(LARGE)).isTrue();
     assertThat(oneHost.isInTwoSteps(SMALL / 4)).isFalse();
     assertThat(auto(0, 0).isInTwoSteps(LARGE)).as("which sends no less").isFalse();

@@ -62,6 +62,7 @@ final class GrpcLink implements Link, PeerStream.Receiver {
   private final Queue<IncomingFrame> come = new ConcurrentLinkedQueue<>();
   private final AtomicInteger unreadBytes = new AtomicInteger();
   private final AtomicBoolean isHeldBack = new AtomicBoolean(); // whether too much lies unread
+  private volatile long receivedMessages; // changed by the event loop
   private volatile boolean isLeft;
   private volatile @Nullable Thread sleeper;
 
@@ -198,6 +199,7 @@ final class GrpcLink implements Link, PeerStream.Receiver {
 
   @Override
   public void received(InputStream message) {
+    receivedMessages++;
     try {
       take(IncomingFrame.of(message));
     } catch (IOException e) {
@@ -302,6 +304,16 @@ final class GrpcLink implements Link, PeerStream.Receiver {
   }
 
   // ------------------------------------------------------------------------------ waiting, ending
+
+  @Override
+  public Received received() {
+    return new Received(0, receivedMessages);
+  }
+
+  @Override
+  public long handedOver(int stream) {
+    return sent;
+  }
 
   @Override
   public void sleep(long nanos) {

@@ -28,7 +28,7 @@ import org.jspecify.annotations.Nullable;
 final class StripedLink implements Link {
   private final Link[] links;
   private int sending; // the one that takes the next message
-  private int receiving; // the one that brings the next message
+  private volatile int receiving; // the one that brings the next message; the one thread's
 
   /**
    * @param links in the order that the peer has them in too; at least one
@@ -109,6 +109,19 @@ final class StripedLink implements Link {
       reason = links[index].failure();
     }
     return reason;
+  }
+
+  @Override
+  public @Nullable Received received() {
+    int due = receiving;
+    Received onIt = links[due].received();
+    return onIt == null ? null : new Received(due, onIt.amount());
+  }
+
+  /** 0 of a stream that there is not, for who asks may be anybody who knows the token. */
+  @Override
+  public long handedOver(int stream) {
+    return stream >= 0 && stream < links.length ? links[stream].handedOver(0) : 0;
   }
 
   @Override

@@ -68,6 +68,9 @@ final class TcpLink implements Link {
   /** Why nothing can be written any more. */
   private volatile @Nullable String broken;
 
+  private volatile long writtenBytes; // changed with out's lock
+  private volatile long readBytes; // changed by the one thread that reads
+
   private final ByteBuffer header = ByteBuffer.allocateDirect(Frame.HEADER_BYTES);
   private final ByteBuffer[] scattered = new ByteBuffer[2];
   private final CRC32C checksum = new CRC32C();
@@ -107,6 +110,7 @@ final class TcpLink implements Link {
         try {
           PeerSocket socket = met.join();
           surplus = socket.surplus();
+          readBytes = surplus.remaining();
           key = waiting.register(this, socket.channel());
           channel = socket.channel();
         } catch (CompletionException | IOException e) {
@@ -176,6 +180,7 @@ final class TcpLink implements Link {
         long written =
             next.header().hasRemaining() ? socket.write(gathered) : socket.write(next.payload());
         hasMoved |= written > 0;
+        writtenBytes += written;
         if (!next.isOut()) {
           break;
         }
@@ -351,8 +356,8 @@ final class TcpLink implements Link {
       int count = Math.min(surplus.remaining(), target.remaining());
       target.put(surplus.duplicate().limit(surplus.position() + count));
       surplus.position(surplus.position() + count);
-    } else if (socket.read(target) < 0) {
-      ended();
+    } else {
+      count(socket.read(target));
     }
   }
 
@@ -360,8 +365,14 @@ final class TcpLink implements Link {
       throws IOException {
     scattered[0] = first;
     scattered[1] = second;
-    if (socket.read(scattered) < 0) {
+    count(socket.read(scattered));
+  }
+
+  private void count(long read) {
+    if (read < 0) {
       ended();
+    } else {
+      readBytes += read;
     }
   }
 
@@ -382,6 +393,16 @@ final class TcpLink implements Link {
         known.interestOps(wanted);
       }
     }
+  }
+
+  @Override
+  public Received received() {
+    return new Received(0, readBytes);
+  }
+
+  @Override
+  public long handedOver(int stream) {
+    return writtenBytes;
   }
 
   @Override

@@ -1,0 +1,242 @@
+package dev.phalanx.collectives;
+
+import static java.util.concurrent.TimeUnit.SECONDS;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import dev.phalanx.collectives.fault.FaultProxy;
+import dev.phalanx.collectives.rendezvous.Deliveries;
+import dev.phalanx.collectives.security.Credentials;
+import dev.phalanx.collectives.security.Encryption;
+import dev.phalanx.collectives.security.JobToken;
+import dev.phalanx.collectives.transport.Call;
+import dev.phalanx.collectives.transport.Deadline;
+import dev.phalanx.collectives.transport.Endpoint;
+import dev.phalanx.collectives.transport.GroupId;
+import dev.phalanx.collectives.transport.Message;
+import dev.phalanx.collectives.transport.PeerLostException;
+import dev.phalanx.collectives.transport.Topology;
+import dev.phalanx.collectives.transport.Transport;
+import dev.phalanx.collectives.transport.grpc.GrpcEndpoint;
+import dev.phalanx.collectives.transport.tcp.TcpEndpoint;
+import dev.phalanx.tensor.DType;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.nio.ByteBuffer;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.function.BooleanSupplier;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+/** Connections that carry nothing any more. Its seconds are the calls that the test makes. */
+@Timeout(60)
+final class DeliveryWatchTest {
+  private static final Duration LONG = Duration.ofSeconds(30);
+  private static final int BYTES = 1000;
+  private static final Call CALL = Call.transfer(DType.UINT8, BYTES, 7);
+
+  private enum Kind {
+    TCP,
+    TCP_STREAMS,
+    GRPC
+  }
+
+  /** Rank 1 waits for what rank 0 sends, through a network that fails on command. */
+  private static final class Pair implements AutoCloseable {
+    private final ExecutorService threads = Executors.newCachedThreadPool();
+    private final List<Endpoint> endpoints = new ArrayList<>();
+    private final List<FaultProxy> proxies = new ArrayList<>();
+    private final List<Transport> transports = new ArrayList<>();
+    private final List<DeliveryWatch> watches = new ArrayList<>();
+    private int pieces;
+
+    Pair(Kind kind) throws Exception {
+      JobToken token = JobToken.random();
+      InetAddress loopback = InetAddress.getLoopbackAddress();
+      for (int rank = 0; rank < 2; rank++) {
+        endpoints.add(
+            kind == Kind.GRPC
+                ? GrpcEndpoint.listen(
+                    loopback, Credentials.of(token, Encryption.NONE), "test-grpc-" + rank)
+                : TestGroup.endpoint(token, rank, kind == Kind.TCP ? 1 : 3));
+        proxies.add(new FaultProxy(endpoints.get(rank).address()));
+      }
+      List<InetSocketAddress> members = proxies.stream().map(FaultProxy::address).toList();
+      Topology topology = Topology.ofOneHost("test", 2, TcpEndpoint.COST, TcpEndpoint.PIECE_BYTES);
+      for (int rank = 0; rank < 2; rank++) {
+        Transport transport =
+            new Transport(
+                rank, topology, endpoints.get(rank).links(GroupId.WORLD, rank, members, LONG));
+        DeliveryWatch watch = new DeliveryWatch();
+        watch.add(GroupId.WORLD, GroupMembers.world("test", rank, 2), transport);
+        transports.add(transport);
+        watches.add(watch);
+      }
+    }
+
+    void send() throws InterruptedException {
+      transports.get(0).send(1, CALL, pieces++, ByteBuffer.allocateDirect(BYTES));
+      assertThat(transports.get(0).flush(Deadline.after(LONG))).isEqualTo(-1);
+    }
+
+    /** Until each stream has carried something. */
+    void exchange() throws Exception {
+      for (int i = 0; i < 5; i++) {
+        send();
+        assertThat(receive().get(20, SECONDS)).isEqualTo(BYTES);
+      }
+    }
+
+    Future<Integer> receive() {
+      return threads.submit(
+          () -> {
+            Message message = transports.get(1).receive(0, null, Deadline.after(LONG));
+            try (message) {
+              return message == null ? -1 : message.payload().remaining();
+            }
+          });
+    }
+
+    /** Until rank 1 sleeps. */
+    void awaitWaiting() {
+      await(() -> transports.get(1).waiting().isPresent());
+    }
+
+    /** A second has passed, and what was asked is answered. */
+    void second() {
+      watches
+          .get(1)
+          .look(
+              (rank, way) ->
+                  watches
+                      .get(rank)
+                      .handedOver(1, way)
+                      .ifPresent(amount -> watches.get(1).answered(rank, way, amount)));
+    }
+
+    void stop() {
+      proxies.forEach(FaultProxy::stop);
+    }
+
+    void heal() {
+      proxies.forEach(FaultProxy::heal);
+    }
+
+    @Override
+    public void close() throws Exception {
+      for (FaultProxy proxy : proxies) {
+        proxy.close();
+      }
+      transports.forEach(Transport::close);
+      endpoints.forEach(Endpoint::close);
+      threads.shutdownNow();
+    }
+  }
+
+  private static void await(BooleanSupplier condition) {
+    Deadline deadline = Deadline.after(LONG);
+    while (!condition.getAsBoolean()) {
+      assertThat(deadline.hasPassed()).as("has waited in vain").isFalse();
+      Thread.onSpinWait();
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void whatIsLostOnTheWayIsFoundWithinEightSeconds(Kind kind) throws Exception {
+    try (Pair pair = new Pair(kind)) {
+      pair.exchange();
+      pair.stop();
+      pair.send();
+      Future<Integer> waiting = pair.receive();
+      pair.awaitWaiting();
+      for (int second = 0; second < 5; second++) {
+        pair.second();
+      }
+      assertThat(pair.transports.get(1).failure(0)).as("not at once").isNull();
+      for (int second = 5; second < 8; second++) {
+        pair.second();
+      }
+      assertThatThrownBy(() -> waiting.get(20, SECONDS))
+          .isInstanceOf(ExecutionException.class)
+          .cause()
+          .isInstanceOf(PeerLostException.class)
+          .hasMessageContaining("has handed to the network what has not come here")
+          .hasMessageContaining("carries nothing any more");
+    }
+  }
+
+  /** It computes, or has called something else: that is another matter. */
+  @ParameterizedTest
+  @EnumSource
+  void aRankThatHasSentNothingIsNotBlamed(Kind kind) throws Exception {
+    try (Pair pair = new Pair(kind)) {
+      pair.exchange();
+      Future<Integer> waiting = pair.receive();
+      pair.awaitWaiting();
+      for (int second = 0; second < 60; second++) {
+        pair.second();
+      }
+      pair.send();
+      assertThat(waiting.get(20, SECONDS)).isEqualTo(BYTES);
+    }
+  }
+
+  /** Of a connection that is never used by one side, and has not been opened, nothing is known. */
+  @Test
+  void aConnectionThatIsNotOpenIsNotBlamed() throws Exception {
+    try (Pair pair = new Pair(Kind.TCP)) {
+      Future<Integer> waiting = pair.receive();
+      pair.awaitWaiting();
+      for (int second = 0; second < 60; second++) {
+        pair.second();
+      }
+      pair.send();
+      assertThat(waiting.get(20, SECONDS)).isEqualTo(BYTES);
+    }
+  }
+
+  /** A network that was silent for some seconds goes on. */
+  @ParameterizedTest
+  @EnumSource
+  void aShortSilenceIsForgotten(Kind kind) throws Exception {
+    try (Pair pair = new Pair(kind)) {
+      pair.exchange();
+      for (int time = 0; time < 3; time++) {
+        pair.stop();
+        pair.send();
+        Future<Integer> waiting = pair.receive();
+        pair.awaitWaiting();
+        for (int second = 0; second < 6; second++) {
+          pair.second();
+        }
+        pair.heal();
+        assertThat(waiting.get(20, SECONDS)).isEqualTo(BYTES);
+      }
+    }
+  }
+
+  /** Nobody is told of groups that there are not, nor of ranks that are in none. */
+  @Test
+  void strangeQuestionsAreNotAnswered() throws Exception {
+    try (Pair pair = new Pair(Kind.TCP_STREAMS)) {
+      pair.exchange();
+      DeliveryWatch watch = pair.watches.get(0);
+      Deliveries.Way way = new Deliveries.Way(GroupId.WORLD, 0);
+      assertThat(watch.handedOver(1, way).orElseThrow()).isGreaterThan(BYTES);
+      assertThat(watch.handedOver(1, new Deliveries.Way(GroupId.WORLD, 9))).hasValue(0);
+      assertThat(watch.handedOver(0, way)).as("oneself").isEmpty();
+      assertThat(watch.handedOver(2, way)).isEmpty();
+      assertThat(watch.handedOver(1, new Deliveries.Way(new GroupId(5, 0), 0))).isEmpty();
+      watch.answered(1, way, 1_000_000);
+    }
+  }
+}
