@@ -14,6 +14,7 @@ import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.assertj.core.data.Offset;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
@@ -86,15 +87,31 @@ final class HuggingFaceTest {
   @CsvSource(
       delimiter = '|',
       value = {
-        "hf-tiny-llama-shards|2|{}|{zero: 0}",
-        "hf-tiny-llama-shards|4|{tensor: 4, sequence_parallel: true, data: 1}|{zero: 0}",
         "hf-tiny-llama-shards|6|{tensor: 2}|{zero: 3}",
         "hf-tiny-gpt2|2|{tensor: 2}|{zero: 0}",
-        "hf-tiny-gpt2|3|{}|{zero: 3}",
-        "hf-tiny-gpt2|6|{tensor: 2}|{zero: 1}",
       })
   void aFineTuningRunBeginsWithTheirWeights(
       String model, int workers, String parallel, String sharding) throws Exception {
+    beginsWithTheirWeights(model, workers, parallel, sharding);
+  }
+
+  @Tag("long")
+  @ParameterizedTest(name = "{0}, {1} ranks: {2}; {3}")
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "hf-tiny-llama-shards|2|{}|{zero: 0}",
+        "hf-tiny-llama-shards|4|{tensor: 4, sequence_parallel: true, data: 1}|{zero: 0}",
+        "hf-tiny-gpt2|3|{}|{zero: 3}",
+        "hf-tiny-gpt2|6|{tensor: 2}|{zero: 1}",
+      })
+  void soItDoesInMoreLayouts(String model, int workers, String parallel, String sharding)
+      throws Exception {
+    beginsWithTheirWeights(model, workers, parallel, sharding);
+  }
+
+  private void beginsWithTheirWeights(String model, int workers, String parallel, String sharding)
+      throws Exception {
     boolean isGpt2 = model.contains("gpt2");
     Path plan =
         Files.writeString(
