@@ -18,18 +18,18 @@ import java.util.concurrent.CopyOnWriteArrayList;
  * <p>Thread: any adds groups; all else is the rendezvous' thread.
  */
 final class DeliveryWatch implements Deliveries {
-  /** So many seconds of a wait pass before anybody is asked. */
-  private static final int PATIENCE = 3;
-
-  /** So many answers, a second apart, must tell of something that has not come. */
-  private static final int PROOFS = 4;
+  /**
+   * So many answers, a second apart, must tell of what has not come: longer than TCP takes to send
+   * it anew four times.
+   */
+  private static final int PROOFS = 7;
 
   private static final class Watched {
     final GroupId id;
     final GroupMembers members;
     final Transport transport;
     Optional<Transport.Wait> wait = Optional.empty(); // at the last look
-    int seconds; // since when that has been the same
+    boolean isAsked; // since the last look
     int proofs;
 
     Watched(GroupId id, GroupMembers members, Transport transport) {
@@ -42,25 +42,22 @@ final class DeliveryWatch implements Deliveries {
   private final List<Watched> groups = new CopyOnWriteArrayList<>();
 
   void add(GroupId id, GroupMembers members, Transport transport) {
-    groups.removeIf(group -> group.transport.isClosed());
     groups.add(new Watched(id, members, transport));
   }
 
   @Override
   public void look(Question question) {
+    groups.removeIf(group -> group.transport.isClosed());
     for (Watched group : groups) {
       Optional<Transport.Wait> now = group.transport.waiting();
-      if (now.isEmpty() || !now.equals(group.wait) || group.transport.isClosed()) {
-        group.wait = now;
-        group.seconds = 0;
-        group.proofs = 0;
-        continue;
-      }
-      group.seconds++;
-      if (group.seconds >= PATIENCE) {
-        Transport.Wait wait = now.get();
+      group.isAsked = now.isPresent() && now.equals(group.wait);
+      group.wait = now;
+      if (group.isAsked) {
+        Transport.Wait wait = now.orElseThrow();
         question.ask(
             group.members.inTheJob(wait.peer()), new Way(group.id, wait.received().stream()));
+      } else {
+        group.proofs = 0;
       }
     }
   }
@@ -76,25 +73,33 @@ final class DeliveryWatch implements Deliveries {
     return OptionalLong.empty();
   }
 
+  /** One answer to a look counts: others come late, and may have come together. */
   @Override
   public void answered(int rank, Way way, long handedOver) {
     for (Watched group : groups) {
-      Optional<Transport.Wait> wait = group.wait;
-      if (group.id.equals(way.group())
-          && wait.isPresent()
-          && group.members.inTheJob(wait.get().peer()) == rank
-          && wait.get().received().stream() == way.stream()
-          && wait.equals(group.transport.waiting())) {
-        group.proofs = handedOver > wait.get().received().amount() ? group.proofs + 1 : 0;
-        if (group.proofs >= PROOFS) {
-          group.transport.lost(
-              wait.get().peer(),
-              "has handed to the network what has not come here for "
-                  + group.seconds
-                  + " s: the connection between the two carries nothing any more, though either"
-                  + " process runs. Look at firewalls and proxies between them");
+      if (group.isAsked && group.id.equals(way.group())) {
+        Transport.Wait wait = group.wait.orElseThrow();
+        if (group.members.inTheJob(wait.peer()) == rank
+            && wait.received().stream() == way.stream()) {
+          group.isAsked = false;
+          judge(group, wait, handedOver);
         }
       }
+    }
+  }
+
+  private static void judge(Watched group, Transport.Wait wait, long handedOver) {
+    boolean isMissing =
+        handedOver > wait.received().amount()
+            && group.transport.waiting().equals(Optional.of(wait));
+    group.proofs = isMissing ? group.proofs + 1 : 0;
+    if (group.proofs == PROOFS) {
+      group.transport.lost(
+          wait.peer(),
+          "has handed to the network what has not come here for "
+              + (PROOFS - 1)
+              + " s: the connection between the two carries nothing any more, though either process"
+              + " runs. Look at firewalls and proxies between them");
     }
   }
 }

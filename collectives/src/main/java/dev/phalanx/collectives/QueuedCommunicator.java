@@ -687,7 +687,7 @@ public final class QueuedCommunicator implements Communicator {
               + members.inTheJob(lost.peer())
               + " "
               + withoutStop(lost)
-              + ". Its own log tells why; start the job again with --resume.",
+              + ". Its own log may tell why; start the job again with --resume.",
           lost);
     }
     if (found instanceof ReceiveTimeoutException late) {

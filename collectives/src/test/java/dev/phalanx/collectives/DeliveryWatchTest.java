@@ -26,6 +26,7 @@ import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -41,6 +42,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 final class DeliveryWatchTest {
   private static final Duration LONG = Duration.ofSeconds(30);
   private static final int BYTES = 1000;
+  private static final long SLOW = 50_000; // bytes a second
   private static final Call CALL = Call.transfer(DType.UINT8, BYTES, 7);
 
   private enum Kind {
@@ -82,8 +84,12 @@ final class DeliveryWatchTest {
       }
     }
 
+    void sendWithoutWaiting(int bytes) {
+      transports.get(0).send(1, CALL, pieces++, ByteBuffer.allocateDirect(bytes));
+    }
+
     void send() throws InterruptedException {
-      transports.get(0).send(1, CALL, pieces++, ByteBuffer.allocateDirect(BYTES));
+      sendWithoutWaiting(BYTES);
       assertThat(transports.get(0).flush(Deadline.after(LONG))).isEqualTo(-1);
     }
 
@@ -171,6 +177,69 @@ final class DeliveryWatchTest {
           .isInstanceOf(PeerLostException.class)
           .hasMessageContaining("has handed to the network what has not come here")
           .hasMessageContaining("carries nothing any more");
+    }
+  }
+
+  /** How long it has computed before it sent says nothing about the network. */
+  @ParameterizedTest
+  @EnumSource
+  void aShortSilenceAfterALongWaitIsForgotten(Kind kind) throws Exception {
+    try (Pair pair = new Pair(kind)) {
+      pair.exchange();
+      Future<Integer> waiting = pair.receive();
+      pair.awaitWaiting();
+      for (int second = 0; second < 60; second++) {
+        pair.second();
+      }
+      pair.stop();
+      pair.send();
+      for (int second = 0; second < 6; second++) {
+        pair.second();
+      }
+      pair.heal();
+      assertThat(waiting.get(20, SECONDS)).isEqualTo(BYTES);
+    }
+  }
+
+  /** They were kept back somewhere and say nothing about the seconds since. */
+  @Test
+  void answersThatComeTogetherAreOne() throws Exception {
+    try (Pair pair = new Pair(Kind.TCP)) {
+      pair.exchange();
+      pair.stop();
+      pair.send();
+      Future<Integer> waiting = pair.receive();
+      pair.awaitWaiting();
+      pair.second();
+      pair.second();
+      for (int answer = 0; answer < 100; answer++) {
+        pair.watches.get(1).answered(0, new Deliveries.Way(GroupId.WORLD, 0), Long.MAX_VALUE);
+      }
+      pair.heal();
+      assertThat(waiting.get(20, SECONDS)).isEqualTo(BYTES);
+    }
+  }
+
+  /** Of a message, which over gRPC is handed over as a whole, parts come. */
+  @ParameterizedTest
+  @EnumSource
+  void whatTricklesInIsNotLost(Kind kind) throws Exception {
+    try (Pair pair = new Pair(kind)) {
+      pair.exchange();
+      pair.proxies.forEach(proxy -> proxy.fromTarget().limitRate(SLOW));
+      pair.proxies.forEach(proxy -> proxy.toTarget().limitRate(SLOW));
+      pair.sendWithoutWaiting(TcpEndpoint.PIECE_BYTES);
+      Future<Integer> waiting = pair.receive();
+      pair.awaitWaiting();
+      Transport receiver = pair.transports.get(1);
+      for (int second = 0; second < 9; second++) { // fewer than HTTP/2 has frames for it
+        pair.second();
+        Optional<Transport.Wait> before = receiver.waiting();
+        await(() -> !receiver.waiting().equals(before));
+        assertThat(waiting.isDone()).as("some of it has come").isFalse();
+      }
+      pair.heal();
+      assertThat(waiting.get(20, SECONDS)).isEqualTo(TcpEndpoint.PIECE_BYTES);
     }
   }
 

@@ -91,6 +91,7 @@ public final class RendezvousClient {
       new AtomicReference<>();
   private volatile @Nullable Deliveries deliveries;
   private final StreamObserver<FromRank> toServer;
+  private boolean hasLeft; // guarded by toServer
   private int unanswered; // signs of life since the last word of the server; the event loop's
   private volatile boolean isServerThere;
   private volatile String obstacle = ""; // why there is no connection, where that is known
@@ -280,8 +281,11 @@ public final class RendezvousClient {
   }
 
   private void send(FromRank message) {
-    synchronized (toServer) { // gRPC's observers are not safe for several threads
-      toServer.onNext(message);
+    synchronized (
+        toServer) { // gRPC's observers are not safe for several threads, nor after the end
+      if (!hasLeft) {
+        toServer.onNext(message);
+      }
     }
   }
 
@@ -531,6 +535,7 @@ public final class RendezvousClient {
     try {
       send(FromRank.newBuilder().setLeave(Leave.getDefaultInstance()).build());
       synchronized (toServer) { // see send
+        hasLeft = true;
         toServer.onCompleted();
       }
       ended.get(LEAVE_MILLIS, TimeUnit.MILLISECONDS);

@@ -8,7 +8,8 @@ import org.jspecify.annotations.Nullable;
  * each once, unchanged. Nothing here waits, but {@link #sleep} and {@link #leave}: what cannot go
  * out yet stays with the link, and {@link #advance} moves it on.
  *
- * <p>Thread: one at a time; {@link #lost}, {@link #abort} and {@link #leave} may come from any.
+ * <p>Thread: one at a time; {@link #lost}, {@link #abort}, {@link #leave}, {@link #received} and
+ * {@link #handedOver} may come from any.
  */
 public interface Link {
   /** The {@link #endReason} of a peer that has said farewell. */
@@ -63,9 +64,10 @@ public interface Link {
    * How far what the peer has sent has come.
    *
    * @param stream that the next message comes on, of those from the peer, from 0
-   * @param amount taken from it since it was opened, in the unit of {@link #handedOver}
+   * @param amount that has come on it since it was opened, in the unit of {@link #handedOver}
+   * @param bytes that have come on it, parts of messages too
    */
-  record Received(int stream, long amount) {}
+  record Received(int stream, long amount, long bytes) {}
 
   /** Any thread may ask. Null where there is no network between that could lose anything. */
   default @Nullable Received received() {

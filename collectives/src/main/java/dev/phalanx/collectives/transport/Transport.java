@@ -36,6 +36,7 @@ public final class Transport implements AutoCloseable {
   private final Pause pause;
   private long moved;
   private volatile int awaited = NOBODY; // by who sleeps; the one thread's
+  private volatile boolean isAborted;
   private final AtomicBoolean isClosed = new AtomicBoolean();
 
   /**
@@ -149,10 +150,10 @@ public final class Transport implements AutoCloseable {
 
   /**
    * Any thread may ask. Empty while this rank waits for nothing that comes over a network, or not
-   * for so long that it sleeps. Between two waits for one peer it may still tell of the first.
+   * for so long that it sleeps. A wait that has brought nothing yet counts until its message comes.
    */
   public Optional<Wait> waiting() {
-    int peer = awaited;
+    int peer = isAborted ? NOBODY : awaited;
     Link.Received received = peer == NOBODY ? null : links.get(peer).received();
     return Optional.ofNullable(received).map(some -> new Wait(peer, some));
   }
@@ -259,6 +260,7 @@ public final class Transport implements AutoCloseable {
 
   /** Tells every peer that this rank cannot go on and why; their receives fail with that reason. */
   public void abort(String reason) {
+    isAborted = true;
     for (Link link : peers) {
       link.abort(reason);
     }

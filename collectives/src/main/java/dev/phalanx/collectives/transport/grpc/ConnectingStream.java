@@ -33,6 +33,7 @@ final class ConnectingStream extends PeerStream {
   private final CompletableFuture<PeerStream> connected;
   private final ManagedChannel channel;
   private final ClientCall<InputStream, InputStream> call;
+  private final ArrivedBytes arrived = new ArrivedBytes();
   private State state = State.GREETING; // the event loop's
   private boolean isFinished; // guarded by this: gRPC takes one caller at a time
 
@@ -54,7 +55,9 @@ final class ConnectingStream extends PeerStream {
     this.call =
         channel.newCall(
             FrameMethod.EXCHANGE,
-            CallOptions.DEFAULT.withOnReadyThreshold(GrpcEndpoint.READY_BYTES));
+            CallOptions.DEFAULT
+                .withOnReadyThreshold(GrpcEndpoint.READY_BYTES)
+                .withStreamTracerFactory(arrived.ofOwnCall()));
   }
 
   void start() {
@@ -77,6 +80,11 @@ final class ConnectingStream extends PeerStream {
     if (!isFinished) {
       call.sendMessage(message);
     }
+  }
+
+  @Override
+  long arrivedBytes() {
+    return arrived.count();
   }
 
   @Override

@@ -8,6 +8,7 @@ import dev.phalanx.collectives.transport.GroupId;
 import dev.phalanx.collectives.transport.Link;
 import dev.phalanx.collectives.transport.LinkCost;
 import dev.phalanx.collectives.transport.handshake.Hello;
+import dev.phalanx.collectives.transport.handshake.KeepAlive;
 import dev.phalanx.collectives.transport.handshake.ListeningSide;
 import dev.phalanx.collectives.transport.handshake.Meeting;
 import dev.phalanx.collectives.transport.handshake.Meetings;
@@ -20,6 +21,7 @@ import io.grpc.ServerServiceDefinition;
 import io.grpc.netty.NettyChannelBuilder;
 import io.grpc.netty.NettyServerBuilder;
 import io.netty.channel.AdaptiveRecvByteBufAllocator;
+import io.netty.channel.Channel;
 import io.netty.channel.ChannelOption;
 import io.netty.channel.RecvByteBufAllocator;
 import io.netty.channel.WriteBufferWaterMark;
@@ -87,6 +89,7 @@ public final class GrpcEndpoint implements Endpoint {
             .maxInboundMessageSize(MESSAGE_BYTES)
             .maxConcurrentCallsPerConnection(1)
             .maxConnectionIdle(ListeningSide.PATIENCE.toMillis(), TimeUnit.MILLISECONDS)
+            .addStreamTracerFactory(ArrivedBytes.ofAcceptedCalls())
             .addService(
                 ServerServiceDefinition.builder(FrameMethod.SERVICE)
                     .addMethod(FrameMethod.EXCHANGE, this::accept)
@@ -179,7 +182,7 @@ public final class GrpcEndpoint implements Endpoint {
         credentials
             .protect(NettyChannelBuilder.forAddress(target))
             .eventLoopGroup(eventLoop)
-            .channelType(NioSocketChannel.class)
+            .channelFactory(GrpcEndpoint::channel)
             .withOption(ChannelOption.TCP_NODELAY, true)
             .withOption(ChannelOption.CONNECT_TIMEOUT_MILLIS, Deadline.millis(timeout))
             .withOption(ChannelOption.RCVBUF_ALLOCATOR, readBuffers())
@@ -192,6 +195,12 @@ public final class GrpcEndpoint implements Endpoint {
     channels.removeIf(ManagedChannel::isTerminated);
     channels.add(channel);
     new ConnectingStream(channel, target, credentials.token(), hello, opened).start();
+  }
+
+  private static Channel channel() {
+    NioSocketChannel channel = new NioSocketChannel();
+    KeepAlive.on(channel);
+    return channel;
   }
 
   @Override

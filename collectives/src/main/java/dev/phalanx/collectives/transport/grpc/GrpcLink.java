@@ -307,11 +307,12 @@ final class GrpcLink implements Link, PeerStream.Receiver {
 
   @Override
   public Received received() {
-    return new Received(0, receivedMessages);
+    PeerStream open = stream;
+    return new Received(0, receivedMessages, open == null ? 0 : open.arrivedBytes());
   }
 
   @Override
-  public long handedOver(int stream) {
+  public long handedOver(int number) {
     return sent;
   }
 

@@ -27,6 +27,7 @@ final class ListeningStream extends PeerStream {
   private final ListeningSide side;
   private final Meetings<PeerStream> meetings;
   private final Refusals refusals;
+  private final ArrivedBytes arrived = ArrivedBytes.ofThisCall();
   private State state = State.HELLO; // the event loop's
   private boolean isClosed; // guarded by this: gRPC takes one caller at a time
 
@@ -72,6 +73,11 @@ final class ListeningStream extends PeerStream {
     if (!isClosed) {
       call.sendMessage(message);
     }
+  }
+
+  @Override
+  long arrivedBytes() {
+    return arrived.count();
   }
 
   @Override

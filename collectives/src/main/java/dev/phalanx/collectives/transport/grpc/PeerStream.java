@@ -45,6 +45,9 @@ abstract class PeerStream {
   /** Hands a message over; gRPC has copied it when this returns. Dropped where all is over. */
   abstract void send(InputStream message);
 
+  /** How much has come so far, parts of messages too. Any thread may ask. */
+  abstract long arrivedBytes();
+
   /** One more message may come. */
   abstract void requestOne();
 

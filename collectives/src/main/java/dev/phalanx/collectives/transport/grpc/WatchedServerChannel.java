@@ -1,5 +1,6 @@
 package dev.phalanx.collectives.transport.grpc;
 
+import dev.phalanx.collectives.transport.handshake.KeepAlive;
 import dev.phalanx.collectives.transport.handshake.Refusals;
 import io.netty.buffer.ByteBuf;
 import io.netty.channel.Channel;
@@ -31,6 +32,7 @@ public final class WatchedServerChannel extends NioServerSocketChannel {
     int before = accepted.size();
     int count = super.doReadMessages(accepted);
     for (Object channel : accepted.subList(before, accepted.size())) {
+      KeepAlive.on((Channel) channel);
       ((Channel) channel).pipeline().addLast(new HandshakeWatch(refusals));
     }
     return count;

@@ -115,7 +115,7 @@ final class StripedLink implements Link {
   public @Nullable Received received() {
     int due = receiving;
     Received onIt = links[due].received();
-    return onIt == null ? null : new Received(due, onIt.amount());
+    return onIt == null ? null : new Received(due, onIt.amount(), onIt.bytes());
   }
 
   /** 0 of a stream that there is not, for who asks may be anybody who knows the token. */

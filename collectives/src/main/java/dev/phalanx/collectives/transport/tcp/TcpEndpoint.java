@@ -8,6 +8,7 @@ import dev.phalanx.collectives.transport.Link;
 import dev.phalanx.collectives.transport.LinkCost;
 import dev.phalanx.collectives.transport.PeerLostException;
 import dev.phalanx.collectives.transport.handshake.Hello;
+import dev.phalanx.collectives.transport.handshake.KeepAlive;
 import dev.phalanx.collectives.transport.handshake.Meeting;
 import dev.phalanx.collectives.transport.handshake.Meetings;
 import dev.phalanx.collectives.transport.handshake.Refusals;
@@ -19,7 +20,6 @@ import io.netty.channel.ChannelOption;
 import io.netty.channel.EventLoopGroup;
 import io.netty.channel.MultiThreadIoEventLoopGroup;
 import io.netty.channel.nio.NioIoHandler;
-import io.netty.channel.socket.nio.NioChannelOption;
 import io.netty.util.concurrent.DefaultThreadFactory;
 import java.io.IOException;
 import java.net.InetAddress;
@@ -29,7 +29,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
-import jdk.net.ExtendedSocketOptions;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -47,12 +46,6 @@ public final class TcpEndpoint implements Endpoint {
   static final String CARRIER = "tcp";
 
   private static final Logger LOGGER = LoggerFactory.getLogger(TcpEndpoint.class);
-
-  /** How long a connection is silent until the kernel asks whether the peer is there. */
-  private static final int SILENT_SECONDS = 5;
-
-  /** So many questions in as many seconds without an answer mean that it is not. */
-  private static final int QUESTIONS = 3;
 
   private final JobToken token;
   private final EventLoopGroup eventLoop;
@@ -125,7 +118,7 @@ public final class TcpEndpoint implements Endpoint {
                 new ChannelInitializer<Channel>() {
                   @Override
                   protected void initChannel(Channel channel) {
-                    keepAlive(channel);
+                    KeepAlive.on(channel);
                     channel.pipeline().addLast(new ListenerHandshake(token, meetings, refusals));
                   }
                 });
@@ -135,20 +128,6 @@ public final class TcpEndpoint implements Endpoint {
           "Cannot listen on " + address + ": " + bound.cause().getMessage(), bound.cause());
     }
     return bound.channel();
-  }
-
-  /**
-   * A connection that dies alone, while the rendezvous still hears of both ranks, is found within
-   * seconds where nothing is on its way, and firewalls do not forget it for its silence. Of systems
-   * that have no such options the defaults hold.
-   */
-  private static void keepAlive(Channel channel) {
-    channel.config().setOption(ChannelOption.SO_KEEPALIVE, true);
-    channel
-        .config()
-        .setOption(NioChannelOption.of(ExtendedSocketOptions.TCP_KEEPIDLE), SILENT_SECONDS);
-    channel.config().setOption(NioChannelOption.of(ExtendedSocketOptions.TCP_KEEPINTERVAL), 1);
-    channel.config().setOption(NioChannelOption.of(ExtendedSocketOptions.TCP_KEEPCOUNT), QUESTIONS);
   }
 
   @Override
@@ -191,7 +170,7 @@ public final class TcpEndpoint implements Endpoint {
             new ChannelInitializer<Channel>() {
               @Override
               protected void initChannel(Channel channel) {
-                keepAlive(channel);
+                KeepAlive.on(channel);
                 channel.pipeline().addLast(new ConnectorHandshake(token, hello, met));
               }
             })

@@ -397,7 +397,8 @@ final class TcpLink implements Link {
 
   @Override
   public Received received() {
-    return new Received(0, readBytes);
+    long amount = readBytes;
+    return new Received(0, amount, amount);
   }
 
   @Override
