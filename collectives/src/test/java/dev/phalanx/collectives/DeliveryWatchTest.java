@@ -249,28 +249,25 @@ final class DeliveryWatchTest {
   void aRankThatHasSentNothingIsNotBlamed(Kind kind) throws Exception {
     try (Pair pair = new Pair(kind)) {
       pair.exchange();
-      Future<Integer> waiting = pair.receive();
-      pair.awaitWaiting();
-      for (int second = 0; second < 60; second++) {
-        pair.second();
-      }
-      pair.send();
-      assertThat(waiting.get(20, SECONDS)).isEqualTo(BYTES);
+      isNotBlamed(pair);
     }
   }
 
-  /** Of a connection that is never used by one side, and has not been opened, nothing is known. */
   @Test
   void aConnectionThatIsNotOpenIsNotBlamed() throws Exception {
     try (Pair pair = new Pair(Kind.TCP)) {
-      Future<Integer> waiting = pair.receive();
-      pair.awaitWaiting();
-      for (int second = 0; second < 60; second++) {
-        pair.second();
-      }
-      pair.send();
-      assertThat(waiting.get(20, SECONDS)).isEqualTo(BYTES);
+      isNotBlamed(pair);
     }
+  }
+
+  private static void isNotBlamed(Pair pair) throws Exception {
+    Future<Integer> waiting = pair.receive();
+    pair.awaitWaiting();
+    for (int second = 0; second < 60; second++) {
+      pair.second();
+    }
+    pair.send();
+    assertThat(waiting.get(20, SECONDS)).isEqualTo(BYTES);
   }
 
   /** A network that was silent for some seconds goes on. */

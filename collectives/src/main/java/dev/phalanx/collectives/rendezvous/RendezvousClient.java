@@ -281,8 +281,7 @@ public final class RendezvousClient {
   }
 
   private void send(FromRank message) {
-    synchronized (
-        toServer) { // gRPC's observers are not safe for several threads, nor after the end
+    synchronized (toServer) { // gRPC's observers bear one thread at a time, and none after the end
       if (!hasLeft) {
         toServer.onNext(message);
       }
