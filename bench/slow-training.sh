@@ -10,7 +10,7 @@
 set -euo pipefail
 PYTHON="${1:?usage: bench/slow-training.sh PYTHON [ROUNDS] [CELLS]}"
 ROUNDS="${2:-1}"
-FEWEST_STEPS=10 # a loss is the mean of so many
+FEWEST_STEPS=10 # a loss is the mean of so many: WINDOW in lib/slow_training.py
 CELLS="${3:-S:2:100mbit:150 S:4:100mbit:150 S:2:1gbit:150 S:4:1gbit:150 M:2:100mbit:60 M:4:100mbit:60 M:2:1gbit:60 M:4:1gbit:60}"
 PEERS="${PEERS:-ddp ddp-fp16 ddp-powersgd}"
 OURS="${OURS:-none zero1 fp16 int8 topk onebit powersgd}" # zero1: uncompressed, sharding.zero: 1

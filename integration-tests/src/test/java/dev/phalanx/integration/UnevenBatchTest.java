@@ -48,7 +48,7 @@ final class UnevenBatchTest {
   }
 
   @Tag("long")
-  @ParameterizedTest
+  @ParameterizedTest(name = "{0} ranks, micro-batches of {1}, pipeline {2}, stage {3}")
   @MethodSource("moreLayouts")
   void theReferenceCurveInMoreLayouts(int ranks, int microBatch, int pipeline, int stage)
       throws Exception {
