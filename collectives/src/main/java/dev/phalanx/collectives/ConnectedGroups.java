@@ -25,7 +25,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.function.UnaryOperator;
 import java.util.stream.IntStream;
 import org.slf4j.Logger;
@@ -67,16 +66,13 @@ public final class ConnectedGroups implements ProcessGroups {
     }
   }
 
-  private record Member(GroupMembers group, Transport transport) {}
-
   private final Joining joining;
   private final GroupOptions options;
   private final Endpoint endpoint;
   private final Members members;
   private final GroupNumbers numbers = new GroupNumbers();
   private final Map<Integer, String> losses = new ConcurrentHashMap<>(); // by rank of the job
-  private final List<Member> open = new CopyOnWriteArrayList<>();
-  private final DeliveryWatch deliveries = new DeliveryWatch();
+  private final OpenGroups open = new OpenGroups();
   private volatile boolean isClosed;
 
   private ConnectedGroups(
@@ -86,7 +82,7 @@ public final class ConnectedGroups implements ProcessGroups {
     this.endpoint = endpoint;
     this.members = members;
     members.onLost(lost -> lost(lost.rank(), lost.reason()));
-    members.watch(deliveries);
+    members.watch(open);
   }
 
   /**
@@ -169,12 +165,7 @@ public final class ConnectedGroups implements ProcessGroups {
 
   private void lost(int rank, String reason) {
     losses.putIfAbsent(rank, reason);
-    for (Member member : open) {
-      int peer = member.group().ranks().indexOf(rank);
-      if (peer >= 0) {
-        member.transport().lost(peer, reason);
-      }
-    }
+    open.lost(rank, reason);
   }
 
   @Override
@@ -209,10 +200,7 @@ public final class ConnectedGroups implements ProcessGroups {
     }
     GroupId id = numbers.next(group);
     Transport transport = transport(group, id);
-    deliveries.add(id, group, transport);
-    Member member = new Member(group, transport);
-    open.removeIf(other -> other.transport().isClosed());
-    open.add(member);
+    open.add(id, group, transport);
     losses.forEach(this::lost); // of before it was there
     return new QueuedCommunicator(group, transport, options, members.statusBoard());
   }

@@ -57,7 +57,7 @@ final class DeliveryWatchTest {
     private final List<Endpoint> endpoints = new ArrayList<>();
     private final List<FaultProxy> proxies = new ArrayList<>();
     private final List<Transport> transports = new ArrayList<>();
-    private final List<DeliveryWatch> watches = new ArrayList<>();
+    private final List<OpenGroups> open = new ArrayList<>(); // of either rank
     private int pieces;
 
     Pair(Kind kind) throws Exception {
@@ -77,10 +77,10 @@ final class DeliveryWatchTest {
         Transport transport =
             new Transport(
                 rank, topology, endpoints.get(rank).links(GroupId.WORLD, rank, members, LONG));
-        DeliveryWatch watch = new DeliveryWatch();
-        watch.add(GroupId.WORLD, GroupMembers.world("test", rank, 2), transport);
+        OpenGroups groups = new OpenGroups();
+        groups.add(GroupId.WORLD, GroupMembers.world("test", rank, 2), transport);
         transports.add(transport);
-        watches.add(watch);
+        open.add(groups);
       }
     }
 
@@ -116,16 +116,16 @@ final class DeliveryWatchTest {
       await(() -> transports.get(1).waiting().isPresent());
     }
 
-    /** A second has passed, and what was asked is answered. */
-    void second() {
-      watches
-          .get(1)
-          .look(
-              (rank, way) ->
-                  watches
-                      .get(rank)
-                      .handedOver(1, way)
-                      .ifPresent(amount -> watches.get(1).answered(rank, way, amount)));
+    /** Seconds pass, and what is asked is answered. */
+    void pass(int seconds) {
+      for (int second = 0; second < seconds; second++) {
+        open.get(1)
+            .look(
+                (rank, way) ->
+                    open.get(rank)
+                        .handedOver(1, way)
+                        .ifPresent(amount -> open.get(1).answered(rank, way, amount)));
+      }
     }
 
     void stop() {
@@ -164,13 +164,9 @@ final class DeliveryWatchTest {
       pair.send();
       Future<Integer> waiting = pair.receive();
       pair.awaitWaiting();
-      for (int second = 0; second < 5; second++) {
-        pair.second();
-      }
+      pair.pass(5);
       assertThat(pair.transports.get(1).failure(0)).as("not at once").isNull();
-      for (int second = 5; second < 8; second++) {
-        pair.second();
-      }
+      pair.pass(3);
       assertThatThrownBy(() -> waiting.get(20, SECONDS))
           .isInstanceOf(ExecutionException.class)
           .cause()
@@ -188,14 +184,10 @@ final class DeliveryWatchTest {
       pair.exchange();
       Future<Integer> waiting = pair.receive();
       pair.awaitWaiting();
-      for (int second = 0; second < 60; second++) {
-        pair.second();
-      }
+      pair.pass(60);
       pair.stop();
       pair.send();
-      for (int second = 0; second < 6; second++) {
-        pair.second();
-      }
+      pair.pass(6);
       pair.heal();
       assertThat(waiting.get(20, SECONDS)).isEqualTo(BYTES);
     }
@@ -210,10 +202,9 @@ final class DeliveryWatchTest {
       pair.send();
       Future<Integer> waiting = pair.receive();
       pair.awaitWaiting();
-      pair.second();
-      pair.second();
+      pair.pass(2);
       for (int answer = 0; answer < 100; answer++) {
-        pair.watches.get(1).answered(0, new Deliveries.Way(GroupId.WORLD, 0), Long.MAX_VALUE);
+        pair.open.get(1).answered(0, new Deliveries.Way(GroupId.WORLD, 0), Long.MAX_VALUE);
       }
       pair.heal();
       assertThat(waiting.get(20, SECONDS)).isEqualTo(BYTES);
@@ -233,7 +224,7 @@ final class DeliveryWatchTest {
       pair.awaitWaiting();
       Transport receiver = pair.transports.get(1);
       for (int second = 0; second < 9; second++) { // fewer than HTTP/2 has frames for it
-        pair.second();
+        pair.pass(1);
         Optional<Transport.Wait> before = receiver.waiting();
         await(() -> !receiver.waiting().equals(before));
         assertThat(waiting.isDone()).as("some of it has come").isFalse();
@@ -263,9 +254,7 @@ final class DeliveryWatchTest {
   private static void isNotBlamed(Pair pair) throws Exception {
     Future<Integer> waiting = pair.receive();
     pair.awaitWaiting();
-    for (int second = 0; second < 60; second++) {
-      pair.second();
-    }
+    pair.pass(60);
     pair.send();
     assertThat(waiting.get(20, SECONDS)).isEqualTo(BYTES);
   }
@@ -281,9 +270,7 @@ final class DeliveryWatchTest {
         pair.send();
         Future<Integer> waiting = pair.receive();
         pair.awaitWaiting();
-        for (int second = 0; second < 6; second++) {
-          pair.second();
-        }
+        pair.pass(6);
         pair.heal();
         assertThat(waiting.get(20, SECONDS)).isEqualTo(BYTES);
       }
@@ -295,14 +282,14 @@ final class DeliveryWatchTest {
   void strangeQuestionsAreNotAnswered() throws Exception {
     try (Pair pair = new Pair(Kind.TCP_STREAMS)) {
       pair.exchange();
-      DeliveryWatch watch = pair.watches.get(0);
+      OpenGroups groups = pair.open.get(0);
       Deliveries.Way way = new Deliveries.Way(GroupId.WORLD, 0);
-      assertThat(watch.handedOver(1, way).orElseThrow()).isGreaterThan(BYTES);
-      assertThat(watch.handedOver(1, new Deliveries.Way(GroupId.WORLD, 9))).hasValue(0);
-      assertThat(watch.handedOver(0, way)).as("oneself").isEmpty();
-      assertThat(watch.handedOver(2, way)).isEmpty();
-      assertThat(watch.handedOver(1, new Deliveries.Way(new GroupId(5, 0), 0))).isEmpty();
-      watch.answered(1, way, 1_000_000);
+      assertThat(groups.handedOver(1, way).orElseThrow()).isGreaterThan(BYTES);
+      assertThat(groups.handedOver(1, new Deliveries.Way(GroupId.WORLD, 9))).hasValue(0);
+      assertThat(groups.handedOver(0, way)).as("oneself").isEmpty();
+      assertThat(groups.handedOver(2, way)).isEmpty();
+      assertThat(groups.handedOver(1, new Deliveries.Way(new GroupId(5, 0), 0))).isEmpty();
+      groups.answered(1, way, 1_000_000);
     }
   }
 }
