@@ -14,13 +14,13 @@ FEWEST_STEPS=10 # a loss is the mean of so many: WINDOW in lib/slow_training.py
 CELLS="${3:-S:2:100mbit:150 S:4:100mbit:150 S:2:1gbit:150 S:4:1gbit:150 M:2:100mbit:60 M:4:100mbit:60 M:2:1gbit:60 M:4:1gbit:60}"
 PEERS="${PEERS:-ddp ddp-fp16 ddp-powersgd}"
 OURS="${OURS:-none zero1 fp16 int8 topk onebit powersgd}" # zero1: uncompressed, sharding.zero: 1
+"$(dirname "$0")/lib/slow-network.sh" 1 1 1gbit true # or ends here, and says why
 for cell in $CELLS; do
   if [ "${cell##*:}" -lt "$FEWEST_STEPS" ]; then
     echo "slow-training.sh: $cell has fewer than $FEWEST_STEPS steps, over which losses are means" >&2
     exit 64
   fi
 done
-"$(dirname "$0")/lib/slow-network.sh" 1 1 1gbit true # or ends here, and says why
 . "$(dirname "$0")/lib/begin.sh" slow-training.jsonl
 export OMP_NUM_THREADS=1
 secrets=$(mktemp -d)
