@@ -27,7 +27,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 final class SteadyStateTest {
   private static final Duration LONG = Duration.ofSeconds(60);
 
-  /** What 50,000 operations may take where other tests have the cores. */
+  /** What 100,000 operations may take where other tests have the cores. */
   private static final Duration SLOW_MACHINE = Duration.ofMinutes(4);
 
   private static final int OPERATIONS = 3_000;
@@ -107,7 +107,7 @@ final class SteadyStateTest {
   })
   void manyOperationsTakeNoMoreMemoryThanFew(
       Network network, boolean isShared, @TempDir Path folder) throws Exception {
-    int operations = 50_000;
+    int operations = 100_000;
     Path output = folder.resolve("output");
     Process process =
         new ProcessBuilder(
