@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.phalanx.collectives.TestGroup.Network;
 import dev.phalanx.tensor.DType;
+import dev.phalanx.tensor.Sample;
 import dev.phalanx.tensor.Tensor;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -42,6 +43,7 @@ final class CommunicatorTest {
     return (index * 7 + rank * 3) % 11 - 5;
   }
 
+  @Sample(3)
   @ParameterizedTest
   @MethodSource("groups")
   void allReduceCombinesTheValuesOfAllRanks(Network network, int size) throws Exception {

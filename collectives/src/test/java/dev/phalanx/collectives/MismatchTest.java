@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import dev.phalanx.collectives.TestGroup.Network;
 import dev.phalanx.collectives.algorithm.Algorithm;
 import dev.phalanx.tensor.DType;
+import dev.phalanx.tensor.Sample;
 import dev.phalanx.tensor.Tensor;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -12,7 +13,6 @@ import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
-import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -120,32 +120,16 @@ final class MismatchTest {
         .filter(network -> network != Network.GRPC_WITH_TLS); // what encrypts sees no calls
   }
 
-  private static Stream<Arguments> groups(Integer... sizes) {
-    return networks().flatMap(network -> Stream.of(sizes).map(size -> Arguments.of(network, size)));
-  }
-
   static Stream<Arguments> groups() {
-    return groups(2, 3, 5);
+    return networks()
+        .flatMap(network -> Stream.of(3, 2, 5).map(size -> Arguments.of(network, size)));
   }
 
-  static Stream<Arguments> smallAndLargeGroups() {
-    return groups(2, 5);
-  }
-
+  @Sample(3)
   @ParameterizedTest
-  @MethodSource("networks")
-  void ranksThatCallDifferentThingsAllFailWithBothCalls(Network network) throws Exception {
-    allFailWithBothCalls(network, 3);
-  }
-
-  @Tag("long")
-  @ParameterizedTest
-  @MethodSource("smallAndLargeGroups")
-  void soTheyDoWhateverTheirNumber(Network network, int size) throws Exception {
-    allFailWithBothCalls(network, size);
-  }
-
-  private static void allFailWithBothCalls(Network network, int size) throws Exception {
+  @MethodSource("groups")
+  void ranksThatCallDifferentThingsAllFailWithBothCalls(Network network, int size)
+      throws Exception {
     List<Difference> differences = differences(size);
     for (int i = 0; i < differences.size(); i++) {
       check(network, size, differences.get(i), i % 2 == 0 ? 0 : size - 1);

@@ -3,6 +3,7 @@ package dev.phalanx.deeplearning4j;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
+import dev.phalanx.tensor.Sample;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Function;
@@ -209,6 +210,7 @@ final class ParityTest {
             batches));
   }
 
+  @Sample(5)
   @ParameterizedTest(name = "{0}, {1} ranks")
   @MethodSource("networksAndRanks")
   void ranksWithSharesAreOneMachineWithTheWholeBatch(Case each, int ranks) throws Exception {

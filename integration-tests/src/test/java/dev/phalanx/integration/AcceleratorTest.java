@@ -10,6 +10,7 @@ import dev.phalanx.tensor.EngineOptions;
 import dev.phalanx.tensor.Engines;
 import dev.phalanx.tensor.PretendedAccelerator;
 import dev.phalanx.tensor.PretendedAccelerator.Timing;
+import dev.phalanx.tensor.Sample;
 import dev.phalanx.trainer.Devices;
 import dev.phalanx.trainer.config.JobConfig.DeviceKind;
 import dev.phalanx.trainer.generate.GenerationModel;
@@ -56,6 +57,7 @@ final class AcceleratorTest {
         folder.resolve("text.txt"), "Call me Ishmael. Some years ago, never mind. ".repeat(200));
   }
 
+  @Sample(4)
   @ParameterizedTest(name = "{0} {1} {3} on {4} ranks, async {5}, {6}, {7}, {8}")
   @CsvSource({
     "fp32, gpt2, 0.1, adamw, 1, true, 'zero: 0', 'kind: none', '{}'",

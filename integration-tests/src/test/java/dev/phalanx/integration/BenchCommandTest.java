@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import dev.phalanx.tensor.Sample;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -18,6 +19,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 final class BenchCommandTest {
   @TempDir private Path folder = Path.of("");
 
+  @Sample(2)
   @ParameterizedTest(name = "{0}, {1} ranks, {2}")
   @CsvSource({
     "--transport=shm, 2, float32, shm",
@@ -114,6 +116,7 @@ final class BenchCommandTest {
     assertThat(outcome.status()).as(outcome.error()).isZero();
   }
 
+  @Sample(4)
   @ParameterizedTest
   @CsvSource({
     "--op=all_redoce, all_reduce",

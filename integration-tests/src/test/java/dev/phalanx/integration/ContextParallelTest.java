@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import dev.phalanx.tensor.Sample;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Optional;
@@ -23,6 +24,7 @@ final class ContextParallelTest {
 
   @TempDir private Path folder = Path.of("");
 
+  @Sample(3)
   @ParameterizedTest(name = "{0}, {1} ranks, micro-batches of {2}, {3}, zero {4}")
   @CsvSource(
       delimiter = '|',

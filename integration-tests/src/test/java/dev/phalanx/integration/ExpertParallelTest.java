@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.within;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import dev.phalanx.tensor.Sample;
 import dev.phalanx.trainer.Evaluation;
 import dev.phalanx.trainer.StepRecord;
 import java.io.IOException;
@@ -45,6 +46,7 @@ final class ExpertParallelTest {
         .flatMap(layout -> IntStream.range(0, 3).mapToObj(curve -> curve + " | " + layout));
   }
 
+  @Sample(3)
   @ParameterizedTest
   @MethodSource("layoutsOfMixtral")
   void theCurvesOfPyTorch(String cell) throws Exception {
@@ -154,6 +156,7 @@ final class ExpertParallelTest {
         .toArray();
   }
 
+  @Sample(3)
   @ParameterizedTest(name = "{0}, {5} of {4} experts, {6} ranks: {7}; {8}")
   @CsvSource(
       delimiter = '|',
@@ -172,6 +175,7 @@ final class ExpertParallelTest {
   }
 
   /** Runs that are summed where they lie, while the backward pass goes on where that can be. */
+  @Sample(3)
   @ParameterizedTest(name = "{0} ranks: {1}; {2}, overlap {3}")
   @CsvSource(
       delimiter = '|',
@@ -195,6 +199,7 @@ final class ExpertParallelTest {
   }
 
   /** LAMB's norms and Muon's matrices are of whole parameters. */
+  @Sample(3)
   @ParameterizedTest(name = "{0}, {1} ranks: {2}; {3}")
   @CsvSource(
       delimiter = '|',

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import dev.phalanx.tensor.Sample;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
@@ -43,6 +44,7 @@ final class FaultTest {
 
   @TempDir private Path folder = Path.of("");
 
+  @Sample(3)
   @ParameterizedTest
   @CsvSource({"2, 0, auto, 1", "2, 1, auto, 1", "3, 1, auto, 1", "3, 1, tcp, 3"})
   void theRankThatIsKilledIsNamed(int ranks, int victim, String transport, int streams)
@@ -73,6 +75,7 @@ final class FaultTest {
    * A stage of a pipeline, a part of every matrix or of every sequence: in the midst of a step
    * others wait for it.
    */
+  @Sample(3)
   @ParameterizedTest
   @CsvSource({"pipeline, 3, 1", "tensor, 2, 1", "context, 2, 0"})
   void aRankThatOthersWaitForWithinAStepIsNamedWhenItIsKilled(String axis, int ranks, int victim)
@@ -91,6 +94,7 @@ final class FaultTest {
   }
 
   /** Before it meets the others, when it has met them, and when its first group is there. */
+  @Sample(2)
   @ParameterizedTest
   @CsvSource({
     "listens on, auto",
@@ -204,6 +208,7 @@ final class FaultTest {
     }
   }
 
+  @Sample(2)
   @ParameterizedTest
   @CsvSource({"INT, 130", "TERM, 80"})
   void aSignalStopsAfterTheStepAndTheJobCanGoOn(String signal, int status) throws Exception {

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import dev.phalanx.tensor.Sample;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.file.Files;
@@ -57,6 +58,7 @@ final class HuggingFaceTest {
     return positions.path(positions.size() - 1);
   }
 
+  @Sample(3)
   @ParameterizedTest(name = "{0}, row {1}")
   @MethodSource("models")
   void logitsAreTheirLibrarys(String model, int row, JsonNode inputs, JsonNode expected)

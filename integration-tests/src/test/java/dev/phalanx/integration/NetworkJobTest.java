@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.within;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import dev.phalanx.checkpoint.BadCheckpointException;
+import dev.phalanx.tensor.Sample;
 import dev.phalanx.trainer.Evaluation;
 import dev.phalanx.trainer.StepRecord;
 import java.io.IOException;
@@ -66,6 +67,7 @@ final class NetworkJobTest {
   }
 
   /** In a run, what more steps send than fewer. */
+  @Sample(3)
   @ParameterizedTest(name = "{0} ranks, {1}")
   @CsvSource(
       delimiter = '|',

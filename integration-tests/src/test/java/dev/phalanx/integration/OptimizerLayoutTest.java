@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import dev.phalanx.tensor.Sample;
 import dev.phalanx.trainer.StepRecord;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -179,6 +180,7 @@ final class OptimizerLayoutTest {
   private static final Map<String, Curves> ONE_RANK = new HashMap<>(); // by model and optimizer
 
   /** Parts of a parameter that ranks divide count as one, and copies of one once. */
+  @Sample(4)
   @ParameterizedTest(name = "{0}, {1}, {2} key heads, tied {3}: {5} on {4} ranks")
   @CsvSource(
       delimiter = '|',

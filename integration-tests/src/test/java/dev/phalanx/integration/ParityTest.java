@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import dev.phalanx.tensor.Sample;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Optional;
@@ -45,6 +46,7 @@ final class ParityTest {
                                 .map(micro -> Arguments.of(curve, ranks, micro))));
   }
 
+  @Sample(3)
   @ParameterizedTest(name = "{0}, {1} ranks, micro-batches of {2}")
   @MethodSource("layouts")
   void ranksAsThreadsGiveTheReferenceCurve(Reference.Curve curve, int ranks, int microBatch)
@@ -70,6 +72,7 @@ final class ParityTest {
                                             sizes, layout.ranks(), layout.microBatch(), stage))));
   }
 
+  @Sample(4)
   @ParameterizedTest(name = "{0}, {1} ranks, micro-batches of {2}, stage {3}")
   @MethodSource("otherSizes")
   void otherSizesAndSeedsGiveTheirCurves(OtherSizes sizes, int ranks, int microBatch, int stage)
@@ -93,6 +96,7 @@ final class ParityTest {
         Arguments.of(Reference.Curve.CLIP_COSINE, 4, 2, true));
   }
 
+  @Sample(2)
   @ParameterizedTest(name = "{0}, {1} processes, micro-batches of {2}, in one process: {3}")
   @MethodSource("processLayouts")
   void theCommandGivesTheReferenceCurve(

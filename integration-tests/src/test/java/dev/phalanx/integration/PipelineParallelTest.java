@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import dev.phalanx.tensor.Sample;
 import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.config.JobConfigParser;
 import java.nio.file.Files;
@@ -30,6 +31,7 @@ final class PipelineParallelTest {
 
   @TempDir private Path folder = Path.of("");
 
+  @Sample(3)
   @ParameterizedTest(
       name = "{0}: {1} with micro-batches of {2}, tensor {3}, data {4}, zero {5}, sp {6}")
   @CsvSource({
@@ -245,8 +247,9 @@ final class PipelineParallelTest {
   }
 
   /** A table from a file, between threads and between processes. */
+  @Sample(2)
   @ParameterizedTest(name = "in one process: {0}")
-  @ValueSource(booleans = {true, false})
+  @ValueSource(booleans = {false, true})
   void theCommandRunsThreeDimensions(boolean isInProcess) throws Exception {
     Files.writeString(
         folder.resolve("table.txt"),

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import dev.phalanx.tensor.Sample;
 import dev.phalanx.trainer.JobPlan;
 import dev.phalanx.trainer.PlanCheck;
 import dev.phalanx.trainer.config.JobConfigParser;
@@ -16,7 +17,6 @@ import java.util.List;
 import java.util.Optional;
 import org.assertj.core.data.Offset;
 import org.assertj.core.data.Percentage;
-import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
@@ -40,6 +40,7 @@ final class PlanTest {
         .formatted(family, layers, more, micro, steps);
   }
 
+  @Sample(4)
   @ParameterizedTest(name = "{0}, {1} ranks, micro-batches of {2}, {3}")
   @CsvSource(
       delimiter = '|',
@@ -60,17 +61,6 @@ final class PlanTest {
         "gpt2  | 2 | 3 | };sharding: {zero: 3};optimizer: lamb",
         "llama | 4 | 3 | , kv_heads: 1};parallel: {tensor: 2};sharding: {zero: 3};optimizer: lamb",
         "gpt2  | 8 | 1 | };parallel: {tensor: 2, pipeline: 2};sharding: {zero: 1};optimizer: muon",
-      })
-  void aRunHoldsAndSendsWhatWasPredicted(String family, int ranks, int micro, String more)
-      throws Exception {
-    holdsAndSendsWhatWasPredicted(family, ranks, micro, more);
-  }
-
-  @Tag("long")
-  @ParameterizedTest(name = "{0}, {1} ranks, micro-batches of {2}, {3}")
-  @CsvSource(
-      delimiter = '|',
-      value = {
         "gpt2  | 1 | 4 | }",
         "gpt2  | 3 | 1 | , recompute: full}",
         "llama | 2 | 2 | , kv_heads: 2, tied_embeddings: false}",
@@ -103,11 +93,7 @@ final class PlanTest {
         "gpt2  | 4 | 4 | };parallel: {tensor: 4, sequence_parallel: true};optimizer: muon",
         "llama | 8 | 3 | , kv_heads: 2};parallel: {tensor: 4};sharding: {zero: 3};optimizer: muon",
       })
-  void soItDoesInMoreLayouts(String family, int ranks, int micro, String more) throws Exception {
-    holdsAndSendsWhatWasPredicted(family, ranks, micro, more);
-  }
-
-  private void holdsAndSendsWhatWasPredicted(String family, int ranks, int micro, String more)
+  void aRunHoldsAndSendsWhatWasPredicted(String family, int ranks, int micro, String more)
       throws Exception {
     String[] keys = more.split(";optimizer: ");
     String rest =

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import dev.phalanx.tensor.Sample;
 import dev.phalanx.trainer.StepRecord;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -36,36 +37,22 @@ final class ShardingTest {
                     Stream.of(
                         Arguments.of(Reference.Curve.CLIP_COSINE, stage, 2, 1),
                         Arguments.of(Reference.Curve.CLIP_COSINE, stage, 4, 2)));
-    return Stream.concat(deepest, Stream.of(Arguments.of(Reference.Curve.CLIP, 3, 2, 2)));
+    Stream<Arguments> others =
+        Stream.of(1, 2, 3)
+            .flatMap(
+                stage ->
+                    Stream.of(
+                        Arguments.of(Reference.Curve.CLIP_COSINE, stage, 2, 4),
+                        Arguments.of(Reference.Curve.CLIP_COSINE, stage, 4, 1),
+                        Arguments.of(Reference.Curve.PLAIN, stage, 2, 2),
+                        Arguments.of(Reference.Curve.CLIP, stage, 2, 2)));
+    return Stream.concat(deepest, others);
   }
 
-  static Stream<Arguments> moreLayouts() {
-    return Stream.of(1, 2, 3)
-        .flatMap(
-            stage ->
-                Stream.of(
-                    Arguments.of(Reference.Curve.CLIP_COSINE, stage, 2, 4),
-                    Arguments.of(Reference.Curve.CLIP_COSINE, stage, 4, 1),
-                    Arguments.of(Reference.Curve.PLAIN, stage, 2, 2),
-                    Arguments.of(Reference.Curve.CLIP, stage, 2, 2)));
-  }
-
+  @Sample(4)
   @ParameterizedTest(name = "{0}, stage {1}, {2} ranks, micro-batches of {3}")
   @MethodSource("layouts")
   void everyStageGivesTheReferenceCurve(Reference.Curve curve, int stage, int ranks, int microBatch)
-      throws Exception {
-    givesTheReferenceCurve(curve, stage, ranks, microBatch);
-  }
-
-  @Tag("long")
-  @ParameterizedTest(name = "{0}, stage {1}, {2} ranks, micro-batches of {3}")
-  @MethodSource("moreLayouts")
-  void soItDoesInMoreLayouts(Reference.Curve curve, int stage, int ranks, int microBatch)
-      throws Exception {
-    givesTheReferenceCurve(curve, stage, ranks, microBatch);
-  }
-
-  private void givesTheReferenceCurve(Reference.Curve curve, int stage, int ranks, int microBatch)
       throws Exception {
     InProcessJob.Run run =
         InProcessJob.run(
@@ -130,6 +117,7 @@ final class ShardingTest {
    * Three ranks add up the same numbers, but at the ends of parts in another order, so last bits
    * differ; where they do, bf16 may round a value to its neighbour, which is 2^-8 away.
    */
+  @Sample(3)
   @ParameterizedTest(name = "{0} {1}, stage {2}")
   @CsvSource({
     "fp32, adamw, 1",
@@ -318,6 +306,7 @@ final class ShardingTest {
    * Values, gradients and Adam's two moments, with master values where the computation's are
    * narrower, by Rajbhandari et al. (2020), figure 1.
    */
+  @Sample(3)
   @ParameterizedTest(name = "{0}, {1}, stage {2} on {3} ranks, resharding {4}")
   @MethodSource("formulas")
   void memoryAndTrafficAreTheFormulas(

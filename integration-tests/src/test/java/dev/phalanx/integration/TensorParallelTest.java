@@ -1,5 +1,6 @@
 package dev.phalanx.integration;
 
+import dev.phalanx.tensor.Sample;
 import java.nio.file.Path;
 import java.util.Optional;
 import org.junit.jupiter.api.Tag;
@@ -16,6 +17,7 @@ final class TensorParallelTest {
 
   @TempDir private Path folder = Path.of("");
 
+  @Sample(3)
   @ParameterizedTest(
       name = "{0}, tensor {1}, data {2}, micro-batches of {3}, zero {4}, sequence parallel {5}")
   @CsvSource({

@@ -2,13 +2,13 @@ package dev.phalanx.integration;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.phalanx.tensor.Sample;
 import dev.phalanx.trainer.StepRecord;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
-import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -25,38 +25,27 @@ final class UnevenBatchTest {
   @TempDir private Path folder = Path.of("");
 
   /** The reference's batch of 8 is 3, 3 and 2 samples among three data-parallel ranks. */
-  private static Stream<Arguments> stages(Integer... microBatches) {
+  private static Stream<Arguments> stages() {
     return IntStream.rangeClosed(0, 3)
         .boxed()
-        .flatMap(stage -> Stream.of(microBatches).map(micro -> Arguments.of(3, micro, 1, stage)));
+        .flatMap(stage -> Stream.of(2, 1, 3).map(micro -> Arguments.of(3, micro, 1, stage)));
   }
 
   static Stream<Arguments> layouts() {
-    return Stream.concat(stages(2), Stream.of(Arguments.of(1, 3, 1, 0), Arguments.of(6, 2, 2, 1)));
-  }
-
-  static Stream<Arguments> moreLayouts() {
     return Stream.concat(
-        stages(1, 3),
-        Stream.of(Arguments.of(6, 1, 2, 0), Arguments.of(6, 3, 2, 2), Arguments.of(6, 1, 2, 3)));
+        stages(),
+        Stream.of(
+            Arguments.of(1, 3, 1, 0),
+            Arguments.of(6, 2, 2, 1),
+            Arguments.of(6, 1, 2, 0),
+            Arguments.of(6, 3, 2, 2),
+            Arguments.of(6, 1, 2, 3)));
   }
 
+  @Sample(4)
   @ParameterizedTest(name = "{0} ranks, micro-batches of {1}, pipeline {2}, stage {3}")
   @MethodSource("layouts")
   void theReferenceCurve(int ranks, int microBatch, int pipeline, int stage) throws Exception {
-    isTheReferenceCurve(ranks, microBatch, pipeline, stage);
-  }
-
-  @Tag("long")
-  @ParameterizedTest(name = "{0} ranks, micro-batches of {1}, pipeline {2}, stage {3}")
-  @MethodSource("moreLayouts")
-  void theReferenceCurveInMoreLayouts(int ranks, int microBatch, int pipeline, int stage)
-      throws Exception {
-    isTheReferenceCurve(ranks, microBatch, pipeline, stage);
-  }
-
-  private void isTheReferenceCurve(int ranks, int microBatch, int pipeline, int stage)
-      throws Exception {
     Reference.Curve curve = Reference.Curve.CLIP_COSINE;
     String more =
         "parallel: {pipeline: %d}\nsharding: {zero: %d}\ncommunication: {bucket_mb: 0.05}\n"
@@ -82,6 +71,7 @@ final class UnevenBatchTest {
   private static final String EXPERTS =
       ", experts: {count: 6, top_k: 2, balance: 0.2, z_loss: 0.02}";
 
+  @Sample(3)
   @ParameterizedTest(name = "{0}, dropout {1}{2}, {3} ranks, micro-batches of {4}: {5}; {6}")
   @CsvSource(
       delimiter = '|',

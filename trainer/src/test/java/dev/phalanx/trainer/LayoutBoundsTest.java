@@ -3,6 +3,7 @@ package dev.phalanx.trainer;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.phalanx.parallelism.plan.Cluster;
+import dev.phalanx.tensor.Sample;
 import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.config.JobConfigParser;
 import dev.phalanx.trainer.config.JobConfigValidator;
@@ -89,6 +90,7 @@ final class LayoutBoundsTest {
     return JobConfigParser.parse("plan.yaml", yaml);
   }
 
+  @Sample(4)
   @ParameterizedTest
   @MethodSource("plans")
   void noRehearsalTakesLess(ParsedPlan parsed) throws Exception {

@@ -2,6 +2,7 @@ package dev.phalanx.trainer;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.phalanx.tensor.Sample;
 import dev.phalanx.trainer.config.ClusterParser;
 import dev.phalanx.trainer.config.JobConfigParser;
 import dev.phalanx.trainer.config.JobConfigValidator;
@@ -57,6 +58,7 @@ final class PublishedPlansTest {
    * 1, and Jiang et al., 2024, "Mixtral of Experts": billions of parameters as they print them, and
    * devices; Grattafiori et al., 2024, "The Llama 3 Herd of Models", round 405.9 down.
    */
+  @Sample(3)
   @ParameterizedTest
   @CsvSource({
     "megatron-1.7b,     1.7,    32",

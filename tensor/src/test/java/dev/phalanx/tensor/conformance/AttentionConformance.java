@@ -3,6 +3,7 @@ package dev.phalanx.tensor.conformance;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.phalanx.tensor.DType;
+import dev.phalanx.tensor.Sample;
 import dev.phalanx.tensor.Tensor;
 import dev.phalanx.tensor.conformance.ReferenceKernels.Heads;
 import org.junit.jupiter.api.Test;
@@ -24,6 +25,7 @@ public abstract class AttentionConformance extends KernelConformance {
     };
   }
 
+  @Sample(3)
   @ParameterizedTest
   @CsvSource({
     "FLOAT32, false, 1",
@@ -47,6 +49,7 @@ public abstract class AttentionConformance extends KernelConformance {
   }
 
   /** Sizes for which a library may have made kernels, over several blocks of queries and keys. */
+  @Sample(3)
   @ParameterizedTest
   @CsvSource({
     "FLOAT32, true, 1",
