@@ -13,35 +13,28 @@ import java.util.concurrent.CopyOnWriteArrayList;
  * <p>Thread: any; but what {@link Deliveries} says is the rendezvous' thread alone.
  */
 final class OpenGroups implements Deliveries {
-  private record Group(GroupMembers members, Transport transport, DeliveryWatch watch) {}
-
-  private final List<Group> groups = new CopyOnWriteArrayList<>();
+  private final List<OpenGroup> groups = new CopyOnWriteArrayList<>();
 
   void add(GroupId id, GroupMembers members, Transport transport) {
     forgetClosed();
-    groups.add(new Group(members, transport, new DeliveryWatch(id, members, transport)));
+    groups.add(new OpenGroup(id, members, transport));
   }
 
   /** A rank of the job will not answer any more: its groups' operations end with the reason. */
   void lost(int rank, String reason) {
-    for (Group group : groups) {
-      int peer = group.members().ranks().indexOf(rank);
-      if (peer >= 0) {
-        group.transport().lost(peer, reason);
-      }
-    }
+    groups.forEach(group -> group.lost(rank, reason));
   }
 
   @Override
   public void look(Question question) {
     forgetClosed();
-    groups.forEach(group -> group.watch().look(question));
+    groups.forEach(group -> group.look(question));
   }
 
   @Override
   public OptionalLong handedOver(int asking, Way way) {
     return groups.stream()
-        .map(group -> group.watch().handedOver(asking, way))
+        .map(group -> group.handedOver(asking, way))
         .filter(OptionalLong::isPresent)
         .findFirst()
         .orElse(OptionalLong.empty());
@@ -49,10 +42,10 @@ final class OpenGroups implements Deliveries {
 
   @Override
   public void answered(int rank, Way way, long handedOver) {
-    groups.forEach(group -> group.watch().answered(rank, way, handedOver));
+    groups.forEach(group -> group.answered(rank, way, handedOver));
   }
 
   private void forgetClosed() {
-    groups.removeIf(group -> group.transport().isClosed());
+    groups.removeIf(OpenGroup::isClosed);
   }
 }

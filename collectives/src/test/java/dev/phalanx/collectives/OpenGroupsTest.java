@@ -39,7 +39,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 
 /** Connections that carry nothing any more. Its seconds are the calls that the test makes. */
 @Timeout(60)
-final class DeliveryWatchTest {
+final class OpenGroupsTest {
   private static final Duration LONG = Duration.ofSeconds(30);
   private static final int BYTES = 1000;
   private static final long SLOW = 50_000; // bytes a second

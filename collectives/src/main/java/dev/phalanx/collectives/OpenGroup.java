@@ -7,15 +7,16 @@ import java.util.Optional;
 import java.util.OptionalLong;
 
 /**
- * Finds connections of one group that carry nothing any more while both of their ranks live and
- * take them for open, as a firewall leaves them that forgets one. Whoever waits asks the other
- * rank, by way of the rendezvous, how much that one has handed to the network: what was, and does
- * not come for seconds, was lost on the way. A rank that has sent nothing, because it computes or
- * has called something else, is not to blame by this.
+ * One group of one rank, to which news of the job's other ranks goes. It finds connections that
+ * carry nothing any more while both of their ranks live and take them for open, as a firewall
+ * leaves them that forgets one. Whoever waits asks the other rank, by way of the rendezvous, how
+ * much that one has handed to the network: what was, and does not come for seconds, was lost on the
+ * way. A rank that has sent nothing, because it computes or has called something else, is not to
+ * blame by this.
  *
- * <p>Thread: the rendezvous' own.
+ * <p>Thread: {@link #lost} and {@link #isClosed} any, the rest the rendezvous' own.
  */
-final class DeliveryWatch {
+final class OpenGroup {
   /**
    * So many answers, a second apart, must tell of what has not come: longer than TCP takes to send
    * it anew four times.
@@ -29,10 +30,22 @@ final class DeliveryWatch {
   private boolean isAsked; // since the last look
   private int proofs;
 
-  DeliveryWatch(GroupId id, GroupMembers members, Transport transport) {
+  OpenGroup(GroupId id, GroupMembers members, Transport transport) {
     this.id = id;
     this.members = members;
     this.transport = transport;
+  }
+
+  boolean isClosed() {
+    return transport.isClosed();
+  }
+
+  /** A rank of the job will not answer any more: operations end with the reason. */
+  void lost(int rank, String reason) {
+    int peer = members.ranks().indexOf(rank);
+    if (peer >= 0) {
+      transport.lost(peer, reason);
+    }
   }
 
   void look(Deliveries.Question question) {
