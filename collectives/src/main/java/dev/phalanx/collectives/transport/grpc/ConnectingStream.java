@@ -65,6 +65,16 @@ final class ConnectingStream extends PeerStream {
     requestOne();
   }
 
+  /** On the event loop, when the peer has had time enough: a network may deliver nothing. */
+  void requireAnswered() {
+    if (state == State.GREETING || state == State.ANSWER) {
+      state = State.OVER;
+      connected.completeExceptionally(
+          new PeerLostException(hello.to(), ConnectingSide.silent(address)));
+      cut("has not answered");
+    }
+  }
+
   @Override
   synchronized boolean isReady() {
     return !isFinished && call.isReady();

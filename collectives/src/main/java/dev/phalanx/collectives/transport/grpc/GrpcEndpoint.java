@@ -7,6 +7,7 @@ import dev.phalanx.collectives.transport.Frame;
 import dev.phalanx.collectives.transport.GroupId;
 import dev.phalanx.collectives.transport.Link;
 import dev.phalanx.collectives.transport.LinkCost;
+import dev.phalanx.collectives.transport.handshake.ConnectingSide;
 import dev.phalanx.collectives.transport.handshake.Hello;
 import dev.phalanx.collectives.transport.handshake.KeepAlive;
 import dev.phalanx.collectives.transport.handshake.ListeningSide;
@@ -184,7 +185,9 @@ public final class GrpcEndpoint implements Endpoint {
             .eventLoopGroup(eventLoop)
             .channelFactory(GrpcEndpoint::channel)
             .withOption(ChannelOption.TCP_NODELAY, true)
-            .withOption(ChannelOption.CONNECT_TIMEOUT_MILLIS, Deadline.millis(timeout))
+            .withOption(
+                ChannelOption.CONNECT_TIMEOUT_MILLIS,
+                Deadline.millis(ConnectingSide.patience(timeout)))
             .withOption(ChannelOption.RCVBUF_ALLOCATOR, readBuffers())
             .withOption(ChannelOption.WRITE_BUFFER_WATER_MARK, WRITE_BYTES)
             .directExecutor() // nothing that it calls waits
@@ -194,7 +197,11 @@ public final class GrpcEndpoint implements Endpoint {
             .build();
     channels.removeIf(ManagedChannel::isTerminated);
     channels.add(channel);
-    new ConnectingStream(channel, target, credentials.token(), hello, opened).start();
+    ConnectingStream stream =
+        new ConnectingStream(channel, target, credentials.token(), hello, opened);
+    eventLoop.schedule(
+        stream::requireAnswered, ConnectingSide.PATIENCE.toMillis(), TimeUnit.MILLISECONDS);
+    stream.start();
   }
 
   private static Channel channel() {

@@ -1,12 +1,20 @@
 package dev.phalanx.collectives.transport.handshake;
 
 import dev.phalanx.collectives.security.JobToken;
+import dev.phalanx.collectives.transport.Deadline;
 import dev.phalanx.collectives.transport.handshake.Meeting.Answer;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
+import java.time.Duration;
 
 /** What the connecting rank says in {@link Hello}'s exchange. One thread. */
 public final class ConnectingSide {
+  /**
+   * A rank answers at once, whatever its other threads do, and the rendezvous tells within less
+   * than this where its process is stopped or gone.
+   */
+  public static final Duration PATIENCE = ListeningSide.PATIENCE;
+
   private static final Answer.Kind[] KINDS = Answer.Kind.values();
 
   private final JobToken token;
@@ -73,6 +81,20 @@ public final class ConnectingSide {
     if (message.remaining() != bytes) {
       throw new IllegalArgumentException("does not speak Phalanx's protocol");
     }
+  }
+
+  /** Why the peer is given up that has not answered in that time, as a clause about it. */
+  public static String silent(Object address) {
+    return "has not answered at "
+        + address
+        + " within "
+        + Deadline.text(PATIENCE)
+        + ": where its process runs, look at firewalls and proxies between the two";
+  }
+
+  /** How long an attempt to connect may take where ranks wait so long for each other. */
+  public static Duration patience(Duration timeout) {
+    return timeout.compareTo(PATIENCE) < 0 ? timeout : PATIENCE;
   }
 
   /**

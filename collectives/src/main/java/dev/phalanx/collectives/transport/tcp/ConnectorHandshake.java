@@ -13,6 +13,8 @@ import io.netty.handler.codec.ByteToMessageDecoder;
 import java.nio.ByteBuffer;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
 
 /** The connecting side of {@link Hello}, its messages cut out of a stream of bytes. */
 final class ConnectorHandshake extends ByteToMessageDecoder {
@@ -35,6 +37,27 @@ final class ConnectorHandshake extends ByteToMessageDecoder {
     this.peer = hello.to();
     this.side = new ConnectingSide(token, hello);
     this.connected = connected;
+  }
+
+  /** A network may take bytes and deliver none. */
+  @Override
+  public void channelActive(ChannelHandlerContext context) {
+    Future<?> patience =
+        context
+            .executor()
+            .schedule(
+                () -> giveUp(context), ConnectingSide.PATIENCE.toMillis(), TimeUnit.MILLISECONDS);
+    context.channel().closeFuture().addListener(closed -> patience.cancel(false));
+    context.fireChannelActive();
+  }
+
+  private void giveUp(ChannelHandlerContext context) {
+    if (state != State.DONE) {
+      state = State.DONE;
+      connected.completeExceptionally(
+          new PeerLostException(peer, ConnectingSide.silent(context.channel().remoteAddress())));
+      context.close();
+    }
   }
 
   @Override

@@ -7,6 +7,7 @@ import dev.phalanx.collectives.transport.GroupId;
 import dev.phalanx.collectives.transport.Link;
 import dev.phalanx.collectives.transport.LinkCost;
 import dev.phalanx.collectives.transport.PeerLostException;
+import dev.phalanx.collectives.transport.handshake.ConnectingSide;
 import dev.phalanx.collectives.transport.handshake.Hello;
 import dev.phalanx.collectives.transport.handshake.KeepAlive;
 import dev.phalanx.collectives.transport.handshake.Meeting;
@@ -165,7 +166,8 @@ public final class TcpEndpoint implements Endpoint {
         .group(eventLoop)
         .channelFactory(RawSocketChannel::new)
         .option(ChannelOption.TCP_NODELAY, true)
-        .option(ChannelOption.CONNECT_TIMEOUT_MILLIS, Deadline.millis(timeout))
+        .option(
+            ChannelOption.CONNECT_TIMEOUT_MILLIS, Deadline.millis(ConnectingSide.patience(timeout)))
         .handler(
             new ChannelInitializer<Channel>() {
               @Override

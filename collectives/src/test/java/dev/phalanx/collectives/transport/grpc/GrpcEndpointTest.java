@@ -24,6 +24,7 @@ import io.grpc.netty.NettyChannelBuilder;
 import java.io.InputStream;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
+import java.net.ServerSocket;
 import java.net.Socket;
 import java.nio.ByteBuffer;
 import java.time.Duration;
@@ -121,6 +122,23 @@ final class GrpcEndpointTest {
             .isInstanceOf(PeerLostException.class)
             .hasMessageContaining("cannot be reached at")
             .hasMessageContaining("Connection refused");
+      }
+    }
+  }
+
+  /** As behind a firewall that lets connections be made and swallows what is sent on them. */
+  @Test
+  void aPeerWhoseGreetingNeverComesIsNamedLongBeforeTheTimeOut() throws Exception {
+    try (GrpcEndpoint endpoint = endpoint(token, "a");
+        ServerSocket silent = new ServerSocket(0, 1, LOOPBACK)) {
+      List<InetSocketAddress> members =
+          List.of(endpoint.address(), (InetSocketAddress) silent.getLocalSocketAddress());
+      try (Transport transport = transport(endpoint, 0, members)) {
+        assertThatThrownBy(() -> transport.receive(1, null, Deadline.after(Duration.ofMinutes(5))))
+            .isInstanceOf(PeerLostException.class)
+            .hasMessageStartingWith("has not answered at ")
+            .hasMessageContaining(":" + silent.getLocalPort() + " within 10 s")
+            .hasMessageContaining("firewalls");
       }
     }
   }

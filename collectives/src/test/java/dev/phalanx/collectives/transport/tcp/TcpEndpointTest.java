@@ -83,6 +83,24 @@ final class TcpEndpointTest {
     }
   }
 
+  /** As behind a firewall that lets connections be made and swallows what is sent on them. */
+  @Test
+  void aPeerWhoseGreetingNeverComesIsNamedLongBeforeTheTimeOut() throws Exception {
+    try (TcpEndpoint endpoint = endpoint(token, "a");
+        ServerSocket silent = new ServerSocket(0, 1, LOOPBACK)) {
+      List<InetSocketAddress> members =
+          List.of(endpoint.address(), (InetSocketAddress) silent.getLocalSocketAddress());
+      Duration timeout = Duration.ofMinutes(5);
+      try (Transport transport = transport(endpoint, 0, members, timeout)) {
+        assertThatThrownBy(() -> transport.receive(1, null, Deadline.after(timeout)))
+            .isInstanceOf(PeerLostException.class)
+            .hasMessageStartingWith("has not answered at ")
+            .hasMessageContaining(":" + silent.getLocalPort() + " within 10 s")
+            .hasMessageContaining("firewalls");
+      }
+    }
+  }
+
   /** Each opens connections of its own, and is told by the other. */
   @Test
   void ranksWithDifferentNumbersOfStreamsAreToldSo() throws Exception {
