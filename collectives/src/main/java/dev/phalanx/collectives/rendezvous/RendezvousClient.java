@@ -10,18 +10,10 @@ import dev.phalanx.collectives.rendezvous.wire.Heartbeat;
 import dev.phalanx.collectives.rendezvous.wire.Hello;
 import dev.phalanx.collectives.rendezvous.wire.Join;
 import dev.phalanx.collectives.rendezvous.wire.Leave;
-import dev.phalanx.collectives.rendezvous.wire.Lost;
 import dev.phalanx.collectives.rendezvous.wire.Member;
 import dev.phalanx.collectives.rendezvous.wire.Refusal;
-import dev.phalanx.collectives.rendezvous.wire.RendezvousGrpc;
-import dev.phalanx.collectives.rendezvous.wire.StatusQuery;
-import dev.phalanx.collectives.rendezvous.wire.StatusReply;
-import dev.phalanx.collectives.rendezvous.wire.StatusRequest;
-import dev.phalanx.collectives.rendezvous.wire.StatusTable;
 import dev.phalanx.collectives.security.Credentials;
 import dev.phalanx.collectives.security.JobToken;
-import dev.phalanx.collectives.status.LocalStatusBoard;
-import dev.phalanx.collectives.status.RankStatus;
 import dev.phalanx.collectives.status.StatusBoard;
 import dev.phalanx.collectives.transport.Deadline;
 import io.grpc.CallOptions;
@@ -31,12 +23,16 @@ import io.grpc.ManagedChannel;
 import io.grpc.Metadata;
 import io.grpc.Status;
 import io.grpc.netty.NettyChannelBuilder;
+import io.grpc.stub.ClientCalls;
 import io.grpc.stub.StreamObserver;
 import io.netty.channel.EventLoopGroup;
 import io.netty.channel.MultiThreadIoEventLoopGroup;
 import io.netty.channel.nio.NioIoHandler;
 import io.netty.channel.socket.nio.NioSocketChannel;
 import io.netty.util.concurrent.DefaultThreadFactory;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.UncheckedIOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.UnknownHostException;
@@ -44,14 +40,12 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicBoolean;
-import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Consumer;
 import javax.net.ssl.SSLException;
 import org.jspecify.annotations.Nullable;
@@ -63,10 +57,8 @@ public final class RendezvousClient {
   private static final Logger LOG = LoggerFactory.getLogger(RendezvousClient.class);
   private static final long SHUTDOWN_MILLIS = 1000;
   private static final long LEAVE_MILLIS = 1000;
-  private static final long STATUS_MILLIS = 2500;
   private static final long SERVER_GRACE_MILLIS = 5000;
   private static final long PROBE_MILLIS = 500;
-  private static final long GRACE_NANOS = TimeUnit.SECONDS.toNanos(2);
   private static final long SERVER_OWN_GRACE_NANOS = TimeUnit.SECONDS.toNanos(10);
 
   /** So many signs of life without an answer mean that the server cannot be reached any more. */
@@ -83,23 +75,20 @@ public final class RendezvousClient {
   private final CompletableFuture<List<RankAddress>> gathered = new CompletableFuture<>();
   private final CompletableFuture<@Nullable Void> ended = new CompletableFuture<>();
   private final AtomicBoolean isClosed = new AtomicBoolean();
-  private final List<Members.LostRank> lost = new ArrayList<>();
-  private Members.@Nullable LostRank firstLost; // of which the server has told; guarded by lost
-  private @Nullable Consumer<Members.LostRank> lossListener;
-  private final LocalStatusBoard ownGroups = new LocalStatusBoard();
-  private final AtomicReference<CompletableFuture<StatusTable>> statusTable =
-      new AtomicReference<>();
+  private final Losses losses = new Losses();
+  private final RemoteStatusBoard statusBoard;
   private volatile @Nullable Deliveries deliveries;
   private final StreamObserver<FromRank> toServer;
   private boolean hasLeft; // guarded by toServer
   private int unanswered; // signs of life since the last word of the server; the event loop's
-  private volatile boolean isServerThere;
+  private volatile boolean isServerProven;
   private volatile String obstacle = ""; // why there is no connection, where that is known
 
   private RendezvousClient(InetSocketAddress server, Membership self, Credentials credentials) {
     this.self = self;
     this.token = credentials.token();
     this.server = server;
+    this.statusBoard = new RemoteStatusBoard(who(), this::ask);
     this.eventLoop =
         new MultiThreadIoEventLoopGroup(
             1,
@@ -111,13 +100,16 @@ public final class RendezvousClient {
             .eventLoopGroup(eventLoop)
             .channelType(NioSocketChannel.class)
             .directExecutor()
-            .maxInboundMessageSize(RendezvousServer.MAXIMUM_MESSAGE_BYTES)
+            .maxInboundMessageSize(JoinMethod.MOST_BYTES)
             .build();
     // Waiting for a server that is not up yet is gRPC's work: it tries again and again, but waits
     // longer and longer in between, and says nothing meanwhile; neither is wanted here.
     Future<?> trying = eventLoop.scheduleAtFixedRate(this::tryAgain, 1, 1, TimeUnit.SECONDS);
     gathered.whenComplete((ranks, failure) -> trying.cancel(false));
-    this.toServer = RendezvousGrpc.newStub(channel).withWaitForReady().join(new Listener());
+    this.toServer =
+        ClientCalls.asyncBidiStreamingCall(
+            channel.newCall(JoinMethod.OF_RANK, CallOptions.DEFAULT.withWaitForReady()),
+            new Listener());
   }
 
   /**
@@ -181,9 +173,9 @@ public final class RendezvousClient {
   private List<RankAddress> awaitGathered(Deadline deadline)
       throws InterruptedException, ExecutionException, TimeoutException {
     try {
-      return gathered.get(deadline.remainingNanos() + GRACE_NANOS, TimeUnit.NANOSECONDS);
+      return gathered.get(Math.max(0, deadline.remainingNanos()), TimeUnit.NANOSECONDS);
     } catch (TimeoutException e) {
-      if (!isServerThere) {
+      if (!isServerProven) {
         throw e;
       }
       return gathered.get(SERVER_OWN_GRACE_NANOS, TimeUnit.NANOSECONDS);
@@ -193,9 +185,9 @@ public final class RendezvousClient {
   /** On the event loop: looks why there is no connection, and has gRPC try anew. */
   private void tryAgain() {
     if (channel.getState(false) == ConnectivityState.TRANSIENT_FAILURE) {
-      ClientCall<FromRank, FromServer> probe =
+      ClientCall<FromRank, InputStream> probe =
           channel.newCall(
-              RendezvousGrpc.getJoinMethod(),
+              JoinMethod.OF_RANK,
               CallOptions.DEFAULT.withDeadlineAfter(PROBE_MILLIS, TimeUnit.MILLISECONDS));
       probe.start(
           new ClientCall.Listener<>() {
@@ -245,6 +237,7 @@ public final class RendezvousClient {
                   + " hold this job's token. Name another port."));
       return;
     }
+    isServerProven = true;
     byte[] proof = token.prove(theirs, Challenges.rank(self.rank(), self.worldSize(), challenge));
     send(
         FromRank.newBuilder()
@@ -285,6 +278,13 @@ public final class RendezvousClient {
       if (!hasLeft) {
         toServer.onNext(message);
       }
+    }
+  }
+
+  /** {@link #send}, where there still is a server that could answer. */
+  private void ask(FromRank message) {
+    if (!isClosed.get() && !ended.isDone()) {
+      send(message);
     }
   }
 
@@ -341,93 +341,8 @@ public final class RendezvousClient {
     gathered.completeExceptionally(failure);
   }
 
-  /**
-   * The first rank that is lost ends the others as a rule: whoever looks only when several are gone
-   * must hear which one was the cause.
-   */
-  private void lost(int rank, String reason) {
-    Members.LostRank told;
-    Consumer<Members.LostRank> listener;
-    synchronized (lost) { // the event loop adds, another thread subscribes
-      Members.LostRank first = firstLost;
-      told =
-          new Members.LostRank(
-              rank, first == null || first.rank() == rank ? reason : after(first, reason));
-      lost.add(told);
-      listener = lossListener;
-    }
-    if (listener != null) {
-      listener.accept(told);
-    }
-  }
-
-  private static String after(Members.LostRank first, String reason) {
-    return reason
-        + ". The first to be lost was rank "
-        + first.rank()
-        + " of the job, which "
-        + first.reason();
-  }
-
-  /** The server has told it, in the order in which it found out. */
-  private void lost(Lost message) {
-    lost(message.getRank(), message.getReason());
-    synchronized (lost) { // see above
-      if (firstLost == null) {
-        firstLost = new Members.LostRank(message.getRank(), message.getReason());
-      }
-    }
-  }
-
-  /** Where the job's ranks are in their groups; this rank's own groups join it. */
   StatusBoard statusBoard() {
-    return new Board();
-  }
-
-  private final class Board implements StatusBoard {
-    @Override
-    public void join(Member member) {
-      ownGroups.join(member);
-    }
-
-    @Override
-    public void leave(Member member) {
-      ownGroups.leave(member);
-    }
-
-    @Override
-    public Answers ask(String group) throws InterruptedException {
-      CompletableFuture<StatusTable> table = new CompletableFuture<>();
-      CompletableFuture<StatusTable> underWay = statusTable.compareAndExchange(null, table);
-      CompletableFuture<StatusTable> awaited = underWay == null ? table : underWay;
-      try {
-        if (underWay == null && !isClosed.get() && !ended.isDone()) {
-          send(FromRank.newBuilder().setStatusQuery(StatusQuery.getDefaultInstance()).build());
-        }
-        return answers(awaited.get(STATUS_MILLIS, TimeUnit.MILLISECONDS), group);
-      } catch (ExecutionException | TimeoutException e) {
-        LOG.debug("{}: the rendezvous has not told where the ranks are", who(), e);
-        return new Answers(List.of(), rank -> false);
-      } finally {
-        statusTable.compareAndSet(awaited, null);
-      }
-    }
-
-    private static Answers answers(StatusTable table, String group) {
-      List<RankStatus> ofGroup =
-          table.getStatusesList().stream()
-              .map(Statuses::read)
-              .filter(status -> status.group().equals(group))
-              .toList();
-      return new Answers(ofGroup, Set.copyOf(table.getAnsweredList())::contains);
-    }
-  }
-
-  /** On the event loop. */
-  private void answer(StatusRequest request) {
-    StatusReply.Builder reply = StatusReply.newBuilder().setNumber(request.getNumber());
-    ownGroups.answer().forEach(status -> reply.addStatuses(Statuses.write(status)));
-    send(FromRank.newBuilder().setStatusReply(reply).build());
+    return statusBoard;
   }
 
   void watch(Deliveries watched) {
@@ -439,12 +354,10 @@ public final class RendezvousClient {
 
   /** On the event loop. */
   private void askForDelivery(int rank, Deliveries.Way way) {
-    if (!isClosed.get() && !ended.isDone()) {
-      send(
-          FromRank.newBuilder()
-              .setDeliveryQuery(DeliveryQuery.newBuilder().setRank(rank).setWay(Ways.write(way)))
-              .build());
-    }
+    ask(
+        FromRank.newBuilder()
+            .setDeliveryQuery(DeliveryQuery.newBuilder().setRank(rank).setWay(Ways.write(way)))
+            .build());
   }
 
   /** On the event loop. */
@@ -473,13 +386,6 @@ public final class RendezvousClient {
     }
   }
 
-  private void tell(StatusTable table) {
-    CompletableFuture<StatusTable> asked = statusTable.get();
-    if (asked != null) {
-      asked.complete(table);
-    }
-  }
-
   /**
    * Nobody tells any more who is lost. Ranks that are about to end get the time for it; then none
    * waits for another without being told why.
@@ -495,7 +401,7 @@ public final class RendezvousClient {
   private void othersMayBeGone(String whatServerDoes) {
     for (int rank = 0; rank < self.worldSize() && !isClosed.get(); rank++) {
       if (rank != self.rank()) {
-        lost(
+        losses.found(
             rank,
             "may be gone: the rendezvous at " + server + ", which tells who is, " + whatServerDoes);
       }
@@ -503,12 +409,7 @@ public final class RendezvousClient {
   }
 
   void onLost(Consumer<Members.LostRank> listener) {
-    List<Members.LostRank> before;
-    synchronized (lost) { // see lost
-      lossListener = listener;
-      before = List.copyOf(lost);
-    }
-    before.forEach(listener);
+    losses.listen(listener);
   }
 
   /** Ends the connection as a process that is killed does. */
@@ -546,21 +447,29 @@ public final class RendezvousClient {
   }
 
   /** On the event loop. */
-  private final class Listener implements StreamObserver<FromServer> {
+  private final class Listener implements StreamObserver<InputStream> {
     @Override
-    public void onNext(FromServer message) {
+    public void onNext(InputStream unparsed) {
+      FromServer message;
+      try {
+        message = JoinMethod.read(unparsed, FromServer.parser(), isServerProven);
+      } catch (IOException e) {
+        fail(
+            new RendezvousRefusedException(
+                who() + ": the rendezvous at " + server + " " + e.getMessage() + "."));
+        throw new UncheckedIOException(e); // gRPC ends the call
+      }
       unanswered = 0;
       switch (message.getContentCase()) {
         case CHALLENGE -> {
-          isServerThere = true;
           answeredNanos = System.nanoTime();
           answer(message.getChallenge());
         }
         case MEMBERS -> gathered(message.getMembers());
         case REFUSAL -> refused(message.getRefusal());
-        case LOST -> lost(message.getLost());
-        case STATUS_REQUEST -> answer(message.getStatusRequest());
-        case STATUS_TABLE -> tell(message.getStatusTable());
+        case LOST -> losses.told(message.getLost().getRank(), message.getLost().getReason());
+        case STATUS_REQUEST -> statusBoard.answer(message.getStatusRequest());
+        case STATUS_TABLE -> statusBoard.answered(message.getStatusTable());
         case DELIVERY_QUERY -> answer(message.getDeliveryQuery());
         case DELIVERY_REPLY -> tell(message.getDeliveryReply());
         case HEARTBEAT -> {

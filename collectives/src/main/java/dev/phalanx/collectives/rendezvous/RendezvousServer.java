@@ -1,6 +1,5 @@
 package dev.phalanx.collectives.rendezvous;
 
-import dev.phalanx.collectives.rendezvous.wire.FromRank;
 import dev.phalanx.collectives.rendezvous.wire.FromServer;
 import dev.phalanx.collectives.rendezvous.wire.RendezvousGrpc;
 import dev.phalanx.collectives.security.Credentials;
@@ -10,14 +9,17 @@ import dev.phalanx.collectives.transport.grpc.WatchedServerChannel;
 import dev.phalanx.collectives.transport.handshake.ListeningSide;
 import dev.phalanx.collectives.transport.handshake.Refusals;
 import io.grpc.Server;
+import io.grpc.ServerServiceDefinition;
 import io.grpc.netty.NettyServerBuilder;
 import io.grpc.stub.ServerCallStreamObserver;
+import io.grpc.stub.ServerCalls;
 import io.grpc.stub.StreamObserver;
 import io.netty.channel.EventLoopGroup;
 import io.netty.channel.MultiThreadIoEventLoopGroup;
 import io.netty.channel.nio.NioIoHandler;
 import io.netty.util.concurrent.DefaultThreadFactory;
 import java.io.IOException;
+import java.io.InputStream;
 import java.net.BindException;
 import java.net.InetSocketAddress;
 import java.net.SocketAddress;
@@ -37,7 +39,6 @@ import java.util.function.Consumer;
  */
 public final class RendezvousServer implements AutoCloseable {
   static final int PROTOCOL = 2;
-  static final int MAXIMUM_MESSAGE_BYTES = 1 << 20;
   private static final long SHUTDOWN_MILLIS = 1000;
 
   /** A host that swaps or a JVM that collects garbage may be quiet for a few seconds. */
@@ -66,10 +67,16 @@ public final class RendezvousServer implements AutoCloseable {
             .workerEventLoopGroup(eventLoop)
             .channelFactory(() -> new WatchedServerChannel(refusals))
             .directExecutor() // every call only looks at a small table
-            .maxInboundMessageSize(MAXIMUM_MESSAGE_BYTES)
+            .maxInboundMessageSize(JoinMethod.MOST_BYTES)
             .maxConnectionIdle(ListeningSide.PATIENCE.toMillis(), TimeUnit.MILLISECONDS)
             .intercept(new Origin())
-            .addService(new Service(credentials.token()))
+            .addService(
+                ServerServiceDefinition.builder(RendezvousGrpc.SERVICE_NAME)
+                    .addMethod(
+                        JoinMethod.OF_SERVER,
+                        ServerCalls.asyncBidiStreamingCall(
+                            toRank -> join(credentials.token(), toRank)))
+                    .build())
             .build();
     try {
       server.start();
@@ -167,25 +174,16 @@ public final class RendezvousServer implements AutoCloseable {
     eventLoop.shutdownGracefully(0, SHUTDOWN_MILLIS, TimeUnit.MILLISECONDS);
   }
 
-  private final class Service extends RendezvousGrpc.RendezvousImplBase {
-    private final JobToken token;
-
-    Service(JobToken token) {
-      this.token = token;
-    }
-
-    @Override
-    public StreamObserver<FromRank> join(StreamObserver<FromServer> toRank) {
-      // With a handler of its own a message to a rank that has just gone is dropped, not an error.
-      ((ServerCallStreamObserver<FromServer>) toRank).setOnCancelHandler(() -> {});
-      SocketAddress from = Origin.ofThisCall();
-      ServerSession session =
-          new ServerSession(
-              token, gathering, toRank, reason -> refusals.add(from, "is turned away: " + reason));
-      eventLoop.schedule(
-          session::requireProven, ListeningSide.PATIENCE.toMillis(), TimeUnit.MILLISECONDS);
-      return session;
-    }
+  private StreamObserver<InputStream> join(JobToken token, StreamObserver<FromServer> toRank) {
+    // With a handler of its own a message to a rank that has just gone is dropped, not an error.
+    ((ServerCallStreamObserver<FromServer>) toRank).setOnCancelHandler(() -> {});
+    SocketAddress from = Origin.ofThisCall();
+    ServerSession session =
+        new ServerSession(
+            token, gathering, toRank, reason -> refusals.add(from, "is turned away: " + reason));
+    eventLoop.schedule(
+        session::requireProven, ListeningSide.PATIENCE.toMillis(), TimeUnit.MILLISECONDS);
+    return session;
   }
 
   /** Streams that were turned away, because who opened them is not one of the job's ranks. */

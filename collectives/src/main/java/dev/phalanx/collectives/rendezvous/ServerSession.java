@@ -10,13 +10,15 @@ import dev.phalanx.collectives.rendezvous.wire.Refusal;
 import dev.phalanx.collectives.security.JobToken;
 import dev.phalanx.collectives.transport.handshake.ListeningSide;
 import io.grpc.stub.StreamObserver;
+import java.io.IOException;
+import java.io.InputStream;
 import java.util.Optional;
 import java.util.function.Consumer;
 
 /**
  * The server's side of one rank's stream: challenge, proof, admission, end. gRPC calls it in order.
  */
-final class ServerSession implements StreamObserver<FromRank> {
+final class ServerSession implements StreamObserver<InputStream> {
   private final JobToken token;
   private final Gathering gathering;
   private final StreamObserver<FromServer> toRank;
@@ -51,10 +53,20 @@ final class ServerSession implements StreamObserver<FromRank> {
   }
 
   @Override
-  public void onNext(FromRank message) {
-    if (isOver) {
-      return;
+  public void onNext(InputStream unparsed) {
+    try {
+      FromRank message = JoinMethod.read(unparsed, FromRank.parser(), isProven);
+      if (!isOver) {
+        heard(message);
+      }
+    } catch (IOException e) {
+      if (!isOver) {
+        refuse("it " + e.getMessage() + ".");
+      }
     }
+  }
+
+  private void heard(FromRank message) {
     switch (message.getContentCase()) {
       case HELLO -> greet(message.getHello());
       case JOIN -> join(message.getJoin());

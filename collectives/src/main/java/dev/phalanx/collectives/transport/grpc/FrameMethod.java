@@ -1,8 +1,6 @@
 package dev.phalanx.collectives.transport.grpc;
 
-import io.grpc.Detachable;
 import io.grpc.MethodDescriptor;
-import io.grpc.MethodDescriptor.Marshaller;
 import io.grpc.MethodDescriptor.MethodType;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
@@ -14,27 +12,12 @@ import java.nio.ByteBuffer;
 final class FrameMethod {
   static final String SERVICE = "phalanx.collectives.Frames";
 
-  /** Hands messages on as they are; whoever gets one closes it. */
-  private static final Marshaller<InputStream> AS_IT_IS =
-      new Marshaller<>() {
-        @Override
-        public InputStream stream(InputStream message) {
-          return message;
-        }
-
-        @Override
-        public InputStream parse(InputStream message) {
-          // gRPC closes its own stream when this returns; the bytes live on in the detached one.
-          return message instanceof Detachable detachable ? detachable.detach() : message;
-        }
-      };
-
   static final MethodDescriptor<InputStream, InputStream> EXCHANGE =
       MethodDescriptor.<InputStream, InputStream>newBuilder()
           .setType(MethodType.BIDI_STREAMING)
           .setFullMethodName(MethodDescriptor.generateFullMethodName(SERVICE, "Exchange"))
-          .setRequestMarshaller(AS_IT_IS)
-          .setResponseMarshaller(AS_IT_IS)
+          .setRequestMarshaller(Unparsed.MESSAGES)
+          .setResponseMarshaller(Unparsed.MESSAGES)
           .build();
 
   private FrameMethod() {}
