@@ -1,6 +1,7 @@
 package dev.phalanx.integration;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assumptions.assumeThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -197,13 +198,29 @@ final class FaultTest {
     try (Command.Started job =
         start("1.0e-3", isInProcess ? "--in-process" : "--json", "--workers", "2")) {
       List<ProcessHandle> workers = workers(job, isInProcess ? 1 : 2);
-      assertThat(job.handle().destroyForcibly()).isTrue();
-      long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(2);
-      for (ProcessHandle worker : workers) {
-        while (runs(worker)) {
-          assertThat(System.nanoTime()).as("worker %d still runs", worker.pid()).isLessThan(end);
-          LockSupport.parkNanos(TimeUnit.MILLISECONDS.toNanos(10));
-        }
+      requireNoneLeftWhenTheLauncherIsKilled(job, workers);
+    }
+  }
+
+  /** The kernel wakes it. */
+  @Test
+  void aWorkerThatIsStoppedWhenTheLauncherIsKilledDoesNotStayBehind() throws Exception {
+    assumeThat(Path.of("/usr/bin/setpriv")).exists();
+    try (Command.Started job = start("1.0e-3", "--workers", "2")) {
+      List<ProcessHandle> workers = workers(job, 2);
+      signal(workers.get(1), "STOP");
+      requireNoneLeftWhenTheLauncherIsKilled(job, workers);
+    }
+  }
+
+  private static void requireNoneLeftWhenTheLauncherIsKilled(
+      Command.Started job, List<ProcessHandle> workers) throws IOException {
+    assertThat(job.handle().destroyForcibly()).isTrue();
+    long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(2);
+    for (ProcessHandle worker : workers) {
+      while (runs(worker)) {
+        assertThat(System.nanoTime()).as("worker %d still runs", worker.pid()).isLessThan(end);
+        LockSupport.parkNanos(TimeUnit.MILLISECONDS.toNanos(10));
       }
     }
   }

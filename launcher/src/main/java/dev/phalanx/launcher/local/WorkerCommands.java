@@ -1,6 +1,7 @@
 package dev.phalanx.launcher.local;
 
 import dev.phalanx.launcher.event.Assignment;
+import dev.phalanx.launcher.process.Orphans;
 import dev.phalanx.launcher.process.WorkerSpec;
 import dev.phalanx.launcher.worker.WorkerMain;
 import java.nio.file.Files;
@@ -55,13 +56,14 @@ final class WorkerCommands {
 
   /** One for each worker of the placement. */
   List<WorkerSpec> specs() {
+    List<String> waking = Orphans.waking();
     return job.placement().workers().stream()
-        .map(ranks -> new WorkerSpec(ranks, command(ranks), environment(ranks)))
+        .map(ranks -> new WorkerSpec(ranks, command(waking, ranks), environment(ranks)))
         .toList();
   }
 
-  private List<String> command(List<Integer> ranks) {
-    List<String> command = new ArrayList<>();
+  private List<String> command(List<String> waking, List<Integer> ranks) {
+    List<String> command = new ArrayList<>(waking);
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
     // Two small heaps beside large native tensors: the serial collector starts fastest and keeps
     // least.
