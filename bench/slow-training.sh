@@ -3,21 +3,21 @@
 #   bench/slow-training.sh PYTHON [ROUNDS] [CELLS]
 # Needs root: the hosts are pretended ones (see bench/lib/slow-network.sh), of one rank with one thread each. PYTHON has torch and numpy.
 # A cell is MODEL:RANKS:RATE:STEPS, where RATE may have a delay, as 100mbit+20ms has. All train on the bytes of data/moby-dick.txt for STEPS steps, those that learn less in a step (topk,
-# onebit, PowerSGD) for half as many more; the loss to be reached is the mean of plain DDP's last 10 steps, and a run has reached it
-# when the mean of its own last 10 steps has. One JSON line a run goes to
+# onebit, PowerSGD) for half as many more; the loss to be reached is the mean of plain DDP's last steps, and a run has reached it
+# when the mean of its own last steps has (WINDOW). One JSON line a run goes to
 # bench/results/slow-training.jsonl (an earlier file is kept as .old), a Markdown table of medians to standard output and a plot of
 # each cell to bench/results/slow-training-CELL.svg.
 set -euo pipefail
 PYTHON="${1:?usage: bench/slow-training.sh PYTHON [ROUNDS] [CELLS]}"
 ROUNDS="${2:-1}"
-FEWEST_STEPS=10 # a loss is the mean of so many: WINDOW in lib/slow_training.py
+WINDOW=10 # steps whose mean is a loss
 CELLS="${3:-S:2:100mbit:150 S:4:100mbit:150 S:2:1gbit:150 S:4:1gbit:150 M:2:100mbit:60 M:4:100mbit:60 M:2:1gbit:60 M:4:1gbit:60}"
 PEERS="${PEERS:-ddp ddp-fp16 ddp-powersgd}"
 OURS="${OURS:-none zero1 fp16 int8 topk onebit powersgd}" # zero1: uncompressed, sharding.zero: 1
 "$(dirname "$0")/lib/slow-network.sh" 1 1 1gbit true # or ends here, and says why
 for cell in $CELLS; do
-  if [ "${cell##*:}" -lt "$FEWEST_STEPS" ]; then
-    echo "slow-training.sh: $cell has fewer than $FEWEST_STEPS steps, over which losses are means" >&2
+  if [ "${cell##*:}" -lt "$WINDOW" ]; then
+    echo "slow-training.sh: $cell has fewer than $WINDOW steps, over which losses are means" >&2
     exit 64
   fi
 done
@@ -87,4 +87,4 @@ for ((round = 1; round <= ROUNDS; round++)); do
   done
 done
 
-"$PYTHON" "$HERE/lib/slow_training.py" "$OUT" "$HERE/results"
+"$PYTHON" "$HERE/lib/slow_training.py" "$OUT" "$HERE/results" "$WINDOW"

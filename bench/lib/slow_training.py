@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""The tables and plots of bench/slow-training.sh: slow_training.py RUNS.jsonl FOLDER"""
+"""The tables and plots of bench/slow-training.sh: slow_training.py RUNS.jsonl FOLDER WINDOW
+
+A loss is the mean of WINDOW steps."""
 import json, pathlib, subprocess, sys
 from statistics import median
 
-WINDOW = 10
 runs_file, folder = sys.argv[1:3]
+WINDOW = int(sys.argv[3])
 cells = {}
 for line in open(runs_file):
     run = json.loads(line)
