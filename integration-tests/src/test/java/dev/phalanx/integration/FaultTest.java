@@ -170,6 +170,26 @@ final class FaultTest {
     }
   }
 
+  /** The others have not met it and know nothing of it. */
+  @Test
+  void aWorkerThatIsStoppedBeforeItJoinsIsNamedLongBeforeTheTimeOut() throws Exception {
+    try (Command.Started job =
+        start("1.0e-3", "--workers", "2", "--set", "communication.timeout_s=600")) {
+      long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(60);
+      while (job.handle().children().count() < 2) {
+        assertThat(System.nanoTime()).as("no workers").isLessThan(deadline);
+        LockSupport.parkNanos(TimeUnit.MILLISECONDS.toNanos(1));
+      }
+      List<ProcessHandle> workers = job.handle().children().sorted().toList();
+      signal(workers.get(1), "STOP");
+      Command.Outcome outcome = job.await();
+      assertThat(outcome.status()).as(outcome.error()).isEqualTo(70);
+      assertThat(outcome.error())
+          .contains("rank 1/2 ", "pid " + workers.get(1).pid(), "has been stopped (SIGSTOP");
+      assertThat(workers).noneMatch(ProcessHandle::isAlive);
+    }
+  }
+
   private Stopped stopRankOne(String transport, int ranks, List<Command.Started> jobs)
       throws Exception {
     Command.Started job =

@@ -13,6 +13,12 @@ import java.util.stream.Stream;
 final class HostThreads {
   private HostThreads() {}
 
+  /** Whether somebody has stopped it, with SIGSTOP or a debugger. */
+  static boolean isStopped(long pid) {
+    String state = state(read(Path.of("/proc", Long.toString(pid), "stat")));
+    return state.equalsIgnoreCase("T");
+  }
+
   /** A line for each thread: its name, its state, and what it waits for in the kernel. */
   static List<String> lines(long pid) {
     List<String> lines = new ArrayList<>();

@@ -42,16 +42,20 @@ public final class WorkerGroup implements AutoCloseable {
   private final List<WorkerProcess> workers = new ArrayList<>();
   private final BlockingQueue<Notice> notices = new LinkedBlockingQueue<>(NOTICE_CAPACITY);
   private final Consumer<WorkerEvent> listener;
+  private final WorkerLog log;
   private final Timing timing;
+  private final StoppedWorkers stopped;
   private final long outOfMemoryKillsBefore = OutOfMemoryKills.count();
   private final List<RankFailure> failures = new ArrayList<>();
   private final Set<WorkerProcess> ended = new HashSet<>();
   private final Set<Integer> finishedRanks = new HashSet<>();
   private volatile boolean isKilled;
 
-  private WorkerGroup(Consumer<WorkerEvent> listener, Timing timing) {
+  private WorkerGroup(WorkerLog log, Consumer<WorkerEvent> listener, Timing timing) {
+    this.log = log;
     this.listener = listener;
     this.timing = timing;
+    this.stopped = new StoppedWorkers(timing.stoppedGrace());
   }
 
   /**
@@ -63,7 +67,7 @@ public final class WorkerGroup implements AutoCloseable {
    */
   public static WorkerGroup start(
       List<WorkerSpec> specs, WorkerLog log, Consumer<WorkerEvent> listener, Timing timing) {
-    WorkerGroup group = new WorkerGroup(listener, timing);
+    WorkerGroup group = new WorkerGroup(log, listener, timing);
     for (WorkerSpec spec : specs) {
       try {
         group.workers.add(WorkerProcess.start(spec, log, group.notices));
@@ -125,7 +129,11 @@ public final class WorkerGroup implements AutoCloseable {
 
   private void watch() throws InterruptedException {
     while (failures.isEmpty() && ended.isEmpty()) {
-      handle(notices.take());
+      Notice notice = poll(System.nanoTime() + StoppedWorkers.BETWEEN_LOOKS.toNanos());
+      if (notice != null) {
+        handle(notice);
+      }
+      stopped.look(workers).forEach(this::noteStopped);
     }
     long deadline = System.nanoTime() + timing.exitGrace().toNanos();
     while (failures.isEmpty() && ended.size() < workers.size()) {
@@ -166,6 +174,28 @@ public final class WorkerGroup implements AutoCloseable {
       Failure failure = Deaths.describe(code, worker.pid(), worker.lastLine(), isOutOfMemory);
       failures.add(new RankFailure(worker.ranks().get(0), worker.pid(), failure, true));
     }
+  }
+
+  /** Who has nobody that waits for it may be stopped for as long as its user likes. */
+  private void noteStopped(WorkerProcess worker) {
+    if (workers.size() == 1) {
+      log.line(
+          worker.label()
+              + " is stopped (SIGSTOP, or a debugger). It goes on with: kill -CONT "
+              + worker.pid());
+      return;
+    }
+    String message =
+        "its process has been stopped (SIGSTOP, or a debugger) for "
+            + timing.stoppedGrace().toSeconds()
+            + " s while others wait for it. Let it run, and start again, with --resume to go on"
+            + " from the last checkpoint.";
+    failures.add(
+        new RankFailure(
+            worker.ranks().get(0),
+            worker.pid(),
+            new Failure(ExitStatus.RANK_FAILED, Failure.Blame.OWN, message, ""),
+            false));
   }
 
   private void failLateWorkers() {

@@ -190,6 +190,10 @@ final class WorkerProcess {
     return spec.ranks();
   }
 
+  String label() {
+    return spec.label();
+  }
+
   /** The last line of its standard error that was not blank; empty if there was none. */
   String lastLine() {
     return lastLine;

@@ -54,6 +54,7 @@ final class WorkerGroupTest {
           Duration.ofSeconds(20),
           SHORT,
           Duration.ofSeconds(20),
+          Duration.ofSeconds(20),
           Duration.ofSeconds(20));
 
   private static final String WAIT = "read -r go\n";
@@ -231,6 +232,7 @@ final class WorkerGroupTest {
             Duration.ofMillis(50),
             SHORT,
             Duration.ofSeconds(20),
+            Duration.ofSeconds(20),
             Duration.ofSeconds(20));
     WorkerEvent.Failed failure = failed(1, ExitStatus.INPUT_OUTPUT, Failure.Blame.OWN);
 
@@ -252,6 +254,7 @@ final class WorkerGroupTest {
             Duration.ofSeconds(20),
             Duration.ofMillis(50),
             SHORT,
+            Duration.ofSeconds(20),
             Duration.ofSeconds(20),
             Duration.ofSeconds(20));
 
@@ -293,6 +296,44 @@ final class WorkerGroupTest {
     assertThat(cause.failure().message()).contains("signal 9 (SIGKILL)");
   }
 
+  /** Ranks that have not met yet cannot hear of it from each other. */
+  @Test
+  void aWorkerThatIsStoppedWhileOthersWaitForItIsNamed() throws Exception {
+    Duration patience = Duration.ofSeconds(20);
+    GroupOutcome outcome =
+        run(
+            new Timing(patience, SHORT, SHORT, SHORT, patience, Duration.ofSeconds(2)),
+            NOTHING,
+            "exec sleep 600",
+            "kill -STOP $$");
+
+    RankFailure cause = rootCause(outcome);
+    assertThat(cause.rank()).isEqualTo(1);
+    assertThat(cause.failure().status()).isEqualTo(ExitStatus.RANK_FAILED);
+    assertThat(cause.failure().message())
+        .startsWith("its process has been stopped (SIGSTOP, or a debugger) for 2 s");
+  }
+
+  @Test
+  void aWorkerThatNobodyWaitsForMayBeStoppedAndGoesOn() throws Exception {
+    Duration patience = Duration.ofSeconds(20);
+    CompletableFuture<String> command = new CompletableFuture<>();
+    WorkerGroup started =
+        WorkerGroup.start(
+            specs("kill -STOP $$\n" + tell(finished(0))),
+            line -> command.complete(line.replaceFirst(".* with: ", "")),
+            heard::add,
+            new Timing(patience, patience, SHORT, patience, patience, Duration.ofSeconds(1)));
+    group = started;
+    Future<GroupOutcome> outcome = threads.submit(started::await);
+    String wakeUp = command.get(PATIENCE_SECONDS, SECONDS);
+    assertThat(wakeUp).isEqualTo("kill -CONT " + started.pids().get(0));
+    new ProcessBuilder("/bin/sh", "-c", wakeUp).start();
+
+    assertThat(outcome.get(PATIENCE_SECONDS, SECONDS)).isInstanceOf(GroupOutcome.Finished.class);
+    assertNoProcessIsLeft();
+  }
+
   @Test
   void theOthersLastWordsAreHeardAfterADeath() throws Exception {
     WorkerEvent.Failed loss = failed(1, ExitStatus.RANK_FAILED, Failure.Blame.OTHERS);
@@ -300,7 +341,7 @@ final class WorkerGroupTest {
 
     GroupOutcome outcome =
         run(
-            new Timing(patience, patience, patience, patience, patience),
+            new Timing(patience, patience, patience, patience, patience, patience),
             NOTHING,
             "kill -9 $$",
             "sleep 0.3\n" + tell(loss) + "exec sleep 600");
@@ -337,6 +378,7 @@ final class WorkerGroupTest {
             Duration.ofSeconds(20),
             SHORT,
             Duration.ofMillis(50),
+            Duration.ofSeconds(20),
             Duration.ofSeconds(20));
 
     GroupOutcome outcome =
@@ -369,7 +411,8 @@ final class WorkerGroupTest {
             Duration.ofMillis(50),
             SHORT,
             Duration.ofSeconds(20),
-            Duration.ofMillis(100));
+            Duration.ofMillis(100),
+            Duration.ofSeconds(20));
 
     GroupOutcome outcome =
         run(timing, NOTHING, tell(finished(0)), tell(finished(1)) + "exec sleep 600");

@@ -20,10 +20,15 @@ public final class Refusals {
    */
   public void add(@Nullable SocketAddress from, String reason) {
     if (count.getAndIncrement() == 0) {
-      LOGGER.warn("Refused a connection: {} {}. Further ones are only counted.", from, reason);
+      LOGGER.warn(
+          "Refused a connection: {} {} Further ones are only counted.", from, ended(reason));
     } else {
       LOGGER.debug("Refused a connection: {} {}", from, reason);
     }
+  }
+
+  private static String ended(String reason) {
+    return reason.endsWith(".") ? reason : reason + ".";
   }
 
   public long count() {
