@@ -28,5 +28,5 @@ public record Timing(
           Duration.ofSeconds(1),
           Duration.ofSeconds(2),
           Duration.ofMinutes(5),
-          Duration.ofSeconds(9));
+          Duration.ofSeconds(10));
 }

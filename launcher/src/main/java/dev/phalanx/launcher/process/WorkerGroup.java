@@ -129,21 +129,31 @@ public final class WorkerGroup implements AutoCloseable {
 
   private void watch() throws InterruptedException {
     while (failures.isEmpty() && ended.isEmpty()) {
-      Notice notice = poll(System.nanoTime() + StoppedWorkers.BETWEEN_LOOKS.toNanos());
-      if (notice != null) {
-        handle(notice);
-      }
-      stopped.look(workers).forEach(this::noteStopped);
+      handleNext(Long.MAX_VALUE);
     }
     long deadline = System.nanoTime() + timing.exitGrace().toNanos();
     while (failures.isEmpty() && ended.size() < workers.size()) {
-      Notice notice = poll(deadline);
-      if (notice == null) {
+      long left = deadline - System.nanoTime();
+      if (left <= 0 && notices.isEmpty()) {
         failLateWorkers();
         return;
       }
+      handleNext(left);
+    }
+  }
+
+  /** Waits for a notice, but no longer than until the workers are to be looked at again. */
+  private void handleNext(long mostNanos) throws InterruptedException {
+    long nanos = Math.min(mostNanos, StoppedWorkers.BETWEEN_LOOKS.toNanos());
+    Notice notice = poll(System.nanoTime() + nanos);
+    if (notice != null) {
       handle(notice);
     }
+    stopped.look(running()).forEach(this::noteStopped);
+  }
+
+  private List<WorkerProcess> running() {
+    return workers.stream().filter(worker -> !ended.contains(worker)).toList();
   }
 
   private @Nullable Notice poll(long deadlineNanos) throws InterruptedException {
@@ -188,8 +198,8 @@ public final class WorkerGroup implements AutoCloseable {
     String message =
         "its process has been stopped (SIGSTOP, or a debugger) for "
             + timing.stoppedGrace().toSeconds()
-            + " s while others wait for it. Let it run, and start again, with --resume to go on"
-            + " from the last checkpoint.";
+            + " s, and the job cannot go on without it. Find out who stopped it, and start again,"
+            + " with --resume to go on from the last checkpoint.";
     failures.add(
         new RankFailure(
             worker.ranks().get(0),
@@ -199,7 +209,7 @@ public final class WorkerGroup implements AutoCloseable {
   }
 
   private void failLateWorkers() {
-    List<WorkerProcess> late = workers.stream().filter(worker -> !ended.contains(worker)).toList();
+    List<WorkerProcess> late = running();
     String ranks =
         late.stream()
             .flatMap(worker -> worker.ranks().stream())
@@ -249,9 +259,7 @@ public final class WorkerGroup implements AutoCloseable {
   /** Whether every rank whose process still runs has told how it ended. */
   private boolean haveAllSpoken() {
     Set<Integer> silent = new HashSet<>();
-    workers.stream()
-        .filter(worker -> !ended.contains(worker))
-        .forEach(worker -> silent.addAll(worker.ranks()));
+    running().forEach(worker -> silent.addAll(worker.ranks()));
     silent.removeAll(finishedRanks);
     failures.forEach(failure -> silent.remove(failure.rank()));
     return silent.isEmpty();

@@ -34,6 +34,8 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /**
  * Groups of small shell processes. Every worker, and what it starts, holds a named pipe open for
@@ -297,14 +299,15 @@ final class WorkerGroupTest {
   }
 
   /** Ranks that have not met yet cannot hear of it from each other. */
-  @Test
-  void aWorkerThatIsStoppedWhileOthersWaitForItIsNamed() throws Exception {
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void aWorkerThatIsStoppedWhileOthersWaitForItIsNamed(boolean isOtherDone) throws Exception {
     Duration patience = Duration.ofSeconds(20);
     GroupOutcome outcome =
         run(
             new Timing(patience, SHORT, SHORT, SHORT, patience, Duration.ofSeconds(2)),
             NOTHING,
-            "exec sleep 600",
+            isOtherDone ? tell(finished(0)) : "exec sleep 600",
             "kill -STOP $$");
 
     RankFailure cause = rootCause(outcome);
