@@ -218,6 +218,22 @@ final class StatusBoardTest {
     requireThatRanksMeet();
   }
 
+  /** What is longer than any rank's greeting is turned away before it is parsed. */
+  @Test
+  void aStrangersLongMessageIsNotRead() throws Exception {
+    CompletableFuture<FromServer> answer = new CompletableFuture<>();
+    RendezvousGrpc.newStub(channel)
+        .join(new FirstAnswer(answer))
+        .onNext(
+            FromRank.newBuilder()
+                .setJoin(Join.newBuilder().setFingerprint("x".repeat(20_000)))
+                .build());
+    assertThat(answer.get(30, SECONDS).getRefusal().getReason())
+        .startsWith("it has sent more than 16384 bytes in one message, before it has proven");
+    requireThatRanksMeet();
+    assertThat(server.refusedConnections()).isEqualTo(1);
+  }
+
   private record FirstAnswer(CompletableFuture<FromServer> answer)
       implements StreamObserver<FromServer> {
     @Override
