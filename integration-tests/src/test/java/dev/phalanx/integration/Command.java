@@ -13,6 +13,7 @@ import java.util.Map;
 import java.util.TreeMap;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
 import java.util.function.Predicate;
 
 /** Runs the {@code phalanx} command as a user does: in a process of its own, in a folder. */
@@ -81,6 +82,30 @@ final class Command {
 
     ProcessHandle handle() {
       return process.toHandle();
+    }
+
+    /**
+     * The worker processes by rank, once there are so many. What else the launcher runs, briefly,
+     * is none.
+     */
+    List<ProcessHandle> workers(int count) {
+      long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(DEADLINE_SECONDS);
+      while (true) {
+        // The launcher starts ranks in their order; process identifiers follow it.
+        List<ProcessHandle> workers = process.children().filter(Started::isJava).sorted().toList();
+        if (workers.size() == count) {
+          return workers;
+        }
+        if (System.nanoTime() > end || !process.isAlive()) {
+          throw new AssertionError(
+              "the command has " + workers.size() + " workers, not " + count + ": " + error);
+        }
+        LockSupport.parkNanos(TimeUnit.MILLISECONDS.toNanos(1));
+      }
+    }
+
+    private static boolean isJava(ProcessHandle process) {
+      return process.info().command().filter(path -> path.endsWith("/java")).isPresent();
     }
 
     /** Waits for a line on standard error. */

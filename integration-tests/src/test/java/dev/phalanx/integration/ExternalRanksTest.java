@@ -4,7 +4,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
-import java.io.IOException;
 import java.net.InetAddress;
 import java.net.ServerSocket;
 import java.nio.file.Files;
@@ -12,7 +11,6 @@ import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
-import java.util.concurrent.locks.LockSupport;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -73,7 +71,7 @@ final class ExternalRanksTest {
   void twoRanksMeetAndRankZeroPrintsTheResult(String transport) throws Exception {
     String[] measure = measure("--transport=" + transport);
     try (Command.Started second = rank(1, 2).start(measure)) {
-      assertThat(workerOf(second).isAlive()).isTrue();
+      assertThat(second.workers(1)).allMatch(ProcessHandle::isAlive);
       Command.Outcome first = rank(0, 2).run(measure);
 
       assertThat(first.status()).as(first.error()).isZero();
@@ -132,7 +130,7 @@ final class ExternalRanksTest {
     try (Command.Started first = rank(0, 2).start(endless);
         Command.Started second = rank(1, 2).start(endless)) {
       first.awaitErrorLine(line -> line.startsWith("step 1/"));
-      ProcessHandle worker = workerOf(second);
+      ProcessHandle worker = second.workers(1).get(0);
       assertThat(second.handle().destroyForcibly()).isTrue();
       Command.Outcome outcome = first.await();
 
@@ -244,18 +242,5 @@ final class ExternalRanksTest {
     assertThat(outcome.status()).as(outcome.error()).isEqualTo(64);
     assertThat(outcome.error()).contains(message).doesNotContain("\tat ");
     assertThat(outcome.error().lines()).hasSize(1);
-  }
-
-  /** The worker process of a command, once it is there. */
-  private static ProcessHandle workerOf(Command.Started command) throws IOException {
-    long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(60);
-    while (System.nanoTime() < end && command.handle().isAlive()) {
-      var worker = command.handle().children().findFirst();
-      if (worker.isPresent()) {
-        return worker.get();
-      }
-      LockSupport.parkNanos(TimeUnit.MILLISECONDS.toNanos(10));
-    }
-    throw new IOException("the command has no worker");
   }
 }

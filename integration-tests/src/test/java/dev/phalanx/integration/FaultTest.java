@@ -114,7 +114,7 @@ final class FaultTest {
             "--set",
             "communication.transport=" + transport)) {
       job.awaitErrorLine(line -> line.contains("rank 1/3: ") && line.contains(phase));
-      requireNamedWhenKilled(job, job.handle().children().sorted().toList(), 1);
+      requireNamedWhenKilled(job, job.workers(3), 1);
     }
   }
 
@@ -175,12 +175,7 @@ final class FaultTest {
   void aWorkerThatIsStoppedBeforeItJoinsIsNamedLongBeforeTheTimeOut() throws Exception {
     try (Command.Started job =
         start("1.0e-3", "--workers", "2", "--set", "communication.timeout_s=600")) {
-      long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(60);
-      while (job.handle().children().count() < 2) {
-        assertThat(System.nanoTime()).as("no workers").isLessThan(deadline);
-        LockSupport.parkNanos(TimeUnit.MILLISECONDS.toNanos(1));
-      }
-      List<ProcessHandle> workers = job.handle().children().sorted().toList();
+      List<ProcessHandle> workers = job.workers(2);
       signal(workers.get(1), "STOP");
       Command.Outcome outcome = job.await();
       assertThat(outcome.status()).as(outcome.error()).isEqualTo(70);
@@ -330,16 +325,20 @@ final class FaultTest {
                 "--set",
                 "batch.global=2000000",
                 "--set",
-                "batch.micro=1000")) {
+                "batch.micro=1000",
+                "--json")) {
       job.awaitErrorLine(line -> line.contains("2 ranks"));
-      List<ProcessHandle> workers = job.handle().children().toList();
-      assertThat(workers).hasSize(2);
+      List<ProcessHandle> workers = job.workers(2);
       signal(job.handle(), "INT");
       job.awaitErrorLine(line -> line.contains("Ctrl-C again"));
       signal(job.handle(), "INT");
       Command.Outcome outcome = job.await();
       assertThat(outcome.status()).as(outcome.error()).isEqualTo(130);
       assertThat(workers).noneMatch(ProcessHandle::isAlive);
+      ObjectMapper json = new ObjectMapper();
+      assertThat(json.readTree(outcome.output()).path("result").asText()).isEqualTo("failed");
+      assertThat(json.readTree(folder.resolve("report.json").toFile()).path("result").asText())
+          .isEqualTo("failed");
     }
   }
 
@@ -382,10 +381,7 @@ final class FaultTest {
   private static List<ProcessHandle> workers(Command.Started job, int count)
       throws InterruptedException {
     job.awaitErrorLine(line -> line.contains("step 3/"));
-    // The launcher starts ranks in their order; process identifiers follow it.
-    List<ProcessHandle> workers = job.handle().children().sorted().toList();
-    assertThat(workers).hasSize(count);
-    return workers;
+    return job.workers(count);
   }
 
   /**

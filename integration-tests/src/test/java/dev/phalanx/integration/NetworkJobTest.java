@@ -306,7 +306,7 @@ final class NetworkJobTest {
         Command.in(folder)
             .start("train", "plan.yaml", "--workers", "2", "--set", "steps=1000000")) {
       job.awaitErrorLine(line -> line.contains("step 6  checkpoint saved"));
-      assertThat(job.handle().children().sorted().toList().get(1).destroy()).isTrue();
+      assertThat(job.workers(2).get(1).destroy()).isTrue();
       Command.Outcome outcome = job.await();
       assertThat(outcome.status()).as(outcome.error()).isEqualTo(80);
     }
@@ -354,7 +354,7 @@ final class NetworkJobTest {
         Command.in(folder)
             .start("train", "plan.yaml", "--workers", "2", "--set", "steps=1000000")) {
       job.awaitErrorLine(line -> line.contains("step 6  checkpoint saved"));
-      List<ProcessHandle> workers = job.handle().children().sorted().toList();
+      List<ProcessHandle> workers = job.workers(2);
       assertThat(workers.get(1).destroyForcibly()).isTrue();
       Command.Outcome outcome = job.await();
       assertThat(outcome.status()).as(outcome.error()).isEqualTo(70);

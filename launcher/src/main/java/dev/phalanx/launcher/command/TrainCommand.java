@@ -131,10 +131,11 @@ final class TrainCommand implements Callable<Integer> {
       return workers;
     }
     JobConfig.Parallel parallel = config.parallel();
-    return Math.max(1, parallel.data())
-        * parallel.tensor()
-        * parallel.pipeline()
-        * parallel.context();
+    return (int) // the largest, where sizes multiply to more: the plan is refused for them
+        ((double) Math.max(1, parallel.data())
+            * parallel.tensor()
+            * parallel.pipeline()
+            * parallel.context());
   }
 
   private Optional<Path> resumeFrom(JobConfig config, Path baseDirectory) {
@@ -179,7 +180,7 @@ final class TrainCommand implements Callable<Integer> {
     ObjectNode json = new ObjectMapper().createObjectNode();
     json.put("name", config.name());
     json.put("status", outcome.status().code());
-    json.put("result", result(outcome.status()));
+    json.put("result", result(outcome));
     outcome.failure().ifPresent(failure -> json.put("failure", failure));
     if (outcome.result().isPresent()) {
       JobResult result = outcome.result().get();
@@ -191,9 +192,7 @@ final class TrainCommand implements Callable<Integer> {
           .lastEvaluation()
           .ifPresent(
               last -> {
-                if (Double.isFinite(last.loss())) {
-                  json.put("evaluation_loss", last.loss());
-                }
+                json.put("evaluation_loss", last.loss());
                 last.accuracy().ifPresent(found -> json.put("evaluation_accuracy", found));
               });
       json.put("seconds", result.seconds());
@@ -205,11 +204,11 @@ final class TrainCommand implements Callable<Integer> {
     return json;
   }
 
-  private static String result(ExitStatus status) {
-    return switch (status) {
-      case DONE -> "completed";
-      case STOPPED, INTERRUPTED -> "stopped";
-      default -> "failed";
-    };
+  /** As the report says it: who asks twice to stop gets a failure, though its own status. */
+  private static String result(JobOutcome outcome) {
+    if (outcome.failure().isPresent()) {
+      return "failed";
+    }
+    return outcome.status() == ExitStatus.DONE ? "completed" : "stopped";
   }
 }

@@ -25,7 +25,7 @@ public record Timing(
       new Timing(
           Duration.ofSeconds(1),
           Duration.ofMillis(250),
-          Duration.ofSeconds(1),
+          Duration.ofSeconds(3),
           Duration.ofSeconds(2),
           Duration.ofMinutes(5),
           Duration.ofSeconds(10));
