@@ -20,6 +20,7 @@ import dev.phalanx.collectives.transport.tcp.TcpEndpoint;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -264,7 +265,8 @@ public final class ConnectedGroups implements ProcessGroups {
   private static List<Link> mixed(List<Link> far, List<Integer> neighbours, List<Link> near) {
     List<Link> links = new ArrayList<>(far);
     for (int local = 0; local < near.size(); local++) {
-      links.set(neighbours.get(local), near.get(local));
+      Link unused = links.set(neighbours.get(local), near.get(local));
+      unused.leave(Deadline.after(Duration.ZERO)); // or its endpoint would keep a place for it
     }
     return links;
   }

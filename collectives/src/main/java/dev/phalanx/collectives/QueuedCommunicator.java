@@ -45,6 +45,7 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.Queue;
@@ -231,18 +232,22 @@ public final class QueuedCommunicator implements Communicator {
   @Override
   public Work allGather(Tensor input, Tensor output) {
     arguments.requireParts(output, input);
-    return allGather(input, output, Parts.equal(size(), output.elementCount()));
+    return allGather(input, output, Parts.equal(size(), output.elementCount()), 0);
   }
 
   @Override
   public Work allGather(Tensor input, Tensor output, long[] counts) {
-    Parts parts = Parts.of(arguments.requireUnequalParts(input, output, counts));
-    return allGather(input, output, parts);
+    long[] checked = arguments.requireUnequalParts(input, output, counts);
+    return allGather(input, output, Parts.of(checked), Arrays.hashCode(checked));
   }
 
-  private Work allGather(Tensor input, Tensor output, Parts parts) {
+  /**
+   * @param tag tells by the first message that ranks divide the output differently: pieces of equal
+   *     length would not
+   */
+  private Work allGather(Tensor input, Tensor output, Parts parts, int tag) {
     return submit(
-        call(Operation.ALL_GATHER, output, null, -1),
+        call(Operation.ALL_GATHER, output, null, -1).withTag(tag),
         () -> runAllGather(input, output, parts),
         () -> Copies.copy(input, output));
   }

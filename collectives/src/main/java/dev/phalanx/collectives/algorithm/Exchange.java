@@ -471,24 +471,6 @@ public final class Exchange {
     return last != null && (theirs.equals(last) || theirs.sequence() < last.sequence());
   }
 
-  /**
-   * What ranks fail with that have called the same, but with other counts for a rank.
-   *
-   * @param theirs bytes of that rank's part, as it says
-   * @param ours as this rank says
-   */
-  CollectiveMismatchException unequal(int peer, long theirs, long ours) {
-    return new CollectiveMismatchException(
-        ("rank %d gave %d bytes as its part of %s where rank %d, which called the same, expected"
-                + " %d. Every rank must give the same counts for the ranks.")
-            .formatted(
-                state.names.applyAsInt(members[peer]),
-                theirs,
-                state.call.description(),
-                state.names.applyAsInt(state.transport.rank()),
-                ours));
-  }
-
   private CollectiveMismatchException mismatch(
       int member, Call ours, Call theirs, int bytes, int expectedBytes) {
     return new CollectiveMismatchException(difference(member, ours, theirs, bytes, expectedBytes));
@@ -499,9 +481,13 @@ public final class Exchange {
     int other = state.names.applyAsInt(member);
     if (theirs.equals(ours)) {
       return ("rank %d called %s and expected a message of %d bytes, but rank %d, which called the"
-              + " same, sent one of %d. Every rank must give the same counts for the ranks, and"
-              + " have the same options.")
+              + " same, sent one of %d. Every rank must have the same options.")
           .formatted(own, ours.description(), expectedBytes, other, bytes);
+    }
+    if (theirs.withTag(0).equals(ours.withTag(0)) && !ours.isTransfer()) {
+      return ("rank %d called %s and rank %d called the same with other counts. Every rank must"
+              + " give the same counts for the ranks.")
+          .formatted(own, ours.description(), other);
     }
     if (state.call.elements() == Call.UNEQUAL && state.call.includes(theirs)) {
       return ("rank %d sent %d elements where %d were expected: it called %s with %d for rank %d,"

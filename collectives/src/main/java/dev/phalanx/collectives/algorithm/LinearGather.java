@@ -22,9 +22,16 @@ public final class LinearGather {
       exchange.send(root, exchange.whole(input));
     } else {
       Copies.copy(exchange.whole(input), parts.chunk(exchange, output, root));
-      for (int distance = 1; distance < exchange.size(); distance++) {
-        int peer = exchange.neighbour(distance);
-        exchange.receive(peer, parts.chunk(exchange, output, peer));
+      Chunk[] others = new Chunk[exchange.size()]; // by distance
+      int pieces = 0;
+      for (int distance = 1; distance < others.length; distance++) {
+        others[distance] = parts.chunk(exchange, output, exchange.neighbour(distance));
+        pieces = Math.max(pieces, others[distance].pieces());
+      }
+      for (int piece = 0; piece < pieces; piece++) { // of each in turn: nobody waits for all others
+        for (int distance = 1; distance < others.length; distance++) {
+          exchange.receive(exchange.neighbour(distance), others[distance], piece);
+        }
       }
     }
     exchange.flush();

@@ -15,10 +15,10 @@ import org.jspecify.annotations.Nullable;
 public final class SharedBlocks {
   private record Block(Storage own, List<ByteBuffer> byRank) {}
 
-  /** Where each rank's tensor begins, and how many bytes it has. */
-  record Locations(int[] blocks, long[] offsets, long[] lengths) {}
+  /** Where each rank's tensor begins. */
+  record Locations(int[] blocks, long[] offsets) {}
 
-  private static final int LOCATION_BYTES = 24;
+  private static final int LOCATION_BYTES = 2 * Long.BYTES;
 
   private volatile List<Block> blocks = List.of();
 
@@ -46,12 +46,9 @@ public final class SharedBlocks {
     int size = exchange.size();
     int[] found = new int[size];
     long[] offsets = new long[size];
-    long[] lengths = new long[size];
     ByteBuffer own = ByteBuffer.allocate(LOCATION_BYTES).order(ByteOrder.nativeOrder());
     int block = blockOf(tensor);
-    own.putLong(block)
-        .putLong(block < 0 ? 0 : tensor.address() - blocks.get(block).own.address())
-        .putLong(tensor.byteSize());
+    own.putLong(block).putLong(block < 0 ? 0 : tensor.address() - blocks.get(block).own.address());
     ByteBuffer message = exchange.scratch(own.flip());
     exchange.sendToOthers(message);
     boolean isShared = true;
@@ -64,11 +61,10 @@ public final class SharedBlocks {
       }
       found[rank] = (int) location.getLong(0);
       offsets[rank] = location.getLong(8);
-      lengths[rank] = location.getLong(16);
       isShared &= found[rank] >= 0;
     }
     exchange.flush();
-    return isShared ? new Locations(found, offsets, lengths) : null;
+    return isShared ? new Locations(found, offsets) : null;
   }
 
   private int blockOf(Tensor tensor) {

@@ -252,7 +252,7 @@ public final class RendezvousClient {
                             .setHost(self.dataAddress().getAddress().getHostAddress())
                             .setPort(self.dataAddress().getPort())
                             .setPid(ProcessHandle.current().pid())
-                            .setHostName(hostName())
+                            .setHostName(HostName.of(self.dataAddress().getAddress()))
                             .setSharedMemory(self.sharedMemory().orElse(""))))
             .build());
   }
@@ -286,11 +286,6 @@ public final class RendezvousClient {
     if (!isClosed.get() && !ended.isDone()) {
       send(message);
     }
-  }
-
-  private static String hostName() {
-    String name = System.getenv("HOSTNAME");
-    return name == null ? "localhost" : name;
   }
 
   private void gathered(dev.phalanx.collectives.rendezvous.wire.Members members) {

@@ -15,7 +15,8 @@ import org.jspecify.annotations.Nullable;
  * @param elements of the whole tensor, or of all that the ranks have together; {@link #UNEQUAL}
  *     where the ranks have different ones, and then on a message {@link #ofPair} tells those that
  *     its sender has for its receiver
- * @param tag of a transfer between two ranks; 0 otherwise
+ * @param tag of a transfer between two ranks; of an operation to which every rank gives the counts
+ *     of all, a number that other counts have not; 0 otherwise
  */
 public record Call(
     long sequence,
@@ -62,6 +63,11 @@ public record Call(
   /** The elements that {@link #ofPair} was told. */
   public long pairElements() {
     return UNEQUAL - 1 - elements;
+  }
+
+  /** The same call with other counts, or for another transfer. */
+  public Call withTag(int other) {
+    return new Call(sequence, operation, dtype, reduction, root, elements, other);
   }
 
   private Call withElements(long others) {

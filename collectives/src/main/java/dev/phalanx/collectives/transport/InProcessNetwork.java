@@ -1,6 +1,7 @@
 package dev.phalanx.collectives.transport;
 
 import java.nio.ByteBuffer;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Queue;
@@ -22,6 +23,9 @@ public final class InProcessNetwork {
   private static final LinkCost COST = new LinkCost(1000, 0.08);
   private static final int PIECE_BYTES = 256 * 1024;
   private static final long LEAVING_NANOS = 50_000;
+
+  /** Of a piece, by a thread that may have to wait for a core. */
+  private static final Duration LONGEST_READ = Duration.ofSeconds(1);
 
   private final int size;
   private final Topology topology;
@@ -224,26 +228,29 @@ public final class InProcessNetwork {
     @Override
     public void abort(String reason) {
       outgoing().end("cannot go on: " + reason);
-      withdraw();
+      withdraw(Deadline.after(LONGEST_READ));
     }
 
-    /** This rank's memory is free soon: what nobody has begun to read is not read any more. */
-    private void withdraw() {
+    /**
+     * This rank's memory is free soon: what nobody has begun to read is not read any more, and what
+     * somebody reads just now is waited for. Nobody waits while he reads.
+     */
+    private void withdraw(Deadline deadline) {
       Road road = outgoing();
       for (View view : road.views) {
         if (view.payload().hasRemaining() && view.settle()) {
           view.close();
         }
       }
+      while (road.unread.get() > 0 && !deadline.hasPassed()) {
+        LockSupport.parkNanos(this, LEAVING_NANOS);
+      }
     }
 
     @Override
     public void leave(Deadline deadline) {
       outgoing().end(LEFT);
-      withdraw();
-      while (outgoing().unread.get() > 0 && !deadline.hasPassed()) { // somebody reads just now
-        LockSupport.parkNanos(this, LEAVING_NANOS);
-      }
+      withdraw(deadline);
       Road road = incoming();
       for (View view = road.views.poll(); view != null; view = road.views.poll()) {
         view.close();

@@ -51,7 +51,7 @@ public final class LocalBenchmark {
     if (ended.outcome() instanceof GroupOutcome.Failed failed) {
       throw new CommandException(
           failed.rootCause().failure().status(),
-          failed.rootCause().sentence(placement.worldSize()));
+          failed.rootCause().sentence(placement.worldSize(), placement.hostName()));
     }
     return ended.asked().orElse(ExitStatus.DONE);
   }

@@ -95,7 +95,7 @@ public final class LocalJob {
 
   private static JobOutcome failure(
       JobOptions job, JobMonitor monitor, RankFailure cause, Console console) {
-    String sentence = cause.sentence(job.placement().worldSize());
+    String sentence = cause.sentence(job.placement().worldSize(), job.placement().hostName());
     String advice =
         monitor
             .lastCheckpoint()

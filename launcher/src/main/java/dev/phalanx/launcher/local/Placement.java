@@ -1,5 +1,6 @@
 package dev.phalanx.launcher.local;
 
+import dev.phalanx.collectives.rendezvous.HostName;
 import dev.phalanx.collectives.security.Encryption;
 import dev.phalanx.collectives.security.JobToken;
 import dev.phalanx.launcher.CommandException;
@@ -91,6 +92,11 @@ public record Placement(
   /** Whether this launcher starts rank 0, which speaks for the job. */
   public boolean hasRankZero() {
     return firstRank() == 0;
+  }
+
+  /** What messages call this host. */
+  String hostName() {
+    return HostName.of(address);
   }
 
   /** The number that one of this launcher's ranks has on this host. */

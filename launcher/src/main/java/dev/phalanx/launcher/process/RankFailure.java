@@ -12,11 +12,13 @@ import dev.phalanx.launcher.Failure;
 public record RankFailure(int rank, long pid, Failure failure, boolean isDeath) {
 
   /**
-   * The failure in one sentence: {@code rank 3/8 (localhost pid 71): what happened. What to do.}
+   * The failure in one sentence: {@code rank 3/8 (hostB pid 71): what happened. What to do.}
+   *
+   * @param host where the process ran
    */
-  public String sentence(int worldSize) {
+  public String sentence(int worldSize, String host) {
     String who = "rank " + rank + "/" + worldSize;
-    String where = " (localhost pid " + pid + ")";
+    String where = " (" + host + " pid " + pid + ")";
     String message = failure.message();
     if (message.startsWith(who + " ")) {
       return who + where + message.substring(who.length());

@@ -97,9 +97,9 @@ final class DeathsTest {
             "rank 3/8 all_reduce #12 in group world: it broke.",
             "");
 
-    assertThat(new RankFailure(3, 71, plain, false).sentence(8))
-        .isEqualTo("rank 3/8 (localhost pid 71): it broke.");
-    assertThat(new RankFailure(3, 71, named, false).sentence(8))
-        .isEqualTo("rank 3/8 (localhost pid 71) all_reduce #12 in group world: it broke.");
+    assertThat(new RankFailure(3, 71, plain, false).sentence(8, "hostB"))
+        .isEqualTo("rank 3/8 (hostB pid 71): it broke.");
+    assertThat(new RankFailure(3, 71, named, false).sentence(8, "hostB"))
+        .isEqualTo("rank 3/8 (hostB pid 71) all_reduce #12 in group world: it broke.");
   }
 }

@@ -167,7 +167,7 @@ public final class GrpcEndpoint implements Endpoint {
     for (int peer = 0; peer < members.size(); peer++) {
       Hello hello = new Hello(CARRIER, group, rank, peer);
       InetSocketAddress target = members.get(peer);
-      Meeting<PeerStream> meeting = meetings.with(group, peer, 0);
+      Meeting<PeerStream> meeting = peer == rank ? new Meeting<>() : meetings.with(group, peer, 0);
       links.add(
           GrpcLink.to(peer, eventLoop, meeting, opened -> open(hello, target, timeout, opened)));
     }

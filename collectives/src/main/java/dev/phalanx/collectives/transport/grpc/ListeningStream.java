@@ -109,9 +109,9 @@ final class ListeningStream extends PeerStream {
   }
 
   private void accept(Hello hello) {
-    Meeting.Answer answer = meetings.answer(hello);
-    send(FrameMethod.message(side.answer(hello, answer)));
-    if (answer.kind() == Meeting.Answer.Kind.WELCOME && meetings.with(hello).met().complete(this)) {
+    Meetings.Arrival<PeerStream> arrival = meetings.arrive(hello);
+    send(FrameMethod.message(side.answer(hello, arrival.answer())));
+    if (arrival.answer().kind() == Meeting.Answer.Kind.WELCOME && arrival.met().complete(this)) {
       state = State.OPEN;
     } else {
       state = State.OVER;

@@ -6,6 +6,7 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CompletableFuture;
 import java.util.function.Consumer;
 
 /**
@@ -16,6 +17,15 @@ import java.util.function.Consumer;
  */
 public final class Meetings<C> {
   private record Slot(GroupId group, int peer, int stream) {}
+
+  /**
+   * A rank that has come with a connection of its own.
+   *
+   * @param answer what it hears
+   * @param met where its connection belongs if it is welcome, also where the meeting is left before
+   *     it is there
+   */
+  public record Arrival<C>(Answer answer, CompletableFuture<C> met) {}
 
   /**
    * So many reasons are kept, the latest ones; who comes later still is let in and waits for as
@@ -47,26 +57,24 @@ public final class Meetings<C> {
     return bySlot.computeIfAbsent(slot, absent -> new Meeting<>(left -> forget(absent, left)));
   }
 
-  /** With the rank that has said this. */
-  public Meeting<C> with(Hello hello) {
-    return with(hello.group(), hello.from(), hello.stream());
-  }
-
   /**
-   * What the rank hears that has said this. Ranks that count their connections differently would
-   * wait for messages where the other does not send them.
+   * The rank has come that has said this. Ranks that count their connections differently would wait
+   * for messages where the other does not send them.
    */
-  public Answer answer(Hello hello) {
+  public Arrival<C> arrive(Hello hello) {
     if (hello.streams() != streams) {
-      return new Answer(
-          Answer.Kind.OVER,
-          "has "
-              + streams
-              + " streams to each rank where this one has "
-              + hello.streams()
-              + "; communication.streams must be the same on all");
+      Answer answer =
+          new Answer(
+              Answer.Kind.OVER,
+              "has "
+                  + streams
+                  + " streams to each rank where this one has "
+                  + hello.streams()
+                  + "; communication.streams must be the same on all");
+      return new Arrival<>(answer, new CompletableFuture<>());
     }
-    return with(hello).arrive(hello.from() > hello.to());
+    Meeting<C> meeting = with(hello.group(), hello.from(), hello.stream());
+    return new Arrival<>(meeting.arrive(hello.from() > hello.to()), meeting.met());
   }
 
   private synchronized void forget(Slot slot, String reason) {

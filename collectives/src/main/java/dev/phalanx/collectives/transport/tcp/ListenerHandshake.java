@@ -73,15 +73,14 @@ final class ListenerHandshake extends ByteToMessageDecoder {
 
   private void accept(ChannelHandlerContext context, Hello hello) {
     isDone = true;
-    Meeting.Answer answer = meetings.answer(hello);
+    Meetings.Arrival<PeerSocket> arrival = meetings.arrive(hello);
     context.channel().config().setAutoRead(false);
     ChannelFuture answered =
-        context.writeAndFlush(Unpooled.wrappedBuffer(side.answer(hello, answer)));
-    if (answer.kind() == Meeting.Answer.Kind.WELCOME) {
+        context.writeAndFlush(Unpooled.wrappedBuffer(side.answer(hello, arrival.answer())));
+    if (arrival.answer().kind() == Meeting.Answer.Kind.WELCOME) {
       answered.addListener(
           done ->
-              RawSocketChannel.release(
-                  context.channel(), ByteBuffer.allocate(0), meetings.with(hello).met()));
+              RawSocketChannel.release(context.channel(), ByteBuffer.allocate(0), arrival.met()));
     } else {
       answered.addListener(ChannelFutureListener.CLOSE);
     }

@@ -141,7 +141,8 @@ public final class TcpEndpoint implements Endpoint {
       List<TcpLink> toPeer = new ArrayList<>();
       for (int stream = 0; stream < streams; stream++) {
         Hello hello = new Hello(CARRIER, group, rank, peer, stream, streams);
-        Meeting<PeerSocket> meeting = meetings.with(group, peer, stream);
+        Meeting<PeerSocket> meeting =
+            peer == rank ? new Meeting<>() : meetings.with(group, peer, stream);
         toPeer.add(
             new TcpLink(peer, meeting, opened -> open(hello, address, timeout, opened), waiting));
       }

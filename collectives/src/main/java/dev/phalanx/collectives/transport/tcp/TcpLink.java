@@ -266,7 +266,9 @@ final class TcpLink implements Link {
     if (!header.hasRemaining()) {
       return begin();
     }
-    if (into == null || surplus.hasRemaining()) {
+    // What comes may be another message than the one that is waited for. It must not be read into
+    // memory of which this rank has something to send yet.
+    if (into == null || surplus.hasRemaining() || hasUnsent) {
       read(socket, header);
       return header.hasRemaining() ? null : begin();
     }

@@ -57,7 +57,7 @@ final class FakePeer implements AutoCloseable {
           return; // what the rank says is not looked at
         }
         Hello hello = side.hello(FrameMethod.content(message));
-        Meeting.Answer welcome = new Meetings<InputStream>(1).answer(hello);
+        Meeting.Answer welcome = new Meetings<InputStream>(1).arrive(hello).answer();
         call.sendMessage(FrameMethod.message(side.answer(hello, welcome)));
         open.complete(call);
       }

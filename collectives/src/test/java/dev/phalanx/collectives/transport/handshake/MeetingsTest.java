@@ -47,6 +47,21 @@ final class MeetingsTest {
     assertThat(meetings.size()).isZero();
   }
 
+  /** Or nobody would tell it the farewell, and close it. */
+  @Test
+  void aWelcomedConnectionGoesWhereItWasWelcomedThoughThatIsLeftMeanwhile() {
+    List<String> told = new ArrayList<>();
+    Meeting<String> meeting = meetings.with(group(0), 1, 0);
+    meeting.met().thenAccept(told::add);
+
+    Meetings.Arrival<String> arrival = meetings.arrive(new Hello("tcp", group(0), 1, 0, 0, 2));
+    meeting.leave(LEFT);
+    arrival.met().complete("connection");
+
+    assertThat(arrival.answer().kind()).isEqualTo(Answer.Kind.WELCOME);
+    assertThat(told).containsExactly("connection");
+  }
+
   @Test
   void theLatestReasonsAreKept() {
     for (int generation = 0; generation <= Meetings.MOST_REASONS; generation++) {

@@ -1,0 +1,33 @@
+package dev.phalanx.collectives.rendezvous;
+
+import java.io.IOException;
+import java.net.InetAddress;
+import java.nio.file.Files;
+import java.nio.file.Path;
+
+/** What messages call this host. Nothing is looked up in a network, which may be what failed. */
+public final class HostName {
+  private static final String LOCAL = "localhost";
+  private static final Path OF_SYSTEM = Path.of("/proc/sys/kernel/hostname");
+
+  private HostName() {}
+
+  /**
+   * @param address on which its ranks are reached: who is reached from this host alone needs no
+   *     name
+   */
+  public static String of(InetAddress address) {
+    if (address.isLoopbackAddress()) {
+      return LOCAL;
+    }
+    String set = System.getenv("HOSTNAME");
+    if (set != null && !set.isBlank()) {
+      return set;
+    }
+    try {
+      return Files.readString(OF_SYSTEM).trim();
+    } catch (IOException e) {
+      return address.getHostAddress();
+    }
+  }
+}
