@@ -15,6 +15,7 @@ import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.Tensor;
 import dev.phalanx.trainer.CheckpointWriting;
 import dev.phalanx.trainer.CompressionCheckpoint;
+import dev.phalanx.trainer.ResumePoint;
 import java.io.IOException;
 import java.nio.DoubleBuffer;
 import java.nio.file.Files;
@@ -533,8 +534,7 @@ final class NetworkCheckpoints implements AutoCloseable {
     if (store == null) {
       return;
     }
-    Path folder = from.toAbsolutePath().normalize().getParent();
-    if (store.root().toAbsolutePath().normalize().equals(folder)) {
+    if (ResumePoint.isIn(from, store.root())) {
       store.cleanUp();
       Optional<Path> aside = store.setAsideAfter((long) fields().get(0));
       aside.ifPresent(path -> LOGGER.warn("Checkpoints of later steps are now in {}", path));

@@ -65,6 +65,13 @@ final class BadInputTest {
         wrong("heads: 2", "heads: 3", "heads"),
         wrong("steps: 2", "steps: 2\n  x: [", "plan.yaml:"),
         wrong("threads: 1", "threads: 1\nsharding: {shard_size: 3}", "sharding.shard_size", "zero"),
+        wrong(
+            "steps: 2", "steps: 2\nparallel: {tensor: 65536, pipeline: 65536}", "4294967296 ranks"),
+        wrong("vocab: 256", "vocab: 256, ffn_hidden: 1500000000", "model.ffn_hidden"),
+        wrong(
+            "threads: 1",
+            "threads: 1\ncommunication: {compression: {kind: threshold, threshold: 1.0e-50}}",
+            "communication.compression.threshold"),
         wrong("bytes", "missing/tokenizer.json", "missing/tokenizer.json"));
   }
 
@@ -102,6 +109,21 @@ final class BadInputTest {
         train(PLAN.replace("layers", "layer") + "device: cuda\nsharding: {shard_size: 2}\n");
     assertThat(outcome.status()).isEqualTo(64);
     assertThat(outcome.error()).contains("'layers'", "device cuda", "sharding.shard_size");
+  }
+
+  /** What is wrong is not used to find others wrong. */
+  @Test
+  void aMistakeBringsNoFalseOne() throws Exception {
+    Command.Outcome ranks =
+        train(PLAN + "parallel: {data: 8.5}\nsharding: {zero: 2, shard_size: 4}\n");
+    assertThat(ranks.status()).isEqualTo(64);
+    assertThat(ranks.error()).contains("parallel.data").doesNotContain("shard_size");
+    Command.Outcome optimizer =
+        train(
+            PLAN.replace("kind: adamw", "kind: sdg")
+                + "communication: {compression: {kind: topk, momentum: 0.9}}\n");
+    assertThat(optimizer.status()).isEqualTo(64);
+    assertThat(optimizer.error()).contains("optimizer.kind").doesNotContain("topk");
   }
 
   @Test
@@ -348,6 +370,27 @@ final class BadInputTest {
                 "steps=4");
     assertThat(outcome.status()).as(outcome.error()).isEqualTo(76);
     assertThat(outcome.error()).contains(message, "--resume");
+    assertOneMessage(outcome);
+  }
+
+  @Test
+  void momentumIsNotGoneOnWithWhereThereWasNone() throws Exception {
+    String plan = PLAN.replace("kind: adamw", "kind: sgd");
+    Files.writeString(folder.resolve("plan.yaml"), plan);
+    InProcessJob.run(plan, 1, folder, Optional.empty());
+    Command.Outcome outcome =
+        Command.in(folder)
+            .run(
+                "train",
+                "plan.yaml",
+                "--resume",
+                "--quiet",
+                "--set",
+                "optimizer.momentum=0.9",
+                "--set",
+                "steps=4");
+    assertThat(outcome.status()).as(outcome.error()).isEqualTo(76);
+    assertThat(outcome.error()).contains("optimizer.momentum was 0.0 and is 0.9 now");
     assertOneMessage(outcome);
   }
 

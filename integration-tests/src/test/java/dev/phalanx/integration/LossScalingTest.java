@@ -178,6 +178,28 @@ final class LossScalingTest {
     }
   }
 
+  /** A threshold is of gradients without a scale, and so is what it leaves for later steps. */
+  @Test
+  void aJobInFp16GoesOnInFp32WithoutAScale() throws Exception {
+    String saved = "checkpoint: {dir: saved, every: 13}\n";
+    steps(PLAN.formatted(HUGE, 13) + saved, 2);
+    String plan =
+        PLAN.formatted(HUGE, 26)
+            .replace("loss_scaling: {initial: " + HUGE + ", growth_interval: 3}\n", "")
+            .replace("fp16", "fp32")
+            .replace(
+                "algorithm: ring",
+                "algorithm: ring, compression: {kind: threshold, threshold: 0.001}");
+    List<StepRecord> rest =
+        InProcessJob.run(plan, 2, folder, Optional.of(folder.resolve("saved/step-000013"))).steps();
+
+    assertThat(rest).hasSize(13);
+    for (StepRecord step : rest) {
+      assertThat(step.lossScale()).isEmpty();
+      assertThat(step.gradientNorm()).isBetween(1e-3, 10.0);
+    }
+  }
+
   @Test
   void theReportTellsOfSkippedSteps() throws Exception {
     steps(PLAN.formatted(HUGE, 20) + "log: {report: report.json}\n", 2);

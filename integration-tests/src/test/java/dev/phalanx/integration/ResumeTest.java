@@ -108,6 +108,20 @@ final class ResumeTest {
     assertThat(folder.resolve("saved.old-1/step-000014")).isDirectory();
   }
 
+  /** Its checkpoints stay where they are. */
+  @Test
+  void theFolderOfCheckpointsMayBeNamedByALink() throws Exception {
+    writeText();
+    String plan = DROPOUT_TEXT.formatted("fp32", "gpt2", 4, "0.1", "adamw");
+    Files.writeString(folder.resolve("plan.yaml"), plan + "checkpoint: {dir: saved, every: 4}\n");
+    run("train", "plan.yaml", "--quiet", "--set", "steps=4");
+    Files.createSymbolicLink(folder.resolve("link"), folder.resolve("saved"));
+    run("train", "plan.yaml", "--quiet", "--resume", "link/step-000004", "--set", "steps=5");
+    assertThat(folder.resolve("saved/step-000004")).isDirectory();
+    assertThat(folder.resolve("saved/step-000005")).isDirectory();
+    assertThat(folder.resolve("saved.old-1")).doesNotExist();
+  }
+
   @Test
   void processesGoOnBitForBit() throws Exception {
     writeText();

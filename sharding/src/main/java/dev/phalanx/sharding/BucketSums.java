@@ -134,6 +134,7 @@ public final class BucketSums {
           engine.synchronize(gradients.device());
           onHost.close();
         }
+        gradients.close(); // a view of memory that lives as long as the job
       }
 
       /** Decoding is work of its own. */

@@ -19,7 +19,7 @@ interface GradientSums {
   /**
    * Forgets the last step's sums.
    *
-   * @param step from 1
+   * @param step the number of the update that is to be made, from 1
    */
   void beginStep(long step);
 

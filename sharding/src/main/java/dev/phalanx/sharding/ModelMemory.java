@@ -657,7 +657,7 @@ public final class ModelMemory implements UpdatedValues {
   /**
    * A step begins: all gradients are forgotten, and the next ones replace them.
    *
-   * @param step from 1
+   * @param step the number of the update that it is to make, from 1, which codecs go by
    */
   public void beginStep(long step) {
     gradients.beginStep(step);

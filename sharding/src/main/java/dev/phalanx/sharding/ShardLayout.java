@@ -46,6 +46,7 @@ final class ShardLayout {
   private record Place(Bucket bucket, long offset) {}
 
   private static final long FIRST_BUCKET_BYTES = 1L << 20;
+  private static final int BUCKET_GROWTH = 4;
   private static final int LEAST_BUCKETS = 10;
 
   private final int shards;
@@ -96,8 +97,9 @@ final class ShardLayout {
    * <p>A bucket ends with the parameter that brings it to {@code bucketBytes}, or to a tenth of all
    * where that is less: what a small model has in one bucket could not be sent before the backward
    * pass ends. The first one ends earlier still, so that the network has work as soon as the
-   * backward pass has left the last layers (Li et al., 2020, "PyTorch Distributed", 4.2). None is
-   * cut below a mebibyte for these reasons. A parameter that lies apart has its own.
+   * backward pass has left the last layers (Li et al., 2020, "PyTorch Distributed", 4.2), and those
+   * that follow grow from it, for else the network would be through with it long before the next
+   * one. None is cut below a mebibyte for these reasons. A parameter that lies apart has its own.
    *
    * @param parameters in the order of flat memory
    */
@@ -106,16 +108,17 @@ final class ShardLayout {
     long most = Math.min(bucketBytes, Math.max(part, FIRST_BUCKET_BYTES));
     List<List<Parameter>> cut = new ArrayList<>();
     List<Parameter> open = new ArrayList<>();
+    long capacity = Math.min(most, FIRST_BUCKET_BYTES);
     for (Parameter parameter : parameters) {
       if (parameter.partition().isApart() && !open.isEmpty()) {
         cut.add(List.copyOf(open));
         open.clear();
       }
       open.add(parameter);
-      long capacity = cut.isEmpty() ? Math.min(most, FIRST_BUCKET_BYTES) : most;
       if (parameter.partition().isApart() || elementCount(open) * Float.BYTES >= capacity) {
         cut.add(List.copyOf(open));
         open.clear();
+        capacity = Math.min(most, capacity * BUCKET_GROWTH);
       }
     }
     if (!open.isEmpty()) {

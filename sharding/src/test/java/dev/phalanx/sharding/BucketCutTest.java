@@ -93,14 +93,17 @@ final class BucketCutTest {
     assertThat(ShardLayout.cut(parameters(Collections.nCopies(80, quarter)), MEBIBYTE)).hasSize(20);
   }
 
-  /** So that the network has work soon. */
+  /** So that the network has work soon, and does not run out of it. */
   @Example
-  void theFirstOfLargeBucketsHoldsAboutAMebibyte() {
+  void theFirstOfLargeBucketsHoldsAboutAMebibyteAndTheNextOnesGrow() {
     Shape half = Shape.of(MEBIBYTE / 2 / Float.BYTES);
 
     assertThat(ShardLayout.cut(parameters(Collections.nCopies(42, half)), 2 * MEBIBYTE))
         .extracting(bucket -> Float.BYTES * ShardLayout.elementCount(bucket))
         .startsWith(MEBIBYTE, 2 * MEBIBYTE)
         .hasSize(11);
+    assertThat(ShardLayout.cut(parameters(Collections.nCopies(400, half)), 25 * MEBIBYTE))
+        .extracting(bucket -> Float.BYTES * ShardLayout.elementCount(bucket))
+        .startsWith(MEBIBYTE, 4 * MEBIBYTE, 16 * MEBIBYTE, 20 * MEBIBYTE);
   }
 }

@@ -127,24 +127,17 @@ final class Checkpointing implements AutoCloseable {
       store.cleanUp();
     }
     context.world().barrier().await(); // nobody looks before rank 0 has tidied up
-    long step = restoreOwn(from);
-    requireSameOnAllRanks(step);
-    return step;
-  }
-
-  private long restoreOwn(Optional<Path> from) throws IOException {
-    if (from.isEmpty()) {
+    if (from.isPresent()) {
+      restored = ResumePoint.find(config, context, from.get());
+    }
+    long step = restored.isPresent() ? load(restored.get()) : 0;
+    requireSameOnAllRanks(step); // all have read what is there: now it may be moved
+    if (restored.isPresent()) {
+      setAsideWhatIsNotGoneOnFrom(restored.get(), step);
+      listener.resumed(step, restored.get());
+    } else if (from.isEmpty()) {
       setAsideEarlierRun();
-      return 0;
     }
-    Optional<Path> directory = ResumePoint.find(config, context, from.get());
-    if (directory.isEmpty()) {
-      return 0;
-    }
-    long step = load(directory.get());
-    restored = directory;
-    setAsideWhatIsNotGoneOnFrom(directory.get(), step);
-    listener.resumed(step, directory.get());
     return step;
   }
 
@@ -175,8 +168,7 @@ final class Checkpointing implements AutoCloseable {
     if (store == null) {
       return;
     }
-    Path folder = from.toAbsolutePath().normalize().getParent();
-    boolean isOwn = store.root().toAbsolutePath().normalize().equals(folder);
+    boolean isOwn = ResumePoint.isIn(from, store.root());
     Optional<Path> aside = isOwn ? store.setAsideAfter(step) : store.setAside();
     if (aside.isPresent()) {
       LOGGER.warn(
@@ -210,6 +202,7 @@ final class Checkpointing implements AutoCloseable {
       }
       if (checkpoint.optimizer().names().contains(LossScaler.SAVED_AS)) {
         checkpoint.optimizer().read(LossScaler.SAVED_AS, state.lossScaler().saved(), engine);
+        state.lossScaler().loaded();
       }
       state.memory().load(source(checkpoint.model(), ""));
       restoreCompression(checkpoint);
@@ -254,18 +247,19 @@ final class Checkpointing implements AutoCloseable {
    * has left. Where one rank compresses nothing it has none, and goes on to change the variance.
    */
   private void requireWarmUp(SavedCheckpoint checkpoint, JobConfig.Compression.OneBit here) {
-    long done = checkpoint.manifest().step();
+    long done = checkpoint.manifest().step() - state.lossScaler().skippedSteps();
     if (done >= here.warmupSteps()) {
       throw new BadCheckpointException(
           "The checkpoint "
               + checkpoint.directory()
-              + " is of step "
+              + " is of update "
               + done
               + ", when the warm-up of compression onebit, "
               + here.warmupSteps()
               + " steps, would be over, and has no moments of it for the buckets of this plan: it"
-              + " was trained without onebit, on one rank, or with another sharding, parallel or"
-              + " bucket_mb. Write communication.compression.warmup_steps: "
+              + " was trained without onebit, on one rank, with another sharding, parallel or"
+              + " bucket_mb, or by another version of Phalanx. Write"
+              + " communication.compression.warmup_steps: "
               + (done + 100)
               + ", or another kind of compression.");
     }
@@ -310,9 +304,19 @@ final class Checkpointing implements AutoCloseable {
     requireSame(checkpoint, "model.experts.count", experts(there), experts(here));
     requireSame(checkpoint, "model.experts.top_k", perToken(there), perToken(here));
     requireSame(checkpoint, "optimizer.kind", manifest.optimizer(), optimizerKind());
+    requireMomenta(checkpoint, saved);
     requireSame(checkpoint, "seed", manifest.seed(), config.seed());
     requireSame(checkpoint, "batch.global", saved.batch().global(), config.batch().global());
     requireSameData(checkpoint, saved);
+  }
+
+  /** Momentum begins with the job; without it there is nothing to keep. */
+  private void requireMomenta(SavedCheckpoint checkpoint, JobConfig saved) {
+    if (config.optimizer().algorithm() instanceof JobConfig.Optimizer.Sgd here
+        && saved.optimizer().algorithm() instanceof JobConfig.Optimizer.Sgd there
+        && there.momentum() == 0) {
+      requireSame(checkpoint, "optimizer.momentum", there.momentum(), here.momentum());
+    }
   }
 
   private static int experts(TransformerConfig model) {
@@ -392,7 +396,7 @@ final class Checkpointing implements AutoCloseable {
           gather(kind.getKey() + ".", state.memory().wholeState(kind.getValue(), host)));
     }
     optimizer.addAll(compression.gather(gathered));
-    if (state.lossScaler().isDynamic()) {
+    if (state.lossScaler().isToBeSaved()) {
       Tensor scaling = state.lossScaler().saved();
       optimizer.add(new SafetensorsWriter.Entry(LossScaler.SAVED_AS, scaling));
     }

@@ -26,19 +26,29 @@ final class LossScaler {
 
   private static final double MOST = 0x1p60;
 
+  /** Saved where there is no loss scaling. */
+  private static final double NO_SCALE = 0;
+
   private static final int SCALE = 0;
   private static final int STEPS_SINCE_CHANGE = 1;
   private static final int SKIPPED_STEPS = 2;
 
   private final boolean isDynamic;
+  private final double initial;
   private final long growthInterval;
   private final Tensor saved; // [3] FLOAT64
 
   private LossScaler(boolean isDynamic, double initial, long growthInterval, Arena host) {
     this.isDynamic = isDynamic;
+    this.initial = initial;
     this.growthInterval = growthInterval;
     this.saved = host.zeros(DType.FLOAT64, 3);
-    set(SCALE, initial);
+    begin();
+  }
+
+  private void begin() {
+    set(SCALE, isDynamic ? initial : NO_SCALE);
+    set(STEPS_SINCE_CHANGE, 0);
   }
 
   /**
@@ -57,7 +67,7 @@ final class LossScaler {
 
   /** What the loss of the next step is multiplied with. */
   double scale() {
-    return get(SCALE);
+    return isDynamic ? get(SCALE) : 1;
   }
 
   /** {@link #scale} for the report, where there is anything to say. */
@@ -105,9 +115,24 @@ final class LossScaler {
     }
   }
 
-  /** [3] FLOAT64 on the CPU: the factor, good steps since it changed, skipped steps. */
+  /** Whether a job that goes on would miss what is {@link #saved}. */
+  boolean isToBeSaved() {
+    return isDynamic || skippedSteps() > 0;
+  }
+
+  /**
+   * [3] FLOAT64 on the CPU: the factor, 0 where there is no loss scaling; good steps since it
+   * changed; skipped steps. Whoever reads a checkpoint's into it calls {@link #loaded} next.
+   */
   Tensor saved() {
     return saved;
+  }
+
+  /** The steps that were skipped count in any precision; the factor only in one that has it. */
+  void loaded() {
+    if (!isDynamic || get(SCALE) == NO_SCALE) {
+      begin();
+    }
   }
 
   private double get(int index) {

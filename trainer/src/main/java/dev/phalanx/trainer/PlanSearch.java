@@ -33,6 +33,10 @@ import java.util.stream.IntStream;
  * other could be among the best.
  */
 public final class PlanSearch {
+  /** A layout for any plan, of the keys that layouts are made of, as {@code --set} takes them. */
+  public static final List<String> ONE_RANK =
+      List.of("parallel={}", "batch.micro=1", "sharding={}", "model.recompute=none");
+
   private static final int MOST_REHEARSED = 150;
   private static final List<Long> MICRO_BATCHES = List.of(1L, 2L, 4L, 8L, 16L);
   private static final List<Integer> VIRTUAL_STAGES = List.of(2, 3, 4);

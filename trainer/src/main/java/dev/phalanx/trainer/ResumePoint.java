@@ -23,15 +23,23 @@ public final class ResumePoint {
       return Optional.of(from);
     }
     Optional<Path> newest = new LocalCheckpointStore(from).newest();
-    boolean isOwnFolder =
-        job.checkpoint()
-            .map(settings -> context.baseDirectory().resolve(settings.dir()))
-            .filter(own -> own.normalize().equals(from.normalize()))
-            .isPresent();
-    if (newest.isEmpty() && !isOwnFolder) {
+    Optional<Path> own =
+        job.checkpoint().map(settings -> context.baseDirectory().resolve(settings.dir()));
+    if (newest.isEmpty() && !(own.isPresent() && isOneFolder(own.get(), from))) {
       throw new IOException(
           "There is no checkpoint in " + from + ". Name a folder that holds step-... folders.");
     }
     return newest;
+  }
+
+  /** Whether a checkpoint lies in this folder, however either is spelled. */
+  public static boolean isIn(Path checkpoint, Path folder) throws IOException {
+    Path parent = checkpoint.toRealPath().getParent();
+    return parent != null && isOneFolder(parent, folder);
+  }
+
+  private static boolean isOneFolder(Path one, Path other) throws IOException {
+    return one.toAbsolutePath().normalize().equals(other.toAbsolutePath().normalize())
+        || (Files.exists(one) && Files.exists(other) && Files.isSameFile(one, other));
   }
 }

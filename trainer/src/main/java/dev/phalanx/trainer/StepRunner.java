@@ -117,8 +117,7 @@ final class StepRunner {
       scaler.skipped(step + 1);
     } else {
       requireFinite(step, loss, norm);
-      long update = step + 1 - scaler.skippedSteps();
-      state.optimizer().step(update, learningRate, clipFactor(norm) / scale);
+      state.optimizer().step(update(step), learningRate, clipFactor(norm) / scale);
       scaler.succeeded();
     }
     boolean stopIsRequested = sums.get(STOP_VOTES) > 0;
@@ -126,9 +125,14 @@ final class StepRunner {
         loss, norm, learningRate, tokens(), lossScale, expertLoad(), isSkipped, stopIsRequested);
   }
 
+  /** The number, from 1, of the update that a step is to make: skipped steps have made none. */
+  private long update(long step) {
+    return step + 1 - state.lossScaler().skippedSteps();
+  }
+
   /** And the loss, and the votes for a stop. */
   private void sumGradients(long step, BooleanSupplier stopRequested) throws InterruptedException {
-    state.memory().beginStep(step + 1);
+    state.memory().beginStep(update(step));
     engine.fill(lossSum, 0);
     runPasses(step);
     sums.fetch(LOSS, lossSum);

@@ -127,7 +127,9 @@ public final class TrainingLoop {
             outcome.lossScale(),
             outcome.expertLoad(),
             outcome.isSkipped());
-    report.add(record);
+    if (reportFile().isPresent()) {
+      report.add(record);
+    }
     tensorBoard.step(record);
     listener.stepFinished(record);
     return outcome.stopIsRequested();
@@ -137,10 +139,26 @@ public final class TrainingLoop {
       throws InterruptedException, IOException {
     Optional<Evaluation> found = model.evaluate();
     if (found.isPresent()) {
+      requireFinite(done, found.get());
       lastEvaluation = found;
-      report.add(done, found.get());
+      if (reportFile().isPresent()) {
+        report.add(done, found.get());
+      }
       tensorBoard.evaluation(done, found.get());
       listener.evaluated(done, found.get());
+    }
+  }
+
+  /** What the last step made of the model shows in no step's own loss. */
+  private static void requireFinite(long done, Evaluation evaluation) {
+    if (!Double.isFinite(evaluation.loss())) {
+      throw new NotFiniteException(
+          "After step "
+              + done
+              + " the held-out data has loss "
+              + evaluation.loss()
+              + ", so training has stopped, and that step was not saved. Lower optimizer.lr, set"
+              + " optimizer.clip_grad_norm, or go on from an earlier checkpoint with --resume.");
     }
   }
 

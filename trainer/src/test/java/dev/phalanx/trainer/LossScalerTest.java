@@ -79,4 +79,31 @@ final class LossScalerTest {
     assertThat(off.scale()).isEqualTo(1);
     assertThat(off.reported()).isEmpty();
   }
+
+  /** The optimizer counts updates in any precision; gradients have a scale in fp16 alone. */
+  @Test
+  void aJobThatGoesOnInAnotherPrecisionKeepsTheSkippedStepsAndDropsTheScale() {
+    LossScaler scaler = scaler(65536, 2000);
+    scaler.skipped(1);
+    scaler.succeeded();
+
+    LossScaler off = goneOn(scaler, LossScaler.of(Optional.empty(), host));
+    assertThat(off.scale()).isEqualTo(1);
+    assertThat(off.skippedSteps()).isEqualTo(1);
+    assertThat(off.isToBeSaved()).isTrue();
+
+    LossScaler again = goneOn(off, scaler(1024, 2000));
+    assertThat(again.scale()).isEqualTo(1024);
+    assertThat(again.skippedSteps()).isEqualTo(1);
+
+    LossScaler same = goneOn(scaler, scaler(1024, 2000));
+    assertThat(same.scale()).isEqualTo(32768);
+    assertThat(LossScaler.of(Optional.empty(), host).isToBeSaved()).isFalse();
+  }
+
+  private LossScaler goneOn(LossScaler from, LossScaler to) {
+    host.engine().copy(from.saved(), to.saved());
+    to.loaded();
+    return to;
+  }
 }

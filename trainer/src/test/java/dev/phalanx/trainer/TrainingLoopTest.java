@@ -1,6 +1,7 @@
 package dev.phalanx.trainer;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -50,7 +51,13 @@ final class TrainingLoopTest {
 
   /** Says that it waits, above all where no step is under way. */
   private static final class WaitingModel implements TrainedModel {
+    private final double evaluationLoss;
     private double waited;
+    private long saved;
+
+    WaitingModel(double evaluationLoss) {
+      this.evaluationLoss = evaluationLoss;
+    }
 
     @Override
     public StepOutcome step(long step, BooleanSupplier stopRequested) {
@@ -62,11 +69,12 @@ final class TrainingLoopTest {
     @Override
     public Optional<Evaluation> evaluate() {
       waited += WAITED_BETWEEN;
-      return Optional.of(new Evaluation(1, 8, OptionalDouble.empty()));
+      return Optional.of(new Evaluation(evaluationLoss, 8, OptionalDouble.empty()));
     }
 
     @Override
     public void save(long done) {
+      saved = done;
       waited += WAITED_BETWEEN;
     }
 
@@ -108,6 +116,29 @@ final class TrainingLoopTest {
 
   @Test
   void waitsBetweenStepsAreIdleTime() throws Exception {
+    run(new WaitingModel(1));
+
+    JsonNode rank = report().path("ranks").path(0);
+    assertThat(rank.path("exposed_communication_ms").doubleValue()).isEqualTo(3 * WAITED_IN_STEP);
+  }
+
+  /** No step's own loss tells what its update has done. */
+  @Test
+  void anEvaluationWithoutANumberEndsTheJobBeforeItSaves() throws Exception {
+    WaitingModel model = new WaitingModel(Double.NaN);
+
+    assertThatThrownBy(() -> run(model))
+        .isInstanceOf(NotFiniteException.class)
+        .hasMessageContaining("After step 1 the held-out data has loss NaN");
+    assertThat(model.saved).isZero();
+    assertThat(report().path("result").asText()).isEqualTo("failed");
+  }
+
+  private JsonNode report() throws Exception {
+    return new ObjectMapper().readTree(folder.resolve("report.json").toFile());
+  }
+
+  private void run(WaitingModel model) throws Exception {
     JobConfig config = JobConfigParser.parse("plan.yaml", PLAN).config();
     ProcessGroups groups =
         new InProcessGroups(1, GroupOptions.withTimeout(Duration.ofSeconds(60))).ofRank(0);
@@ -119,12 +150,8 @@ final class TrainingLoopTest {
           new RankContext(0, 1, 0, 1, groups, world, 1, folder, () -> false),
           JobListener.NONE,
           host,
-          new WaitingModel(),
+          model,
           new JobSummary("plan", 1, "gpt2", 0, "torch", "", "fp32", Unit.TOKENS, 8, 1, 3));
     }
-
-    JsonNode rank =
-        new ObjectMapper().readTree(folder.resolve("report.json").toFile()).path("ranks").path(0);
-    assertThat(rank.path("exposed_communication_ms").doubleValue()).isEqualTo(3 * WAITED_IN_STEP);
   }
 }

@@ -75,8 +75,8 @@ public sealed interface Compression {
     @Override
     public CompressedReduction reduction(
         Arena arena, Communicator communicator, List<Shape> parameters) {
-      return new TwoWayReduction(
-          arena, communicator, elementCount(parameters), new Int8Codec(block));
+      long elements = elementCount(parameters);
+      return new TwoWayReduction(arena, communicator, elements, new Int8Codec(block, elements));
     }
   }
 

@@ -26,11 +26,13 @@ final class Int8Codec implements PartCodec {
 
   /**
    * @param block elements that share a scale
+   * @param elementCount the most that a part has
    */
-  Int8Codec(int block) {
+  Int8Codec(int block, long elementCount) {
+    int longest = (int) Math.min(block, elementCount);
     this.block = block;
-    this.numbers = new float[block];
-    this.quantized = new byte[block];
+    this.numbers = new float[longest];
+    this.quantized = new byte[longest];
   }
 
   @Override

@@ -88,7 +88,6 @@ final class PowerSgdReduction extends BucketReduction {
       Arena arena, Communicator communicator, List<Shape> parameters, int factorRank) {
     super(arena, communicator, parameters.stream().mapToLong(Shape::elementCount).sum());
     this.factorRank = factorRank;
-    this.rightBlocks = new float[factorRank][HostMemory.BLOCK];
     long lefts = 0;
     long rights = 0;
     long uncompressed = 0;
@@ -106,6 +105,7 @@ final class PowerSgdReduction extends BucketReduction {
     this.hostFirstRound = new HostMemory(firstRound);
     this.hostFactors = new HostMemory(factors);
     divide(parameters, lefts);
+    this.rightBlocks = new float[matrices.isEmpty() ? 0 : factorRank][HostMemory.BLOCK];
     for (long i = 0; i < rights; i++) {
       hostFactors.putFloat(i, (float) CounterRandom.normal(SEED, i));
     }

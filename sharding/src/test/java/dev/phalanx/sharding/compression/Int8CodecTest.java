@@ -49,7 +49,7 @@ final class Int8CodecTest {
     Rank.runAll(
         1,
         rank -> {
-          Int8Codec codec = new Int8Codec(block);
+          Int8Codec codec = new Int8Codec(block, size);
           HostMemory values = new HostMemory(rank.tensor(gradients));
           HostMemory message =
               new HostMemory(rank.tensor(new float[(int) codec.messageBytes(size) / Float.BYTES]));

@@ -56,7 +56,7 @@ final class CompressionBinder {
   }
 
   private static Compression threshold(Section section) {
-    double threshold = section.real("threshold").above(0).orElse(1e-3);
+    double threshold = section.real("threshold").from(1e-30).to(1e30).orElse(1e-3);
     Optional<Double> minimum = density(section, "min_density", 1e-4);
     Optional<Double> maximum = density(section, "max_density", 0.01);
     requireBoth(section, "min_density", "max_density", 0.01);

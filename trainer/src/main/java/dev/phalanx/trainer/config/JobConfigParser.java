@@ -23,9 +23,11 @@ public final class JobConfigParser {
   private static final Map<String, List<String>> SECTIONS_LOOKED_INTO =
       Map.of(
           "batch", List.of("parallel"),
+          "communication", List.of("optimizer", "parallel", "precision", "sharding"),
           "model", List.of("data"),
           "optimizer", List.of("steps"),
-          "parallel", List.of("model"));
+          "parallel", List.of("model"),
+          "sharding", List.of("parallel"));
 
   private JobConfigParser() {}
 

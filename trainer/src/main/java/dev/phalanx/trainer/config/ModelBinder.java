@@ -10,6 +10,7 @@ import dev.phalanx.trainer.config.JobConfig.Network;
 import dev.phalanx.trainer.config.JobConfig.Recompute;
 import dev.phalanx.trainer.config.JobConfig.RopeScaling;
 import dev.phalanx.trainer.config.JobConfig.Transformer;
+import dev.phalanx.trainer.model.TransformerConfig;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -94,7 +95,12 @@ final class ModelBinder {
                 .to(LARGEST_COUNT)
                 .optional()
                 .orElse(isFromDirectory ? OPEN : heads)),
-        section.count("ffn_hidden").from(1).optional().orElse(isFromDirectory ? OPEN : 4 * hidden),
+        section
+            .count("ffn_hidden")
+            .from(1)
+            .to(TransformerConfig.LARGEST_SIZE)
+            .optional()
+            .orElse(isFromDirectory ? OPEN : 4 * hidden),
         size(section, "sequence", 128, isFromDirectory),
         section.count("vocab").from(1).optional().orElse(vocabOf(data, isFromDirectory)),
         section.real("dropout").from(0).below(1).orElse(0.0),

@@ -36,7 +36,7 @@ public record TransformerConfig(
     Optional<Mixture> mixture) {
 
   /** Larger than any model, and small enough that no product of two overflows. */
-  private static final long LARGEST_SIZE = 1L << 30;
+  public static final long LARGEST_SIZE = 1L << 30;
 
   public TransformerConfig {
     for (long size : new long[] {layers, hidden, heads, keyValueHeads, feedForward, sequence}) {
