@@ -10,6 +10,9 @@
 #                                  br0      each end sends at RATE, so that what comes from several hosts at once waits
 #   host 1: eth0 ---veth--- port1 /         in the switch
 #
+# Hosts use CUBIC, Linux's own choice, whatever congestion control this machine has set: with BBR, which takes a connection down to
+# four packets for 200 ms every ten seconds, a step that sends 93 MB at 100 Mbit/s takes a twentieth longer, ours as well as DDP's.
+#
 # With a delay delay.py stands between each port and the bridge:  eth0 ---veth--- port0 -delay.py- line0 ---veth--- end0 - br0
 #
 # The command finds torchrun's variables, and GLOO_SOCKET_IFNAME. Rank 0's standard output is this one's, that of the others
@@ -29,6 +32,7 @@ shift 3
 
 # A segmentation-offload packet of 64 KiB must fit into the bucket; the queue is that of a small switch's port.
 BUCKET=96kb QUEUE=1mb
+CONGESTION_CONTROL=cubic
 
 skip() { # WHY
   echo "skipped: $1" >&2
@@ -89,6 +93,9 @@ for ((h = 0; h < HOSTS; h++)); do
   on "$host" hostname "host$h"
   on "$host" mount -t tmpfs tmpfs /dev/shm
   on "$host" ip link set lo up
+  if ! on "$host" sh -c "echo $CONGESTION_CONTROL >/proc/sys/net/ipv4/tcp_congestion_control" 2>/dev/null; then
+    echo "slow-network.sh: $CONGESTION_CONTROL cannot be set here; hosts keep this machine's congestion control" >&2
+  fi
   on "$host" ip link add eth0 type veth peer name "port$h" netns "$switch"
   on "$host" ip address add "198.18.0.$((h + 1))/24" dev eth0
   on "$host" ip link set eth0 up

@@ -299,19 +299,30 @@ final class PlanTest {
   }
 
   private JsonNode search(String ranks) throws Exception {
-    Command.Outcome outcome =
-        Command.in(folder)
-            .run(
-                "plan",
-                "plan.yaml",
-                "--workers",
-                ranks,
-                "--cluster",
-                "cluster.yaml",
-                "--search",
-                "--json");
+    Command.Outcome outcome = searching(ranks, "--json");
     assertThat(outcome.status()).as(outcome.error()).isZero();
     return new ObjectMapper().readTree(outcome.output());
+  }
+
+  private Command.Outcome searching(String ranks, String... options) throws Exception {
+    List<String> command =
+        new ArrayList<>(
+            List.of("plan", "plan.yaml", "--search", "--cluster", "cluster.yaml", "--workers"));
+    command.add(ranks);
+    command.addAll(List.of(options));
+    return Command.in(folder).run(command.toArray(String[]::new));
+  }
+
+  /** And not said to fit no memory. What only its own layout gets wrong is no mistake there. */
+  @Test
+  void theSearchRefusesWhatNoLayoutMends() throws Exception {
+    Files.writeString(folder.resolve("plan.yaml"), plan("gpt2", 4, 1, 3, "}"));
+    Files.writeString(folder.resolve("cluster.yaml"), CLUSTER.formatted("8"));
+    Command.Outcome outcome =
+        searching("2", "--set", "device=cuda", "--set", "parallel={tensor: 3}");
+    assertThat(outcome.status()).as(outcome.output()).isEqualTo(64);
+    assertThat(outcome.error().lines()).hasSize(1);
+    assertThat(outcome.error()).contains("device cuda is not available");
   }
 
   @Test

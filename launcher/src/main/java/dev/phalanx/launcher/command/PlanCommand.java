@@ -144,8 +144,7 @@ final class PlanCommand implements Callable<Integer> {
   }
 
   private int search(ClusterDescription cluster) throws Exception {
-    // Its own layout need not suit the ranks: others are tried.
-    ParsedPlan parsed = plan.read();
+    ParsedPlan parsed = plan.readForSearch();
     JobConfig config = parsed.config();
     requireNoCluster(config);
     int ranks = worldSize(config);

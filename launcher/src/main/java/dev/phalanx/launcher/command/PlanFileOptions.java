@@ -1,5 +1,6 @@
 package dev.phalanx.launcher.command;
 
+import dev.phalanx.trainer.PlanSearch;
 import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.config.JobConfigParser;
 import dev.phalanx.trainer.config.ParsedPlan;
@@ -21,9 +22,20 @@ final class PlanFileOptions {
       description = "override a key of the plan file by its path; may be repeated")
   private List<String> overrides = new ArrayList<>();
 
-  /** See {@link JobConfigParser#read}: the ranks that will run it are not known. */
-  ParsedPlan read() {
-    return JobConfigParser.read(plan, overrides);
+  /**
+   * Reads a plan whose own layout need not suit its ranks, for others are tried.
+   *
+   * @throws dev.phalanx.trainer.config.ConfigurationException where something is wrong that no
+   *     layout would mend, which is what is wrong with one rank too
+   */
+  ParsedPlan readForSearch() {
+    ParsedPlan parsed = JobConfigParser.read(plan, overrides);
+    if (parsed.config().model() instanceof JobConfig.Transformer) {
+      List<String> onOneRank = new ArrayList<>(overrides);
+      onOneRank.addAll(PlanSearch.ONE_RANK);
+      JobConfigParser.readAndValidate(plan, onOneRank, config -> 1);
+    }
+    return parsed;
   }
 
   /** See {@link JobConfigParser#readAndValidate}. */
