@@ -12,6 +12,7 @@ import dev.phalanx.collectives.Communicator;
 import dev.phalanx.sharding.BucketSums;
 import dev.phalanx.sharding.compression.Compression;
 import dev.phalanx.tensor.Arena;
+import dev.phalanx.tensor.Shape;
 import dev.phalanx.tensor.Tensor;
 import dev.phalanx.trainer.CheckpointWriting;
 import dev.phalanx.trainer.CompressionCheckpoint;
@@ -302,6 +303,10 @@ final class NetworkCheckpoints implements AutoCloseable {
    * @return how many batches of the epoch are done; empty where there is no checkpoint
    */
   Optional<Long> restore(Path from) throws IOException, InterruptedException {
+    if (store != null) {
+      store.cleanUp();
+    }
+    ranks.barrier().await(); // nobody looks before rank 0 has tidied up
     Path directory;
     try (SavedCheckpoint checkpoint = agreed(from)) {
       if (checkpoint == null) {
@@ -448,7 +453,7 @@ final class NetworkCheckpoints implements AutoCloseable {
     }
     requireSameOrder(checkpoint);
     for (TrainedNetwork.Variable variable : network.variables()) {
-      requireCount(checkpoint, checkpoint.model(), variable.name(), variable.count());
+      requireShape(checkpoint, variable);
     }
     if (updater != null) {
       requireCount(checkpoint, checkpoint.optimizer(), UPDATER, updater.tensor().elementCount());
@@ -492,6 +497,21 @@ final class NetworkCheckpoints implements AutoCloseable {
               + order.get()
               + ". Give it the same data, data.seed, evaluation.fraction and batch.global as"
               + " before, or start anew without --resume.");
+    }
+  }
+
+  private static void requireShape(SavedCheckpoint checkpoint, TrainedNetwork.Variable variable) {
+    Shape saved = checkpoint.model().shape(variable.name());
+    if (!saved.equals(variable.shape())) {
+      throw new BadCheckpointException(
+          "The checkpoint "
+              + checkpoint.directory()
+              + " is of another network: its "
+              + variable.name()
+              + " is "
+              + saved
+              + " and this one's is "
+              + variable.shape());
     }
   }
 

@@ -7,6 +7,7 @@ import java.nio.file.FileSystemException;
 import java.nio.file.Path;
 import java.util.Optional;
 import java.util.stream.IntStream;
+import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.dataset.api.DataSetPreProcessor;
 import org.nd4j.linalg.dataset.api.preprocessor.DataNormalization;
 import org.nd4j.linalg.dataset.api.preprocessor.Normalizer;
@@ -201,12 +202,31 @@ record NetworkData(
           case NONE -> throw new IllegalStateException("there is nothing to fit");
         };
     fitted.fit(training.batches(Math.min(FITTED_AT_ONCE, training.count())));
+    if (fitted instanceof NormalizerMinMaxScaler scaler) {
+      widenConstants(scaler);
+    }
     DataSetPreProcessor apply = fitted::preProcess;
     return new Normalized(
         training.preProcessed(apply),
         heldOut.map(samples -> samples.preProcessed(apply)),
         Optional.of(fitted),
         image);
+  }
+
+  /**
+   * Features that are always the same become 0. ND4J would divide by the difference of 1e-5 that it
+   * adds to their largest value, and that is none for FLOAT numbers from 256 on.
+   */
+  private static void widenConstants(NormalizerMinMaxScaler fitted) {
+    INDArray least = fitted.getMin();
+    INDArray most = fitted.getMax();
+    for (long feature = 0; feature < most.length(); feature++) {
+      float value = least.getFloat(feature);
+      if (most.getFloat(feature) <= value) {
+        most.putScalar(feature, Math.max(value + 1, Math.nextUp(value)));
+      }
+    }
+    fitted.setFeatureStats(least, most);
   }
 
   /** Numbers of samples that stand one after the other. */

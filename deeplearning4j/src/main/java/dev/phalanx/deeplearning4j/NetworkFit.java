@@ -5,6 +5,7 @@ import java.util.Arrays;
 import java.util.Optional;
 import org.deeplearning4j.nn.api.Model;
 import org.deeplearning4j.nn.conf.BackpropType;
+import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.dataset.DataSet;
 
@@ -123,7 +124,7 @@ final class NetworkFit {
     return outputs
         .argMax(1)
         .eq(labels.argMax(1))
-        .castTo(outputs.dataType())
+        .castTo(DataType.LONG) // of bf16 a sum would not be exact beyond 256
         .sumNumber()
         .longValue();
   }

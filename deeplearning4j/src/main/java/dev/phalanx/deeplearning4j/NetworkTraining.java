@@ -1,5 +1,6 @@
 package dev.phalanx.deeplearning4j;
 
+import dev.phalanx.checkpoint.BadCheckpointException;
 import dev.phalanx.collectives.Traffic;
 import dev.phalanx.parallelism.mesh.Axis;
 import dev.phalanx.sharding.BucketSums;
@@ -166,6 +167,17 @@ final class NetworkTraining implements TrainedModel, AutoCloseable {
       return 0;
     }
     long done = (long) network.iterations() - iterationsBefore;
+    if (done < 0) {
+      throw new BadCheckpointException(
+          "The checkpoint "
+              + found.orElse(from.get())
+              + " is of iteration "
+              + network.iterations()
+              + ", and the network of model.path has done "
+              + iterationsBefore
+              + " before. Name the network that the checkpoint's job began with, or start anew"
+              + " without --resume.");
+    }
     restored = found;
     listener.resumed(done, found.orElse(from.get()));
     return done;

@@ -216,7 +216,7 @@ final class NetworkCheckpointsTest {
                         .nOut(4)
                         .activation(Activation.IDENTITY)
                         .build()));
-    assertThatRefused(wide, "its 1_W has 30 elements and this one's has 40");
+    assertThatRefused(wide, "its 1_W is [3, 10] and this one's is [4, 10]");
   }
 
   private void save(MultiLayerNetwork network, TrainingOptions options) throws Exception {

@@ -103,6 +103,25 @@ final class NetworkDataTest {
     assertThat(data.normalizer()).isPresent();
   }
 
+  /** Of a size that ND4J's own epsilon is lost beside. */
+  @ParameterizedTest
+  @CsvSource({"2021", "-2021", "0.5", "1.7e9", "0"})
+  void aFeatureThatIsAlwaysTheSameBecomesZero(String value) throws IOException {
+    StringBuilder rows = new StringBuilder("x,y,kind\n");
+    for (int row = 0; row < ROWS; row++) {
+      rows.append(value).append(',').append(row).append(',').append(row / 30).append('\n');
+    }
+    Files.writeString(folder.resolve("train.csv"), rows);
+    INDArray all =
+        open(TABLE.replace("}", ", normalize: minmax}"), "{every: 0}")
+            .normalized()
+            .training()
+            .read(NetworkData.numbers(0, ROWS))
+            .getFeatures();
+    assertThat(all.getColumn(0).toDoubleVector()).containsOnly(0);
+    assertThat(all.getColumn(1).maxNumber().doubleValue()).isEqualTo(1);
+  }
+
   @Test
   void aDamagedFileIsNamedWithTheKeyThatNamesIt() throws IOException {
     Files.writeString(folder.resolve("test.csv"), "kind,y,x\n1,-4\n");

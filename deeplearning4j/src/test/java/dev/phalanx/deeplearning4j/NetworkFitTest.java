@@ -118,4 +118,16 @@ final class NetworkFitTest {
     assertThatThrownBy(() -> fitting(network, table))
         .hasMessageContaining("does not take samples of 64 features: ");
   }
+
+  /** In bf16 a sum of ones ends at 256. */
+  @Test
+  void rightAnswersAreCountedExactlyInEveryPrecision() {
+    INDArray outputs = Nd4j.zeros(DataType.BFLOAT16, 700, 2);
+    INDArray labels = Nd4j.zeros(DataType.BFLOAT16, 700, 2);
+    for (int sample = 0; sample < 700; sample++) {
+      outputs.putScalar(sample, 1, 1);
+      labels.putScalar(sample, sample < 601 ? 1 : 0, 1);
+    }
+    assertThat(NetworkFit.right(outputs, labels)).isEqualTo(601);
+  }
 }

@@ -60,8 +60,9 @@ final class DataCommand extends CommandGroup {
     @Override
     public Integer call() throws Exception {
       Console console = common.console();
+      DataPreparation.Result result;
       try (Tokenizer tokenizer = Tokenizers.open(tokenizerName, Path.of("").toAbsolutePath())) {
-        DataPreparation.Result result =
+        result =
             DataPreparation.run(
                 new DataPreparation.Request(inputs, tokenizer, output, endOfText),
                 (bytesDone, bytesTotal, tokens) ->
@@ -73,10 +74,11 @@ final class DataCommand extends CommandGroup {
                             + ", "
                             + Quantities.count(tokens)
                             + " tokens"));
-        console.endLive();
-        console.result(common.isJson ? json(result).toString() : text(result));
-        return 0;
+      } finally {
+        console.endLive(); // an error has a line of its own
       }
+      console.result(common.isJson ? json(result).toString() : text(result));
+      return 0;
     }
 
     private static String text(DataPreparation.Result result) {

@@ -14,10 +14,12 @@ import dev.phalanx.trainer.generate.Sampling;
 import dev.phalanx.trainer.tokenizer.Tokenizer;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.concurrent.Callable;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Command;
@@ -120,10 +122,7 @@ final class GenerateCommand implements Callable<Integer> {
       Generator generator = model.generator((long) given.length + maximumTokens);
       OptionalInt end = model.tokenizer().map(Tokenizer::endOfText).orElse(OptionalInt.empty());
       List<Integer> tokens = generator.generate(given, maximumTokens, sampling, end, token -> {});
-      Optional<String> text =
-          model
-              .tokenizer()
-              .map(tokenizer -> tokenizer.decode(tokens.stream().mapToInt(t -> t).toArray()));
+      Optional<String> text = model.tokenizer().map(tokenizer -> added(tokenizer, given, tokens));
       if (common.isJson) {
         common.console().result(json(generator, given, tokens, text).toString());
       } else {
@@ -131,6 +130,20 @@ final class GenerateCommand implements Callable<Integer> {
       }
     }
     return 0;
+  }
+
+  /**
+   * The text that an answer adds to what was given. Tokenizers may drop the space that a text
+   * begins with, so an answer by itself says less than one that goes on.
+   */
+  static String added(Tokenizer tokenizer, int[] given, List<Integer> answer) {
+    int[] tokens = answer.stream().mapToInt(token -> token).toArray();
+    String before = tokenizer.decode(given);
+    String all =
+        tokenizer.decode(IntStream.concat(Arrays.stream(given), Arrays.stream(tokens)).toArray());
+    return all.startsWith(before) // not where the prompt ends within a character
+        ? all.substring(before.length())
+        : tokenizer.decode(tokens);
   }
 
   private Sampling sampling() {

@@ -37,6 +37,7 @@ final class NetworkOptions {
     String text =
         Optional.ofNullable(port)
             .or(() -> Optional.ofNullable(System.getenv("MASTER_PORT")))
+            .filter(value -> !value.isBlank())
             .orElse("0");
     try {
       int number = Integer.parseInt(text.trim());

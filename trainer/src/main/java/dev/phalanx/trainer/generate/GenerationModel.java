@@ -149,6 +149,7 @@ public final class GenerationModel implements AutoCloseable {
       return new GenerationModel(arena, model, tokenizer);
     } catch (IOException | RuntimeException e) {
       arena.close();
+      tokenizer.ifPresent(Tokenizer::close);
       throw e;
     }
   }

@@ -2,9 +2,11 @@ package dev.phalanx.engine.torch;
 
 import dev.phalanx.engine.host.BlasVectors;
 import dev.phalanx.engine.host.EngineContract;
+import dev.phalanx.engine.host.FloatAddress;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Tensor;
 import java.nio.LongBuffer;
+import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.pytorch.global.torch;
 
 /** Rows of tables by number: embeddings and their gradients. */
@@ -15,15 +17,14 @@ final class Rows {
   private final Scratch gathered;
   private final Scratch widened;
   private final Scratch shifted;
-  private final Scratch mask;
   private final BlasVectors blas = new BlasVectors();
+  private final FloatAddress elsewhere = new FloatAddress();
 
   Rows(TorchContext context) {
     this.context = context;
     this.gathered = context.scratch();
     this.widened = context.scratch();
     this.shifted = context.scratch();
-    this.mask = context.scratch();
   }
 
   void gather(Tensor table, Tensor ids, Tensor out, boolean accumulate) {
@@ -87,20 +88,22 @@ final class Rows {
       return;
     }
     long[] rows = new long[count];
-    float[] isHere = new float[count];
+    boolean[] isHere = new boolean[count];
     LongBuffer numbers = ids.byteBuffer(0, Math.multiplyExact(Long.BYTES, count)).asLongBuffer();
     for (int i = 0; i < count; i++) {
       long row = numbers.get(i) - firstRow;
-      boolean within = row >= 0 && row < table.size(0);
-      rows[i] = within ? row : 0;
-      isHere[i] = within ? 1 : 0;
+      isHere[i] = row >= 0 && row < table.size(0);
+      rows[i] = isHere[i] ? row : 0;
     }
     var places = shifted.get(DType.INT64, count);
-    var factors = mask.get(DType.FLOAT32, count, 1);
     TorchContext.hostLongs(places).put(rows);
-    TorchContext.hostFloats(factors).put(isHere);
     torch.index_select_out(context.of(out), context.of(table), 0, places);
-    context.of(out).mul_(factors);
+    long rowBytes = out.dtype().bytes(out.size(1));
+    for (int i = 0; i < count; i++) {
+      if (!isHere[i]) { // a product with 0 would be no zero where the first row is not finite
+        Pointer.memset(elsewhere.moveTo(out.address() + i * rowBytes), 0, rowBytes);
+      }
+    }
   }
 
   void scatterAddWithin(Tensor rows, Tensor ids, Tensor table, long firstRow) {
