@@ -27,6 +27,7 @@ public final class ParallelEarlyStoppingTrainer<M extends Model>
     extends BaseEarlyStoppingTrainer<M> {
   private final ParallelNetwork<M> network;
   private @Nullable RuntimeException failure; // of a batch
+  private int epochs; // that have begun
 
   /** Over batches of one input and output. */
   public ParallelEarlyStoppingTrainer(
@@ -161,6 +162,7 @@ public final class ParallelEarlyStoppingTrainer<M extends Model>
   @Override
   protected EarlyStoppingResult<M> fit(boolean isPretraining) {
     failure = null;
+    epochs = 0;
     EarlyStoppingResult<M> result;
     try {
       result = super.fit(isPretraining);
@@ -175,6 +177,18 @@ public final class ParallelEarlyStoppingTrainer<M extends Model>
           "The iterator of early stopping failed: " + result.getTerminationDetails());
     }
     return result;
+  }
+
+  /**
+   * From here on a thread asks for batches ahead, and their order may follow from the epoch's
+   * number, which the base class sets only afterwards.
+   */
+  @Override
+  protected void reset() {
+    TrainedNetwork trained = TrainedNetwork.of(network.network());
+    trained.setProgress(trained.iterations(), epochs);
+    epochs++;
+    super.reset();
   }
 
   @Override

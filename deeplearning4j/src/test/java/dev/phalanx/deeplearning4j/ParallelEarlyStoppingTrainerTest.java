@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Future;
 import org.deeplearning4j.datasets.iterator.ExistingDataSetIterator;
@@ -64,6 +65,35 @@ final class ParallelEarlyStoppingTrainerTest {
     assertThat(together.getTerminationReason()).isEqualTo(alone.getTerminationReason());
     assertThat(together.getBestModelEpoch()).isEqualTo(alone.getBestModelEpoch());
     ParityTest.assertClose(together.getBestModel(), alone.getBestModel(), 1e-5);
+  }
+
+  /** Batches are asked for ahead from there on, in an order that may follow from the number. */
+  @Test
+  void theNetworkHasTheEpochsNumberWhenItsIteratorIsReset() throws Exception {
+    MultiLayerNetwork network = network();
+    List<Integer> whenReset = new ArrayList<>();
+    List<Integer> whenBegun = new ArrayList<>();
+    DataSetIterator batches =
+        new ExistingDataSetIterator(Networks.vectors(8, 7, 8)) {
+          @Override
+          public void reset() {
+            whenReset.add(network.getEpochCount());
+            super.reset();
+          }
+        };
+    network.setListeners(
+        new BaseTrainingListener() {
+          @Override
+          public void onEpochStart(Model model) {
+            whenBegun.add(network.getEpochCount());
+          }
+        });
+    try (var training = ParallelTraining.threads(network, 2)) {
+      new ParallelEarlyStoppingTrainer<>(configuration().build(), training, batches).fit();
+    }
+
+    assertThat(whenBegun).containsExactly(0, 1, 2, 3, 4);
+    assertThat(whenReset).isEqualTo(whenBegun);
   }
 
   @Test
