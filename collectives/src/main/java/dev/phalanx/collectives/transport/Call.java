@@ -16,7 +16,7 @@ import org.jspecify.annotations.Nullable;
  *     where the ranks have different ones, and then on a message {@link #ofPair} tells those that
  *     its sender has for its receiver
  * @param tag of a transfer between two ranks; of an operation to which every rank gives the counts
- *     of all, a number that other counts have not; 0 otherwise
+ *     of all, their hash; 0 otherwise
  */
 public record Call(
     long sequence,
