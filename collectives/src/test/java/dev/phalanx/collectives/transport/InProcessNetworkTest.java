@@ -1,6 +1,7 @@
 package dev.phalanx.collectives.transport;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.nio.ByteBuffer;
 import java.time.Duration;
@@ -10,6 +11,8 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
@@ -49,6 +52,28 @@ final class InProcessNetworkTest {
           assertThat(read.get(piece)).isEqualTo(piece);
         }
       }
+    } finally {
+      thread.shutdownNow();
+    }
+  }
+
+  /** It may free its memory then. */
+  @Test
+  void whoGivesUpWaitsForWhoeverReadsFromItsMemory() throws Exception {
+    InProcessNetwork network = new InProcessNetwork(2);
+    Transport sender = network.transport(0);
+    Transport receiver = network.transport(1);
+    ExecutorService thread = Executors.newSingleThreadExecutor();
+    try {
+      sender.send(1, CALL, 0, ByteBuffer.allocate(1));
+      Message reading = receiver.receive(0, null, Deadline.after(Duration.ofSeconds(30)));
+      assertThat(reading).isNotNull();
+      Future<?> end = thread.submit(() -> sender.abort("the disk is full"));
+      assertThatThrownBy(() -> end.get(300, TimeUnit.MILLISECONDS))
+          .isInstanceOf(TimeoutException.class);
+      assertThat(receiver.failure(0)).contains("the disk is full");
+      reading.close();
+      end.get(30, TimeUnit.SECONDS);
     } finally {
       thread.shutdownNow();
     }
