@@ -357,17 +357,7 @@ final class BadInputTest {
   void otherDataOrAnotherModelIsNotGoneOnWith(String override, String message) throws Exception {
     Files.writeString(folder.resolve("other.txt"), "Happy families are all alike. ".repeat(50));
     trainHere();
-    Command.Outcome outcome =
-        Command.in(folder)
-            .run(
-                "train",
-                "plan.yaml",
-                "--resume",
-                "--quiet",
-                "--set",
-                override.replace(';', ','),
-                "--set",
-                "steps=4");
+    Command.Outcome outcome = goOnWith(override.replace(';', ','));
     assertThat(outcome.status()).as(outcome.error()).isEqualTo(76);
     assertThat(outcome.error()).contains(message, "--resume");
     assertOneMessage(outcome);
@@ -378,17 +368,7 @@ final class BadInputTest {
     String plan = PLAN.replace("kind: adamw", "kind: sgd");
     Files.writeString(folder.resolve("plan.yaml"), plan);
     InProcessJob.run(plan, 1, folder, Optional.empty());
-    Command.Outcome outcome =
-        Command.in(folder)
-            .run(
-                "train",
-                "plan.yaml",
-                "--resume",
-                "--quiet",
-                "--set",
-                "optimizer.momentum=0.9",
-                "--set",
-                "steps=4");
+    Command.Outcome outcome = goOnWith("optimizer.momentum=0.9");
     assertThat(outcome.status()).as(outcome.error()).isEqualTo(76);
     assertThat(outcome.error()).contains("optimizer.momentum was 0.0 and is 0.9 now");
     assertOneMessage(outcome);
@@ -398,17 +378,7 @@ final class BadInputTest {
   void theDataMayHaveMoved() throws Exception {
     trainHere();
     Files.move(folder.resolve("text.txt"), folder.resolve("moved.txt"));
-    Command.Outcome outcome =
-        Command.in(folder)
-            .run(
-                "train",
-                "plan.yaml",
-                "--resume",
-                "--quiet",
-                "--set",
-                "data.path=moved.txt",
-                "--set",
-                "steps=4");
+    Command.Outcome outcome = goOnWith("data.path=moved.txt");
     assertThat(outcome.status()).as(outcome.error()).isEqualTo(0);
   }
 
@@ -460,6 +430,12 @@ final class BadInputTest {
   private void trainHere() throws Exception {
     Files.writeString(folder.resolve("plan.yaml"), PLAN);
     InProcessJob.run(PLAN, 1, folder, Optional.empty());
+  }
+
+  /** From what was saved here, with another value of a key. */
+  private Command.Outcome goOnWith(String override) throws Exception {
+    return Command.in(folder)
+        .run("train", "plan.yaml", "--resume", "--quiet", "--set", override, "--set", "steps=4");
   }
 
   private Command.Outcome train(String plan) throws Exception {
