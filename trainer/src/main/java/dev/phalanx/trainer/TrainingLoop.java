@@ -23,6 +23,7 @@ public final class TrainingLoop {
   private final TrainedModel model;
   private final JobSummary summary;
   private final Report report;
+  private final Optional<Path> reportFile; // where this rank writes it
   private final long startNanos = System.nanoTime();
   private double stepMillis;
   private double waitedMillis; // of it
@@ -44,6 +45,10 @@ public final class TrainingLoop {
     this.model = model;
     this.summary = summary;
     this.report = new Report(config, context.worldSize(), summary.engineName());
+    this.reportFile =
+        context.rank() == 0
+            ? config.log().report().map(context.baseDirectory()::resolve)
+            : Optional.empty();
   }
 
   /**
@@ -127,7 +132,7 @@ public final class TrainingLoop {
             outcome.lossScale(),
             outcome.expertLoad(),
             outcome.isSkipped());
-    if (reportFile().isPresent()) {
+    if (reportFile.isPresent()) {
       report.add(record);
     }
     tensorBoard.step(record);
@@ -141,7 +146,7 @@ public final class TrainingLoop {
     if (found.isPresent()) {
       requireFinite(done, found.get());
       lastEvaluation = found;
-      if (reportFile().isPresent()) {
+      if (reportFile.isPresent()) {
         report.add(done, found.get());
       }
       tensorBoard.evaluation(done, found.get());
@@ -165,7 +170,6 @@ public final class TrainingLoop {
   private JobResult result(JobResult.Outcome outcome, long done)
       throws InterruptedException, IOException {
     double seconds = (System.nanoTime() - startNanos) / 1e9;
-    Optional<Path> reportFile = reportFile();
     List<RankStatistics> ranks = RankStatistics.gather(context.world(), host, statistics());
     if (reportFile.isPresent()) {
       report.write(
@@ -207,19 +211,12 @@ public final class TrainingLoop {
   /** Best effort: what failed first is what the caller must hear of. */
   private void reportFailure(Throwable failure, RankStatistics own) {
     try {
-      Optional<Path> file = reportFile();
-      if (file.isPresent()) {
-        report.writeFailure(file.get(), String.valueOf(failure.getMessage()), List.of(own));
+      if (reportFile.isPresent()) {
+        report.writeFailure(reportFile.get(), String.valueOf(failure.getMessage()), List.of(own));
       }
     } catch (IOException | RuntimeException e) {
       failure.addSuppressed(e);
     }
-  }
-
-  private Optional<Path> reportFile() {
-    return context.rank() == 0
-        ? config.log().report().map(context.baseDirectory()::resolve)
-        : Optional.empty();
   }
 
   /** Where the plan says so, and always after the last step. */

@@ -71,7 +71,8 @@ final class ExternalOptions {
     }
   }
 
-  private static Optional<String> variable(String name) {
+  /** Of the environment; empty where it is not set, or to nothing. */
+  static Optional<String> variable(String name) {
     return Optional.ofNullable(System.getenv(name)).filter(value -> !value.isBlank());
   }
 }

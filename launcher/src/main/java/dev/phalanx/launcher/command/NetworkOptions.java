@@ -35,10 +35,7 @@ final class NetworkOptions {
   /** The port where ranks of this host meet; 0: any free one. */
   int port() {
     String text =
-        Optional.ofNullable(port)
-            .or(() -> Optional.ofNullable(System.getenv("MASTER_PORT")))
-            .filter(value -> !value.isBlank())
-            .orElse("0");
+        Optional.ofNullable(port).or(() -> ExternalOptions.variable("MASTER_PORT")).orElse("0");
     try {
       int number = Integer.parseInt(text.trim());
       if (number >= 0 && number <= LARGEST_PORT) {

@@ -132,10 +132,7 @@ final class TrainCommand implements Callable<Integer> {
     }
     JobConfig.Parallel parallel = config.parallel();
     return (int) // the largest, where sizes multiply to more: the plan is refused for them
-        ((double) Math.max(1, parallel.data())
-            * parallel.tensor()
-            * parallel.pipeline()
-            * parallel.context());
+        ((double) Math.max(1, parallel.data()) * parallel.ranksPerSequence());
   }
 
   private Optional<Path> resumeFrom(JobConfig config, Path baseDirectory) {

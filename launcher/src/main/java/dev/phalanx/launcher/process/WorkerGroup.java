@@ -24,7 +24,7 @@ import org.jspecify.annotations.Nullable;
  * all:
  *
  * <pre>
- *   running --failure--> asking who is to blame (at most 1 s) --> ending (2 s) --> killing --> Failed
+ *   running --failure--> asking who is to blame (at most 3 s) --> ending (2 s) --> killing --> Failed
  *      |
  *      +--all done--> Finished
  * </pre>
