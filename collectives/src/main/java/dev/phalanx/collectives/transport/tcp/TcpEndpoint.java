@@ -54,6 +54,7 @@ public final class TcpEndpoint implements Endpoint {
   private final int streams;
   private final Meetings<PeerSocket> meetings;
   private final Refusals refusals = new Refusals();
+  private final Departures departures;
 
   private TcpEndpoint(InetAddress address, JobToken token, String threadName, int streams)
       throws IOException {
@@ -63,6 +64,7 @@ public final class TcpEndpoint implements Endpoint {
     this.eventLoop =
         new MultiThreadIoEventLoopGroup(
             1, new DefaultThreadFactory(threadName, true), NioIoHandler.newFactory());
+    this.departures = new Departures(eventLoop.next());
     try {
       this.listening = listen(new InetSocketAddress(address, 0));
     } catch (IOException e) {
@@ -144,7 +146,12 @@ public final class TcpEndpoint implements Endpoint {
         Meeting<PeerSocket> meeting =
             peer == rank ? new Meeting<>() : meetings.with(group, peer, stream);
         toPeer.add(
-            new TcpLink(peer, meeting, opened -> open(hello, address, timeout, opened), waiting));
+            new TcpLink(
+                peer,
+                meeting,
+                opened -> open(hello, address, timeout, opened),
+                waiting,
+                departures));
       }
       links.add(streams == 1 ? toPeer.get(0) : new StripedLink(toPeer));
     }
@@ -189,10 +196,12 @@ public final class TcpEndpoint implements Endpoint {
             });
   }
 
+  /** Waits for peers to which something of a group that was left may still be on its way. */
   @Override
   public void close() {
     listening.close();
-    meetings.forEach(TcpLink::close);
+    meetings.forEach(socket -> Departures.close(socket.channel()));
+    departures.await();
     eventLoop.shutdownGracefully(0, 1, TimeUnit.SECONDS);
   }
 }

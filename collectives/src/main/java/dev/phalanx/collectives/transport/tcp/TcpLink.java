@@ -31,7 +31,6 @@ import org.jspecify.annotations.Nullable;
  */
 final class TcpLink implements Link {
   private static final long CONNECTING_SLEEP_NANOS = 200_000;
-  private static final int MOST_LAST_READS = 256;
 
   /** A header and a payload, of which some may have gone out. */
   private record Outgoing(ByteBuffer header, ByteBuffer payload) {
@@ -48,6 +47,7 @@ final class TcpLink implements Link {
   private final Meeting<PeerSocket> meeting;
   private final Consumer<CompletableFuture<PeerSocket>> opener;
   private final Waiting waiting;
+  private final Departures departures;
 
   /** Why the stream has ended, or never began. */
   private final AtomicReference<@Nullable String> end = new AtomicReference<>();
@@ -87,11 +87,13 @@ final class TcpLink implements Link {
       int peer,
       Meeting<PeerSocket> meeting,
       Consumer<CompletableFuture<PeerSocket>> opener,
-      Waiting waiting) {
+      Waiting waiting,
+      Departures departures) {
     this.peer = peer;
     this.meeting = meeting;
     this.opener = opener;
     this.waiting = waiting;
+    this.departures = departures;
   }
 
   /** The connection, or null where it is not open yet or never will be. */
@@ -439,11 +441,11 @@ final class TcpLink implements Link {
     say(LastWord.abort(reason));
   }
 
-  /** A last word, instead of what has not begun to go out. */
-  private void say(LastWord word) {
+  /** A last word, instead of what has not begun to go out; whether it is the first. */
+  private boolean say(LastWord word) {
     synchronized (out) { // any thread
       if (hasSaidLast) {
-        return;
+        return false;
       }
       hasSaidLast = true;
       if (channel == null && meeting.met().isDone()) {
@@ -456,7 +458,7 @@ final class TcpLink implements Link {
           lateWord = outgoing(word.frame(), word.payload());
           meeting.met().thenAccept(this::sayLate);
         }
-        return;
+        return true;
       }
       Outgoing begun = out.peek();
       out.clear();
@@ -466,6 +468,7 @@ final class TcpLink implements Link {
       }
       enqueue(word.frame(), word.payload());
       writeSome();
+      return true;
     }
   }
 
@@ -487,36 +490,25 @@ final class TcpLink implements Link {
   @Override
   public void leave(Deadline deadline) {
     meeting.leave(LEFT);
-    say(LastWord.farewell());
+    boolean isOrderly = say(LastWord.farewell());
     while (hasUnsent && broken == null && end.get() == null && !deadline.hasPassed()) {
       if (!advance()) {
         LockSupport.parkNanos(this, CONNECTING_SLEEP_NANOS);
       }
     }
+    boolean isAwaited = isOrderly && !hasUnsent && broken == null && failure() == null;
     end("was left");
+    SelectionKey known = key;
+    if (known != null) {
+      known.cancel(); // nobody waits for it here any more
+    }
     meeting
         .met()
         .thenAccept( // also where it opens only now
             socket -> {
               sayLate(socket);
-              close(socket);
+              departures.add(socket.channel(), isAwaited);
             });
     waiting.left(this);
-  }
-
-  /**
-   * Reads what nobody wants any more: a socket that is closed before that tells the peer to drop
-   * what it has not read itself, this rank's last word with it.
-   */
-  static void close(PeerSocket socket) {
-    try (SocketChannel channel = socket.channel()) {
-      channel.shutdownOutput();
-      ByteBuffer unwanted = ByteBuffer.allocate(1 << 16);
-      for (int reads = 0; reads < MOST_LAST_READS && channel.read(unwanted) > 0; reads++) {
-        unwanted.clear();
-      }
-    } catch (IOException e) {
-      // It is of no further use.
-    }
   }
 }

@@ -208,6 +208,43 @@ final class TcpEndpointTest {
     }
   }
 
+  /**
+   * The receiver is behind, and says in which call it is: that must not make the kernel drop what
+   * has been sent to it, and its sender's process must not end before it has come.
+   */
+  @Test
+  void whatWasSentStillArrivesWhenTheSenderHasLeftAndHearsMore() throws Exception {
+    Call call = new Call(7, Operation.BARRIER, null, null, -1, 0);
+    int pieces = 2; // together more than the receiver's kernel takes unread
+    try (TcpEndpoint receiving = endpoint(token, "b")) {
+      TcpEndpoint sending = endpoint(token, "a");
+      List<InetSocketAddress> members = List.of(sending.address(), receiving.address());
+      CompletableFuture<Void> closing;
+      try (Transport receiver = transport(receiving, 1, members, LONG)) {
+        Transport sender = transport(sending, 0, members, LONG);
+        for (int piece = 0; piece < pieces; piece++) {
+          ByteBuffer payload = ByteBuffer.allocateDirect(TcpEndpoint.PIECE_BYTES);
+          payload.put(0, (byte) piece).put(TcpEndpoint.PIECE_BYTES - 1, (byte) ~piece);
+          sender.send(1, call, piece, payload);
+        }
+        assertThat(sender.flush(Deadline.after(LONG))).isEqualTo(-1);
+        sender.close();
+        closing = CompletableFuture.runAsync(sending::close);
+        receiver.send(0, call, 0, ByteBuffer.allocateDirect(8));
+        assertThat(receiver.flush(Deadline.after(LONG))).isEqualTo(-1);
+        for (int piece = 0; piece < pieces; piece++) {
+          try (Message message = receiver.receive(0, null, Deadline.after(LONG))) {
+            assertThat(message).isNotNull();
+            assertThat(message.payload().get(0)).isEqualTo((byte) piece);
+            assertThat(message.payload().get(TcpEndpoint.PIECE_BYTES - 1)).isEqualTo((byte) ~piece);
+          }
+        }
+        assertThat(closing.isDone()).isFalse(); // it waits for the receiver's own farewell
+      }
+      closing.get(5, SECONDS); // and no longer
+    }
+  }
+
   /** A listener that speaks the protocol up to the frames, which the test writes by hand. */
   private Transport connectedTo(CompletableFuture<Socket> peer) throws Exception {
     ServerSocket server = new ServerSocket(0, 1, LOOPBACK);
