@@ -32,6 +32,7 @@ import dev.phalanx.collectives.status.RankStatus;
 import dev.phalanx.collectives.status.StatusBoard;
 import dev.phalanx.collectives.transport.Call;
 import dev.phalanx.collectives.transport.Deadline;
+import dev.phalanx.collectives.transport.Link;
 import dev.phalanx.collectives.transport.Operation;
 import dev.phalanx.collectives.transport.PeerLostException;
 import dev.phalanx.collectives.transport.ReceiveTimeoutException;
@@ -657,9 +658,13 @@ public final class QueuedCommunicator implements Communicator {
   /** A clause that names the rank at fault, as far as that can be found out. */
   private String culprit(int awaited) {
     try {
-      StatusBoard.Answers answers = board.ask(members.title());
+      StatusBoard.Answers answers = board.ask();
       return Culprit.find(
-              members.rank(), members.inTheJob(awaited), answers.ofGroup(), answers.hasAnswered())
+              members.title(),
+              members.rank(),
+              members.inTheJob(awaited),
+              answers.statuses(),
+              answers.hasAnswered())
           .map(found -> "; " + found)
           .orElse("");
     } catch (InterruptedException e) {
@@ -684,6 +689,13 @@ public final class QueuedCommunicator implements Communicator {
     return reason.endsWith(".") ? reason.substring(0, reason.length() - 1) : reason;
   }
 
+  /** Who leaves in the middle of the work as a rule does so because some other rank is lost. */
+  private String whyItLeft(PeerLostException lost) {
+    return Link.LEFT.equals(lost.getMessage())
+        ? board.firstLost().map(first -> ". The first to be lost was " + first).orElse("")
+        : "";
+  }
+
   private CollectiveException explain(Call call, Throwable found) {
     if (found instanceof PeerLostException lost) {
       return new CollectiveException(
@@ -692,6 +704,7 @@ public final class QueuedCommunicator implements Communicator {
               + members.inTheJob(lost.peer())
               + " "
               + withoutStop(lost)
+              + whyItLeft(lost)
               + ". Its own log may tell why; start the job again with --resume.",
           lost);
     }

@@ -21,12 +21,12 @@ final class CulpritTest {
   }
 
   private static Optional<String> find(int asking, int awaited, List<RankStatus> statuses) {
-    return Culprit.find(asking, awaited, statuses, rank -> false);
+    return Culprit.find("g", asking, awaited, statuses, rank -> false);
   }
 
   @Test
   void aRankThatAnswersAndHasNotMadeTheGroupIsNotSaidToBeStopped() {
-    assertThat(Culprit.find(0, 1, List.of(waiting(0, 1)), rank -> rank == 1))
+    assertThat(Culprit.find("g", 0, 1, List.of(waiting(0, 1)), rank -> rank == 1))
         .hasValue(
             "rank 1 answers but is not in this group: it has not made it yet, has made it of other"
                 + " ranks or has left it");
@@ -71,6 +71,31 @@ final class CulpritTest {
         .startsWith("ranks wait for each other in a circle: rank 1 is in " + CALL)
         .contains("rank 2 is in " + CALL + " and waits for rank 1")
         .doesNotContain("rank 0");
+  }
+
+  /** As where one rank of a mesh of tensor and data groups hangs. */
+  @Test
+  void aRankThatIsHeldUpInAnotherGroupIsNotBlamed() {
+    RankStatus inOther =
+        new RankStatus("h", 1, Optional.empty(), Optional.of(CALL), Optional.of(2), 900);
+    RankStatus hanging =
+        new RankStatus("h", 2, Optional.of(CALL), Optional.empty(), Optional.empty(), 2500);
+    assertThat(find(0, 1, List.of(waiting(0, 1), elsewhere(1), inOther, hanging)))
+        .hasValue(
+            "rank 2 keeps the others waiting: it has called nothing since it finished "
+                + CALL
+                + " 2.5 s ago; its code hangs or computes elsewhere (rank 0 waits for rank 1, in"
+                + " group h, which waits for it)");
+    assertThat(find(0, 1, List.of(waiting(0, 1), inOther)).orElseThrow())
+        .startsWith("rank 2 gives no answer");
+  }
+
+  @Test
+  void aCircleThroughTwoGroupsIsTold() {
+    RankStatus inOther =
+        new RankStatus("h", 1, Optional.empty(), Optional.of(CALL), Optional.of(0), 900);
+    assertThat(find(0, 1, List.of(waiting(0, 1), inOther)).orElseThrow())
+        .endsWith("rank 1 is in " + CALL + " of h and waits for rank 0");
   }
 
   @Test

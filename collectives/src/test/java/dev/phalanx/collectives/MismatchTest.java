@@ -238,6 +238,36 @@ final class MismatchTest {
     }
   }
 
+  /** Nothing that it waits for would ever tell it. */
+  @ParameterizedTest
+  @EnumSource(Network.class)
+  void aRankThatOnlySendsHearsThatAnotherOneCannotGoOn(Network network) throws Exception {
+    try (TestGroup group = new TestGroup(network, 2, LONG)) {
+      List<CollectiveException> failures =
+          group.run(
+              communicator -> {
+                if (communicator.rank() == 1) {
+                  return firstFailure(broadcast(50, 0).caller().call(communicator));
+                }
+                long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(WITHIN_SECONDS);
+                while (System.nanoTime() < end) {
+                  try {
+                    broadcast(100, 0).caller().call(communicator).await();
+                  } catch (CollectiveException e) {
+                    return e;
+                  }
+                }
+                throw new AssertionError("the root has heard of nothing");
+              });
+      assertThat(failures)
+          .allSatisfy(
+              failure ->
+                  assertThat(failure)
+                      .hasMessageContaining("broadcast #0 (50 FLOAT32 with root 0)")
+                      .hasMessageContaining("broadcast #0 (100 FLOAT32 with root 0)"));
+    }
+  }
+
   @ParameterizedTest
   @EnumSource(Network.class)
   void aTransferOfAnotherLengthIsAMismatch(Network network) throws Exception {

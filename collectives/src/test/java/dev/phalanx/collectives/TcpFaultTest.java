@@ -20,6 +20,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import java.util.Random;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
@@ -110,9 +111,14 @@ final class TcpFaultTest {
       }
 
       @Override
-      public Answers ask(String group) {
+      public Optional<String> firstLost() {
+        return all.firstLost();
+      }
+
+      @Override
+      public Answers ask() {
         return new Answers(
-            all.ask(group).ofGroup().stream()
+            all.ask().statuses().stream()
                 .filter(status -> !silent.contains(status.rank()))
                 .toList(),
             rank -> !silent.contains(rank));

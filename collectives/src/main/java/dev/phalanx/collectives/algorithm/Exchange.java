@@ -13,6 +13,7 @@ import dev.phalanx.collectives.transport.Topology;
 import dev.phalanx.collectives.transport.Transport;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Tensor;
+import java.lang.invoke.VarHandle;
 import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -61,6 +62,7 @@ public final class Exchange {
     final AtomicLong bytesSent = new AtomicLong();
     final AtomicLong messagesSent = new AtomicLong();
     Call call = Call.NONE;
+    boolean hasHeard; // of some rank in this call
     @Nullable Call lastOfAll; // the last call that concerned the whole group
     volatile int awaitedPeer = NOBODY;
 
@@ -111,6 +113,7 @@ public final class Exchange {
     if (!next.isTransfer()) {
       state.lastOfAll = next;
     }
+    state.hasHeard = false;
     state.scratchInUse = 0;
     Arrays.fill(state.sentPieces, 0);
     Arrays.fill(state.receivedPieces, 0);
@@ -267,6 +270,22 @@ public final class Exchange {
     }
   }
 
+  /**
+   * What this rank has read of others' memory was theirs: a rank whose operation has failed may
+   * change it, and says so before.
+   *
+   * @throws PeerLostException where one cannot go on
+   */
+  void requireUnchanged() {
+    VarHandle.fullFence(); // nothing of it is read after this look
+    for (int member : members) {
+      String failure = member == state.transport.rank() ? null : state.transport.failure(member);
+      if (failure != null) {
+        throw new PeerLostException(member, failure);
+      }
+    }
+  }
+
   /** Combines memory that this rank can read with what is there. */
   void reduce(DType dtype, ReduceOperation operation, ByteBuffer from, ByteBuffer into) {
     state.reduction.reduce(dtype, operation, from, into);
@@ -337,8 +356,14 @@ public final class Exchange {
     return copy.put(values.duplicate()).flip().slice().order(values.order());
   }
 
-  /** Waits until what was sent may be changed, and scratch memory used again. */
+  /**
+   * Waits until what was sent may be changed, and scratch memory used again. A rank that only sends
+   * learns here that another one cannot go on.
+   */
   void flush() throws InterruptedException {
+    if (!state.hasHeard) {
+      lookAround(NOBODY);
+    }
     Deadline deadline = Deadline.after(state.timeout);
     long moved = state.transport.moved();
     int peer = state.transport.flush(deadline.within(PATIENCE));
@@ -401,7 +426,7 @@ public final class Exchange {
         }
         if (!hasTold && System.nanoTime() - tellingNanos >= 0) {
           hasTold = true;
-          state.transport.send(member, state.call, Envelope.WAITING, NOTHING.duplicate());
+          tellWaiting(member);
         }
       } else if (message.isWaiting()) {
         Call theirs = message.call();
@@ -411,8 +436,17 @@ public final class Exchange {
         }
       } else {
         state.awaitedPeer = NOBODY;
+        state.hasHeard = true;
         return message;
       }
+    }
+  }
+
+  private void tellWaiting(int member) {
+    try {
+      state.transport.send(member, state.call, Envelope.WAITING, NOTHING.duplicate());
+    } catch (PeerLostException e) {
+      // What it has sent before may have come by now: the next look at it tells.
     }
   }
 

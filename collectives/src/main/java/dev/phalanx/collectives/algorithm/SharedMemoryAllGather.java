@@ -30,6 +30,7 @@ public final class SharedMemoryAllGather {
       }
     }
     Signals.meet(exchange);
+    exchange.requireUnchanged();
     return true;
   }
 }

@@ -60,6 +60,7 @@ public final class SharedMemoryAllReduce {
       }
     }
     Signals.meet(exchange); // others may still read what the caller changes next
+    exchange.requireUnchanged();
     return true;
   }
 

@@ -36,6 +36,7 @@ public final class SharedMemoryReduceScatter {
           exchange, blocks, locations, input.dtype(), operation, own.start(piece), into);
     }
     Signals.meet(exchange);
+    exchange.requireUnchanged();
     return true;
   }
 }

@@ -2,6 +2,7 @@ package dev.phalanx.collectives.rendezvous;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
@@ -46,11 +47,16 @@ final class Losses {
     Members.LostRank cause = first;
     return cause == null || cause.rank() == rank
         ? reason
-        : reason
-            + ". The first to be lost was rank "
-            + cause.rank()
-            + " of the job, which "
-            + cause.reason();
+        : reason + ". The first to be lost was " + clause(cause);
+  }
+
+  private static String clause(Members.LostRank lost) {
+    return "rank " + lost.rank() + " of the job, which " + lost.reason();
+  }
+
+  /** The first one that the server has told of; empty: none. */
+  synchronized Optional<String> first() {
+    return Optional.ofNullable(first).map(Losses::clause);
   }
 
   /** Hears of all losses, also of those before. */

@@ -9,6 +9,7 @@ import dev.phalanx.collectives.status.LocalStatusBoard;
 import dev.phalanx.collectives.status.RankStatus;
 import dev.phalanx.collectives.status.StatusBoard;
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
@@ -29,16 +30,19 @@ final class RemoteStatusBoard implements StatusBoard {
 
   private final String self;
   private final Consumer<FromRank> toServer;
+  private final Losses losses;
   private final LocalStatusBoard own = new LocalStatusBoard();
   private final AtomicReference<CompletableFuture<StatusTable>> asked = new AtomicReference<>();
 
   /**
    * @param self this rank's name, for the log
    * @param toServer sends a message, where there still is a server
+   * @param losses that this rank knows of
    */
-  RemoteStatusBoard(String self, Consumer<FromRank> toServer) {
+  RemoteStatusBoard(String self, Consumer<FromRank> toServer, Losses losses) {
     this.self = self;
     this.toServer = toServer;
+    this.losses = losses;
   }
 
   @Override
@@ -51,9 +55,14 @@ final class RemoteStatusBoard implements StatusBoard {
     own.leave(member);
   }
 
+  @Override
+  public Optional<String> firstLost() {
+    return losses.first();
+  }
+
   /** Several that ask at the same time get one answer. */
   @Override
-  public Answers ask(String group) throws InterruptedException {
+  public Answers ask() throws InterruptedException {
     CompletableFuture<StatusTable> table = new CompletableFuture<>();
     CompletableFuture<StatusTable> underWay = asked.compareAndExchange(null, table);
     CompletableFuture<StatusTable> awaited = underWay == null ? table : underWay;
@@ -62,7 +71,7 @@ final class RemoteStatusBoard implements StatusBoard {
         toServer.accept(
             FromRank.newBuilder().setStatusQuery(StatusQuery.getDefaultInstance()).build());
       }
-      return answers(awaited.get(STATUS_MILLIS, TimeUnit.MILLISECONDS), group);
+      return answers(awaited.get(STATUS_MILLIS, TimeUnit.MILLISECONDS));
     } catch (ExecutionException | TimeoutException e) {
       LOG.debug("{}: the rendezvous has not told where the ranks are", self, e);
       return new Answers(List.of(), rank -> false);
@@ -71,13 +80,9 @@ final class RemoteStatusBoard implements StatusBoard {
     }
   }
 
-  private static Answers answers(StatusTable table, String group) {
-    List<RankStatus> ofGroup =
-        table.getStatusesList().stream()
-            .map(Statuses::read)
-            .filter(status -> status.group().equals(group))
-            .toList();
-    return new Answers(ofGroup, Set.copyOf(table.getAnsweredList())::contains);
+  private static Answers answers(StatusTable table) {
+    List<RankStatus> statuses = table.getStatusesList().stream().map(Statuses::read).toList();
+    return new Answers(statuses, Set.copyOf(table.getAnsweredList())::contains);
   }
 
   /** The server's answer. */

@@ -40,6 +40,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
@@ -47,6 +48,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.Consumer;
+import java.util.stream.IntStream;
 import javax.net.ssl.SSLException;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
@@ -63,6 +65,10 @@ public final class RendezvousClient {
 
   /** So many signs of life without an answer mean that the server cannot be reached any more. */
   private static final int MOST_UNANSWERED = 6;
+
+  /** What a server may say before it has proven that it holds the token. */
+  private static final Set<FromServer.ContentCase> UNPROVEN =
+      Set.of(FromServer.ContentCase.CHALLENGE, FromServer.ContentCase.REFUSAL);
 
   private final Membership self;
   private final JobToken token;
@@ -88,7 +94,7 @@ public final class RendezvousClient {
     this.self = self;
     this.token = credentials.token();
     this.server = server;
-    this.statusBoard = new RemoteStatusBoard(who(), this::ask);
+    this.statusBoard = new RemoteStatusBoard(who(), this::ask, losses);
     this.eventLoop =
         new MultiThreadIoEventLoopGroup(
             1,
@@ -290,6 +296,12 @@ public final class RendezvousClient {
 
   private void gathered(dev.phalanx.collectives.rendezvous.wire.Members members) {
     List<RankAddress> ranks = new ArrayList<>();
+    if (!isWholeWorld(members)) {
+      fail(
+          new RendezvousException(
+              who() + ": the rendezvous at " + server + " named other ranks than the job has."));
+      return;
+    }
     for (Member member : members.getMembersList()) {
       try {
         ranks.add(
@@ -321,6 +333,14 @@ public final class RendezvousClient {
     // With a fixed delay: a process that was stopped must not count what it has not waited for.
     eventLoop.scheduleWithFixedDelay(this::tellAlive, period, period, TimeUnit.MILLISECONDS);
     gathered.complete(ranks);
+  }
+
+  /** One of each rank, in order. */
+  private boolean isWholeWorld(dev.phalanx.collectives.rendezvous.wire.Members members) {
+    return members.getMembersList().stream()
+        .map(Member::getRank)
+        .toList()
+        .equals(IntStream.range(0, self.worldSize()).boxed().toList());
   }
 
   private void refused(Refusal refusal) {
@@ -455,6 +475,16 @@ public final class RendezvousClient {
         throw new UncheckedIOException(e); // gRPC ends the call
       }
       unanswered = 0;
+      if (!isServerProven && !UNPROVEN.contains(message.getContentCase())) {
+        fail(
+            new RendezvousRefusedException(
+                who()
+                    + ": what listens at "
+                    + server
+                    + " has not proven that it holds this job's token, and so is not its"
+                    + " rendezvous. Name another port."));
+        return;
+      }
       switch (message.getContentCase()) {
         case CHALLENGE -> {
           answeredNanos = System.nanoTime();

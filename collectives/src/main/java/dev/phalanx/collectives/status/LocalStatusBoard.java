@@ -1,6 +1,7 @@
 package dev.phalanx.collectives.status;
 
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 
@@ -20,9 +21,14 @@ public final class LocalStatusBoard implements StatusBoard {
 
   /** A thread that is in no group here is one of a process that runs. */
   @Override
-  public Answers ask(String group) {
-    return new Answers(
-        answer().stream().filter(status -> status.group().equals(group)).toList(), rank -> true);
+  public Answers ask() {
+    return new Answers(answer(), rank -> true);
+  }
+
+  /** A rank's thread that ends says so to its groups itself. */
+  @Override
+  public Optional<String> firstLost() {
+    return Optional.empty();
   }
 
   /** Where all are that have joined; they write their records too. */

@@ -1,10 +1,11 @@
 package dev.phalanx.collectives.status;
 
 import java.util.List;
+import java.util.Optional;
 import java.util.function.IntPredicate;
 
 /**
- * Tells where the ranks of a group are, when one of them has waited in vain: whoever waits for
+ * Tells where the ranks of the job are, when one of them has waited in vain: whoever waits for
  * another that waits itself must not blame it.
  */
 public interface StatusBoard {
@@ -25,16 +26,22 @@ public interface StatusBoard {
   /**
    * What a question comes to.
    *
-   * @param ofGroup where the ranks of the group are that have answered and are in it
+   * @param statuses where the ranks of the job are that have answered, in each of their groups
    * @param hasAnswered of each rank of the job, by its number there, whether it has answered, in
-   *     the group or not
+   *     some group or in none
    */
-  record Answers(List<RankStatus> ofGroup, IntPredicate hasAnswered) {
+  record Answers(List<RankStatus> statuses, IntPredicate hasAnswered) {
     static final Answers NONE = new Answers(List.of(), rank -> false);
   }
 
   /** Asks all ranks. Those that give no answer within some seconds are missing from the result. */
-  Answers ask(String group) throws InterruptedException;
+  Answers ask() throws InterruptedException;
+
+  /**
+   * Which rank of the job was lost first, in any group or in none, as a clause that goes on after
+   * "the first to be lost was"; empty: none is known to be.
+   */
+  Optional<String> firstLost();
 
   /** Nobody answers. */
   static StatusBoard none() {
@@ -46,8 +53,13 @@ public interface StatusBoard {
       public void leave(Member member) {}
 
       @Override
-      public Answers ask(String group) {
+      public Answers ask() {
         return Answers.NONE;
+      }
+
+      @Override
+      public Optional<String> firstLost() {
+        return Optional.empty();
       }
     };
   }

@@ -160,6 +160,10 @@ public final class InProcessNetwork {
         road.unread.incrementAndGet();
       }
       road.views.add(new View(call, piece, payload, road, new AtomicBoolean()));
+      if (road.end.get() != null) { // a waiting thread has given up meanwhile
+        withdraw(Deadline.after(LONGEST_READ));
+        throw new PeerLostException(peer, "was told that this rank cannot go on");
+      }
       Road.wake(road.reader);
     }
 

@@ -7,9 +7,16 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import dev.phalanx.collectives.ConnectedGroups;
 import dev.phalanx.collectives.TransportKind;
 import dev.phalanx.collectives.fault.FaultProxy;
+import dev.phalanx.collectives.rendezvous.wire.FromRank;
+import dev.phalanx.collectives.rendezvous.wire.FromServer;
+import dev.phalanx.collectives.rendezvous.wire.Member;
+import dev.phalanx.collectives.rendezvous.wire.RendezvousGrpc;
 import dev.phalanx.collectives.security.Credentials;
 import dev.phalanx.collectives.security.Encryption;
 import dev.phalanx.collectives.security.JobToken;
+import io.grpc.Server;
+import io.grpc.netty.NettyServerBuilder;
+import io.grpc.stub.StreamObserver;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.ServerSocket;
@@ -100,6 +107,45 @@ final class RendezvousTest {
         }
       }
     }
+  }
+
+  /** Whoever holds the port before the launcher does must not name the ranks' addresses. */
+  @Test
+  void aServerThatHasProvenNothingIsNotBelieved() throws Exception {
+    dev.phalanx.collectives.rendezvous.wire.Members members =
+        dev.phalanx.collectives.rendezvous.wire.Members.newBuilder()
+            .addMembers(Member.newBuilder().setHost("127.0.0.1").setPort(1000))
+            .build();
+    Server stranger =
+        NettyServerBuilder.forAddress(new InetSocketAddress(LOOPBACK, 0))
+            .addService(
+                new RendezvousGrpc.RendezvousImplBase() {
+                  @Override
+                  public StreamObserver<FromRank> join(StreamObserver<FromServer> toRank) {
+                    toRank.onNext(FromServer.newBuilder().setMembers(members).build());
+                    return new Ignoring();
+                  }
+                })
+            .build()
+            .start();
+    try {
+      assertThat(failure(join(stranger.getPort(), rank(0, 1), token, LONG)))
+          .isInstanceOf(RendezvousRefusedException.class)
+          .hasMessageContaining("has not proven that it holds this job's token");
+    } finally {
+      stranger.shutdownNow();
+    }
+  }
+
+  private static final class Ignoring implements StreamObserver<FromRank> {
+    @Override
+    public void onNext(FromRank message) {}
+
+    @Override
+    public void onError(Throwable thrown) {}
+
+    @Override
+    public void onCompleted() {}
   }
 
   @Test

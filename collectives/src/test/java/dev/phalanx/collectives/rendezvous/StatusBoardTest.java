@@ -164,16 +164,18 @@ final class StatusBoardTest {
       StatusBoard.Member ofSecond = in("g", 1, 0);
       first.statusBoard().join(ofFirst);
       second.statusBoard().join(ofSecond);
-      second.statusBoard().join(in("another", 0, 1));
-      StatusBoard.Answers answers = first.statusBoard().ask("g");
-      assertThat(answers.ofGroup()).containsExactlyInAnyOrder(ofFirst.status(), ofSecond.status());
+      StatusBoard.Member inAnother = in("another", 0, 1);
+      second.statusBoard().join(inAnother);
+      StatusBoard.Answers answers = first.statusBoard().ask();
+      assertThat(answers.statuses())
+          .containsExactlyInAnyOrder(ofFirst.status(), ofSecond.status(), inAnother.status());
       assertThat(IntStream.range(0, 3).filter(answers.hasAnswered())).containsExactly(0, 1);
       assertThat(mute.questions).hasValue(1);
       assertThat(table.get(30, SECONDS).keySet()).containsExactly(0, 1);
       second.statusBoard().leave(ofSecond);
-      StatusBoard.Answers later = second.statusBoard().ask("g");
-      assertThat(later.ofGroup()).containsExactly(ofFirst.status());
-      assertThat(later.hasAnswered().test(1)).isTrue(); // which is not in this group any more
+      StatusBoard.Answers later = second.statusBoard().ask();
+      assertThat(later.statuses()).containsExactlyInAnyOrder(ofFirst.status(), inAnother.status());
+      assertThat(later.hasAnswered().test(1)).isTrue(); // which is not in its first group any more
     }
   }
 
@@ -187,11 +189,11 @@ final class StatusBoardTest {
       third.statusBoard().join(ofThird);
       List<Future<StatusBoard.Answers>> answers =
           List.of(
-              threads.submit(() -> first.statusBoard().ask("g")),
-              threads.submit(() -> second.statusBoard().ask("g")),
-              threads.submit(() -> second.statusBoard().ask("g")));
+              threads.submit(() -> first.statusBoard().ask()),
+              threads.submit(() -> second.statusBoard().ask()),
+              threads.submit(() -> second.statusBoard().ask()));
       for (Future<StatusBoard.Answers> answer : answers) {
-        assertThat(answer.get(30, SECONDS).ofGroup()).containsExactly(ofThird.status());
+        assertThat(answer.get(30, SECONDS).statuses()).containsExactly(ofThird.status());
       }
     }
   }

@@ -1,6 +1,5 @@
 package dev.phalanx.collectives.transport.grpc;
 
-import dev.phalanx.collectives.CollectiveException;
 import dev.phalanx.collectives.security.JobToken;
 import dev.phalanx.collectives.transport.PeerLostException;
 import dev.phalanx.collectives.transport.handshake.ConnectingSide;
@@ -136,8 +135,7 @@ final class ConnectingStream extends PeerStream {
 
   private void fail(String clause) {
     state = State.OVER;
-    connected.completeExceptionally(
-        new CollectiveException(side.failure(address.toString(), clause)));
+    connected.completeExceptionally(side.failure(address.toString(), clause));
     cut(clause);
   }
 

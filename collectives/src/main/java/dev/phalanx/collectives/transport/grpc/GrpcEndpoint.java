@@ -163,6 +163,7 @@ public final class GrpcEndpoint implements Endpoint {
   @Override
   public List<Link> links(
       GroupId group, int rank, List<InetSocketAddress> members, Duration timeout) {
+    meetings.join(group, rank, stream -> stream.cut("not this rank's"));
     List<Link> links = new ArrayList<>();
     for (int peer = 0; peer < members.size(); peer++) {
       Hello hello = new Hello(CARRIER, group, rank, peer);

@@ -2,6 +2,7 @@ package dev.phalanx.collectives.transport.handshake;
 
 import dev.phalanx.collectives.security.JobToken;
 import dev.phalanx.collectives.transport.Deadline;
+import dev.phalanx.collectives.transport.PeerLostException;
 import dev.phalanx.collectives.transport.handshake.Meeting.Answer;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
@@ -98,20 +99,18 @@ public final class ConnectingSide {
   }
 
   /**
-   * The whole sentence about why there is no connection.
+   * Why there is no connection to the peer, as a failure that its communicator names it in.
    *
    * @param address of the other side
-   * @param clause that goes on after "the other end"
+   * @param clause that goes on after "what answers there"
    */
-  public String failure(String address, String clause) {
-    return "rank "
-        + hello.from()
-        + " connecting to rank "
-        + hello.to()
-        + " at "
-        + address
-        + ": the other end "
-        + clause
-        + ". Start all ranks from one job and one version of Phalanx.";
+  public PeerLostException failure(String address, String clause) {
+    return new PeerLostException(
+        hello.to(),
+        "cannot be reached at "
+            + address
+            + ": what answers there "
+            + clause
+            + ". Start all ranks from one job and one version of Phalanx");
   }
 }

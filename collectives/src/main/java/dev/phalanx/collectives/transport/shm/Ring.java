@@ -129,6 +129,7 @@ final class Ring {
     memory.put(REASON, text, 0, length);
     memory.putInt(REASON_LENGTH, length);
     LONGS.setRelease(memory, STATE, FAILED);
+    VarHandle.fullFence(); // before memory that the reader sees is changed
   }
 
   // ------------------------------------------------------------------------------------ reader

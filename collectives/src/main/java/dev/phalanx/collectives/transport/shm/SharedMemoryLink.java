@@ -35,11 +35,11 @@ final class SharedMemoryLink implements Link {
 
   @Override
   public void send(Call call, int piece, ByteBuffer payload) {
+    String reason = endReason();
+    if (reason != null) { // though there be room: nobody takes it
+      throw new PeerLostException(peer, reason);
+    }
     if (!unsent.isEmpty() || !outgoing.write(call, piece, payload)) {
-      String reason = endReason();
-      if (reason != null) {
-        throw new PeerLostException(peer, reason);
-      }
       unsent.add(new Unsent(call, piece, payload));
     }
   }

@@ -1,6 +1,5 @@
 package dev.phalanx.collectives.transport.tcp;
 
-import dev.phalanx.collectives.CollectiveException;
 import dev.phalanx.collectives.security.JobToken;
 import dev.phalanx.collectives.transport.PeerLostException;
 import dev.phalanx.collectives.transport.handshake.ConnectingSide;
@@ -111,8 +110,7 @@ final class ConnectorHandshake extends ByteToMessageDecoder {
 
   private void fail(ChannelHandlerContext context, String clause) {
     connected.completeExceptionally(
-        new CollectiveException(
-            side.failure(String.valueOf(context.channel().remoteAddress()), clause)));
+        side.failure(String.valueOf(context.channel().remoteAddress()), clause));
     context.close();
   }
 

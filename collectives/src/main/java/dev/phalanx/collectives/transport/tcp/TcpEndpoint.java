@@ -136,6 +136,7 @@ public final class TcpEndpoint implements Endpoint {
   @Override
   public List<Link> links(
       GroupId group, int rank, List<InetSocketAddress> members, Duration timeout) {
+    meetings.join(group, rank, socket -> Departures.close(socket.channel()));
     Waiting waiting = new Waiting();
     List<Link> links = new ArrayList<>();
     for (int peer = 0; peer < members.size(); peer++) {

@@ -62,6 +62,27 @@ final class MeetingsTest {
     assertThat(told).containsExactly("connection");
   }
 
+  /** As a wrong port mapping brings it: what it sends must not be taken for this rank's. */
+  @Test
+  void whoLooksForAnotherRankIsTurnedAway() {
+    List<String> unwanted = new ArrayList<>();
+    Meetings.Arrival<String> early = meetings.arrive(hello(1, 2));
+    early.met().complete("early");
+    meetings.join(group(0), 0, unwanted::add);
+    assertThat(unwanted).containsExactly("early");
+
+    Answer late = meetings.arrive(hello(1, 2)).answer();
+    assertThat(late.kind()).isEqualTo(Answer.Kind.OVER);
+    assertThat(late.reason()).contains("is not what listens at its address").contains("rank 0");
+    Meetings.Arrival<String> right = meetings.arrive(hello(1, 0));
+    assertThat(right.answer().kind()).isEqualTo(Answer.Kind.WELCOME);
+    assertThat(meetings.with(group(0), 1, 0).met()).isSameAs(right.met());
+  }
+
+  private static Hello hello(int from, int to) {
+    return new Hello("tcp", group(0), from, to, 0, 2);
+  }
+
   @Test
   void theLatestReasonsAreKept() {
     for (int generation = 0; generation <= Meetings.MOST_REASONS; generation++) {
