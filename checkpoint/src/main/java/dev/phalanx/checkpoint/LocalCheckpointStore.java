@@ -311,9 +311,14 @@ public final class LocalCheckpointStore {
 
   /**
    * Deletes the manifest first, so that a half deleted directory is never taken for a checkpoint.
+   * What lies behind a link is not the store's.
    */
   private static void deleteQuietly(Path directory) {
     try {
+      if (Files.isSymbolicLink(directory)) {
+        Files.delete(directory);
+        return;
+      }
       Files.deleteIfExists(directory.resolve(CheckpointManifest.FILE));
       try (Stream<Path> paths = Files.walk(directory)) {
         for (Path path : paths.sorted(Comparator.reverseOrder()).toList()) {
@@ -327,14 +332,17 @@ public final class LocalCheckpointStore {
 
   /**
    * Moves all of the store's checkpoints to a new folder beside it; nothing happens where there are
-   * none.
+   * none. A link, or what is mounted there, stays.
    */
   public Optional<Path> setAside() throws IOException {
     cleanUp();
     if (all().isEmpty()) {
       return Optional.empty();
     }
-    Path aside = freeSibling();
+    if (Files.isSymbolicLink(root) || isMountedAt(root)) {
+      return setAsideAfter(-1);
+    }
+    Path aside = freeAside();
     move(root, aside);
     return Optional.of(aside);
   }
@@ -350,7 +358,7 @@ public final class LocalCheckpointStore {
     if (later.isEmpty()) {
       return Optional.empty();
     }
-    Path aside = freeSibling();
+    Path aside = freeAside();
     Files.createDirectory(aside);
     for (Path directory : later) {
       move(directory, aside.resolve(directory.getFileName()));
@@ -358,12 +366,31 @@ public final class LocalCheckpointStore {
     return Optional.of(aside);
   }
 
-  private Path freeSibling() {
+  /**
+   * Beside the folder, on the disk that a link leads to; within it where nothing can be renamed to
+   * what is beside it.
+   */
+  private Path freeAside() throws IOException {
+    Path own = Files.isSymbolicLink(root) ? root.toRealPath() : root;
+    boolean isWithin = isMountedAt(own);
     for (int number = 1; ; number++) {
-      Path aside = root.resolveSibling(root.getFileName() + ".old-" + number);
+      Path aside =
+          isWithin
+              ? own.resolve("old-" + number)
+              : own.resolveSibling(own.getFileName() + ".old-" + number);
       if (!Files.exists(aside)) {
         return aside;
       }
+    }
+  }
+
+  private static boolean isMountedAt(Path folder) throws IOException {
+    Path real = folder.toRealPath();
+    Path parent = real.getParent();
+    try {
+      return parent == null || !Files.getFileStore(real).equals(Files.getFileStore(parent));
+    } catch (IOException e) {
+      return false; // a host that hides its mounts: renaming tells
     }
   }
 }

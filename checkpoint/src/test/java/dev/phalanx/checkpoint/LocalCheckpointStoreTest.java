@@ -217,6 +217,35 @@ final class LocalCheckpointStoreTest {
     assertThat(Checkpoints.names(aside)).containsExactly("step-000300", "step-1000000");
   }
 
+  /** To a large disk, say: what comes later must lie there too. */
+  @Test
+  void checkpointsBehindALinkAreSetAsideWhereTheyAre() throws IOException {
+    save(100);
+    Path disk = root.resolveSibling("disk");
+    Files.createDirectories(disk.resolve("run"));
+    Path link = Files.createSymbolicLink(root.resolveSibling("link"), disk.resolve("run"));
+    Files.move(root.resolve("step-000100"), disk.resolve("run").resolve("step-000100"));
+    LocalCheckpointStore behind = new LocalCheckpointStore(link);
+
+    assertThat(behind.setAside()).contains(disk.toRealPath().resolve("run.old-1"));
+    assertThat(link).isSymbolicLink().isDirectory();
+    assertHolds(disk.resolve("run.old-1").resolve("step-000100"), 100, 100);
+  }
+
+  @Test
+  void aLinkAmongTheCheckpointsIsRemovedAndNotWhatItLeadsTo() throws IOException {
+    save(100);
+    save(200);
+    Path kept = root.resolveSibling("kept");
+    Files.move(root.resolve("step-000100"), kept);
+    Files.createSymbolicLink(root.resolve("step-000100"), kept);
+
+    store.keepNewest(1);
+
+    assertThat(Checkpoints.names(root)).containsExactly("step-000200");
+    assertHolds(kept, 100, 100);
+  }
+
   @Test
   void checkpointsAreSetAsideUnderTheFirstFreeName() throws IOException {
     assertThat(store.setAside()).isEmpty();

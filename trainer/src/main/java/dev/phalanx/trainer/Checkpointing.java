@@ -337,6 +337,13 @@ final class Checkpointing implements AutoCloseable {
         manifest.tokenizer().orElse("none"),
         data.tokenizer().orElse("none"));
     if (manifest.samplesPerEpoch() != data.samplesPerEpoch()) {
+      requireSame(
+          checkpoint, "evaluation.every", saved.evaluation().every(), config.evaluation().every());
+      requireSame(
+          checkpoint,
+          "evaluation.fraction",
+          saved.evaluation().fraction(),
+          config.evaluation().fraction());
       throw new BadCheckpointException(
           "The checkpoint "
               + checkpoint.directory()
@@ -405,8 +412,8 @@ final class Checkpointing implements AutoCloseable {
       engine.synchronize(device);
       saving.start(manifest(done), model, optimizer);
     }
-    if (snapshots != null) {
-      releaseGathered(); // it is copied
+    if (snapshots != null || saving == null) {
+      releaseGathered(); // it is copied, or not this rank's to write
     }
     if (!settings.async()) {
       awaitSaved();

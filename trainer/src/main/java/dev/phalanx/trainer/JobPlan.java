@@ -10,6 +10,7 @@ import dev.phalanx.parallelism.plan.StepTime;
 import dev.phalanx.tensor.Device;
 import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.config.ParsedPlan;
+import dev.phalanx.trainer.data.BatchPartition;
 import dev.phalanx.trainer.model.Family;
 import dev.phalanx.trainer.model.TransformerConfig;
 import java.io.IOException;
@@ -19,6 +20,7 @@ import java.util.List;
 import java.util.OptionalDouble;
 import java.util.concurrent.Callable;
 import java.util.stream.IntStream;
+import java.util.stream.LongStream;
 
 /**
  * What a job would be: the ranks' arrangement and what each of them would hold, compute and send.
@@ -46,8 +48,10 @@ public record JobPlan(
    * One rank's step.
    *
    * @param layers that it computes
+   * @param sequences that it computes; where it has none left for a micro-batch, one that counts
+   *     nowhere
    */
-  public record Rank(int number, List<Integer> layers, Rehearsal rehearsal) {}
+  public record Rank(int number, List<Integer> layers, long sequences, Rehearsal rehearsal) {}
 
   public JobPlan {
     ranks = List.copyOf(ranks);
@@ -97,11 +101,24 @@ public record JobPlan(
                 .toList())) {
       for (int rank : shown) {
         List<Integer> layers = pipeline.layersOf(mesh.coordinate(rank, Axis.PIPELINE));
-        ranks.add(new Rank(rank, layers, rehearsals.next()));
+        ranks.add(new Rank(rank, layers, sequences(config, mesh, rank), rehearsals.next()));
       }
     }
     return new JobPlan(
         mesh, setup.config(), pipeline, config.batch().global() * setup.config().sequence(), ranks);
+  }
+
+  private static long sequences(JobConfig config, DeviceMesh mesh, int rank) {
+    int experts = mesh.size(Axis.EXPERT);
+    BatchPartition partition =
+        new BatchPartition(
+            config.batch().global(),
+            mesh.size(Axis.DATA) * experts,
+            mesh.coordinate(rank, Axis.DATA) * experts + mesh.coordinate(rank, Axis.EXPERT),
+            Math.toIntExact(config.batch().micro()));
+    return LongStream.range(0, partition.microBatches())
+        .map(index -> Math.max(1, partition.samples(index)))
+        .sum();
   }
 
   /** All ranks, or of many the first one of each place in the pipeline. */
@@ -241,9 +258,15 @@ public record JobPlan(
     return config.sharding().offload() == JobConfig.Offload.CPU && hostPeakBytes() > 0;
   }
 
-  /** Floating-point operations of all ranks' step. */
+  /** Floating-point operations that all ranks need for a step's sequences. */
   public double operationsPerStep() {
-    double sum = ranks.stream().mapToDouble(rank -> rank.rehearsal().operations()).sum();
-    return sum / ranks.size() * mesh.worldSize();
+    double ofSequence =
+        ranks.stream()
+            .mapToDouble(rank -> rank.rehearsal().operations() / rank.sequences())
+            .average()
+            .orElseThrow();
+    int shares = mesh.size(Axis.DATA) * mesh.size(Axis.EXPERT);
+    double sequences = (double) tokensPerStep / model.sequence();
+    return ofSequence * mesh.worldSize() / shares * sequences;
   }
 }

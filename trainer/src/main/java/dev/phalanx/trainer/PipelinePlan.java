@@ -30,6 +30,12 @@ public record PipelinePlan(ScheduleTable table, List<StageLayers> stages) {
     stages = List.copyOf(stages);
   }
 
+  /** Of a step on a rank. */
+  private static final long MOST_MICRO_BATCHES = 1 << 16;
+
+  /** Of a table, three for each micro-batch of a stage at most. */
+  private static final long MOST_ACTIONS = 12_000_000;
+
   /**
    * @param job a plan that is valid for this number of ranks
    * @param model complete sizes
@@ -39,6 +45,10 @@ public record PipelinePlan(ScheduleTable table, List<StageLayers> stages) {
    */
   static PipelinePlan of(JobConfig job, TransformerConfig model, Path baseDirectory, int worldSize)
       throws IOException {
+    Optional<String> tooMany = tooMany(job, worldSize);
+    if (tooMany.isPresent()) {
+      throw new ScheduleException(tooMany.get());
+    }
     int microBatches = Math.toIntExact(job.microBatchesPerStep(worldSize));
     ScheduleTable table = table(job.parallel(), baseDirectory, microBatches);
     ScheduleSimulator.requireNoDeadlock(table);
@@ -68,6 +78,22 @@ public record PipelinePlan(ScheduleTable table, List<StageLayers> stages) {
     return new PipelinePlan(table, cut(model, table.stages()));
   }
 
+  /** Whoever counts batches in tokens, not in sequences, must not wait for a table of them. */
+  private static Optional<String> tooMany(JobConfig job, int worldSize) {
+    long microBatches = job.microBatchesPerStep(worldSize);
+    double actions =
+        3.0 * microBatches * job.parallel().pipeline() * job.parallel().virtualStages();
+    return microBatches <= MOST_MICRO_BATCHES && actions <= MOST_ACTIONS
+        ? Optional.empty()
+        : Optional.of(
+            "a step has "
+                + microBatches
+                + " micro-batches on each rank, and schedules are made for at most "
+                + Math.min(MOST_MICRO_BATCHES, (long) (MOST_ACTIONS / actions * microBatches))
+                + " of them here. Write a larger batch.micro, more data-parallel ranks, or a"
+                + " smaller batch.global: it is in sequences, not in tokens");
+  }
+
   /**
    * {@link #of} for a plan that a user has written.
    *
@@ -80,6 +106,10 @@ public record PipelinePlan(ScheduleTable table, List<StageLayers> stages) {
       throws IOException {
     JobConfig complete = plan.config().withModel(model.resolved(plan.config().transformer()));
     JobConfigValidator.validate(new ParsedPlan(complete, plan.positions()), worldSize);
+    Optional<String> tooMany = tooMany(complete, worldSize);
+    if (tooMany.isPresent()) {
+      throw ConfigurationException.at(plan.positions(), "batch.global", tooMany.get());
+    }
     try {
       return of(complete, model.config(), baseDirectory, worldSize);
     } catch (ScheduleException e) {

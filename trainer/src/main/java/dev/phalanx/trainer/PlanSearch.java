@@ -4,6 +4,7 @@ import dev.phalanx.parallelism.mesh.Axis;
 import dev.phalanx.parallelism.mesh.DeviceMesh;
 import dev.phalanx.parallelism.plan.Cluster;
 import dev.phalanx.parallelism.plan.StepTime;
+import dev.phalanx.trainer.config.ConfigurationException;
 import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.config.JobConfigParser;
 import dev.phalanx.trainer.config.JobConfigValidator;
@@ -105,6 +106,17 @@ public final class PlanSearch {
       throws IOException, InterruptedException {
     ModelSetup setup = JobPlan.setup(plan.config(), baseDirectory);
     JobConfig complete = plan.config().withModel(setup.resolved(plan.config().transformer()));
+    int context = complete.parallel().context();
+    if (worldSize % context != 0) {
+      throw ConfigurationException.at(
+          plan.positions(),
+          "parallel.context",
+          "the search keeps parallel.context, and "
+              + context
+              + " does not divide "
+              + worldSize
+              + " ranks. Write a size that does, or another --workers");
+    }
     return new PlanSearch(complete, setup, baseDirectory, worldSize, cluster).run(most);
   }
 

@@ -58,7 +58,7 @@ final class PredictedTime {
         afterPasses(place),
         hopBytes(),
         tailBytes(place.sent(Axis.PIPELINE)),
-        dataSeconds(place, cluster) * (isDataPerMicroBatch ? repetition : 1),
+        dataSeconds(place, cluster) + (repetition - 1) * dataSecondsOfPasses(place, cluster),
         isDataPerMicroBatch,
         2.0 * place.optimizerBytes() + place.gradientBytes() + place.parameterBytes());
   }
@@ -87,16 +87,32 @@ final class PredictedTime {
     return new StepTime.Sent(bytes, messages);
   }
 
-  /** Within the groups that share a copy, between these, and among all data-parallel ranks. */
   private double dataSeconds(Rehearsal place, Cluster cluster) {
+    return dataSeconds(
+        place.sent(Axis.DATA), place.sentInShards(), place.sentToReplicas(), cluster);
+  }
+
+  /** What of them each micro-batch takes: gradients that are sharded, and parameters. */
+  private double dataSecondsOfPasses(Rehearsal place, Cluster cluster) {
+    return config.sharding().zero() < 2
+        ? 0
+        : dataSeconds(
+            place.sentInPasses(Axis.DATA),
+            place.sentInShardsInPasses(),
+            place.sentToReplicasInPasses(),
+            cluster);
+  }
+
+  /** Within the groups that share a copy, between these, and among all data-parallel ranks. */
+  private double dataSeconds(
+      SentOperations all, SentOperations inShards, SentOperations toReplicas, Cluster cluster) {
     List<List<Integer>> alike = mesh.groups(RankGroups.ALIKE);
     int shards = ShardGroups.shards(config.sharding(), alike.get(0).size());
     List<List<Integer>> sharing = each(alike, members -> ShardGroups.sharing(members, shards));
     List<List<Integer>> replicas = each(alike, members -> ShardGroups.replicas(members, shards));
-    SentOperations among =
-        place.sent(Axis.DATA).without(place.sentInShards()).without(place.sentToReplicas());
-    return dataSeconds(place.sentInShards(), sharing, cluster)
-        + dataSeconds(place.sentToReplicas(), replicas, cluster)
+    SentOperations among = all.without(inShards).without(toReplicas);
+    return dataSeconds(inShards, sharing, cluster)
+        + dataSeconds(toReplicas, replicas, cluster)
         + dataSeconds(among, alike, cluster);
   }
 

@@ -40,6 +40,8 @@ import java.util.function.Function;
  * @param sentInShards what of the data axis ranks that share a copy send each other, where hybrid
  *     sharding has several copies
  * @param sentToReplicas what ranks that hold the same part of them do
+ * @param sentInShardsInPasses what of {@code sentInShards} micro-batches send
+ * @param sentToReplicasInPasses what of {@code sentToReplicas} they do
  */
 public record Rehearsal(
     long parameters,
@@ -56,7 +58,9 @@ public record Rehearsal(
     Map<Axis, SentOperations> sentInPasses,
     Map<Axis, SentOperations> sentForCopies,
     SentOperations sentInShards,
-    SentOperations sentToReplicas) {
+    SentOperations sentToReplicas,
+    SentOperations sentInShardsInPasses,
+    SentOperations sentToReplicasInPasses) {
 
   /**
    * Losses of routers, which take no memory and send something only where sequences are divided,
@@ -124,7 +128,9 @@ public record Rehearsal(
           passes.sentButForCopies(),
           passes.sentForCopies(),
           step.sentInShards(),
-          step.sentToReplicas());
+          step.sentToReplicas(),
+          passes.sentInShards(),
+          passes.sentToReplicas());
     }
   }
 

@@ -1,21 +1,24 @@
 package dev.phalanx.trainer;
 
+import com.fasterxml.jackson.core.JsonGenerator;
+import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
-import com.fasterxml.jackson.databind.SerializationFeature;
-import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.phalanx.parallelism.mesh.Axis;
 import dev.phalanx.parallelism.mesh.DeviceMesh;
 import dev.phalanx.sharding.compression.CompressionStatistics;
 import dev.phalanx.trainer.config.JobConfig;
 import java.io.IOException;
+import java.io.Writer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
+import java.util.Map;
 import java.util.UUID;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -23,8 +26,7 @@ import org.jspecify.annotations.Nullable;
  * docs/report.md} describes it. Numbers are printed so that they read back exactly.
  */
 public final class Report {
-  private static final ObjectMapper MAPPER =
-      new ObjectMapper().enable(SerializationFeature.INDENT_OUTPUT);
+  private static final ObjectMapper MAPPER = new ObjectMapper();
 
   private final JobConfig job;
   private final DeviceMesh mesh;
@@ -54,6 +56,11 @@ public final class Report {
     evaluations.add(new AfterStep(step, evaluation));
   }
 
+  /** Whether nothing has been done that it could tell of. */
+  boolean isEmpty() {
+    return steps.isEmpty() && evaluations.isEmpty();
+  }
+
   /**
    * Writes the report of a job that failed.
    *
@@ -61,59 +68,54 @@ public final class Report {
    */
   public void writeFailure(Path file, String failure, Collection<RankStatistics> ranks)
       throws IOException {
-    ObjectNode root = root("failed");
-    root.put("failure", failure);
-    add(root, ranks);
-    write(file, root);
+    write(file, head("failed").put("failure", failure), ranks);
   }
 
   void write(Path file, String result, Collection<RankStatistics> ranks) throws IOException {
-    ObjectNode root = root(result);
-    add(root, ranks);
-    write(file, root);
+    write(file, head(result), ranks);
   }
 
-  private ObjectNode root(String result) {
-    ObjectNode root = MAPPER.createObjectNode();
-    root.put("name", job.name());
-    root.put("world_size", mesh.worldSize());
-    ObjectNode axes = root.putObject("mesh");
+  private ObjectNode head(String result) {
+    ObjectNode head = MAPPER.createObjectNode();
+    head.put("name", job.name());
+    head.put("world_size", mesh.worldSize());
+    ObjectNode axes = head.putObject("mesh");
     for (Axis axis : Axis.values()) {
       axes.put(axis.label(), mesh.size(axis));
     }
-    root.put("engine", engine);
-    root.put("result", result);
-    ArrayNode stepNodes = root.putArray("steps");
-    for (StepRecord step : steps) {
-      ObjectNode stepNode = stepNodes.addObject();
-      stepNode
-          .put("step", step.step())
-          .put("loss", step.loss())
-          .put("grad_norm", step.isSkipped() ? null : (Double) step.gradientNorm())
-          .put("lr", step.learningRate())
-          .put(unit, step.items())
-          .put("step_ms", step.stepMillis())
-          .put(unit + "_per_second", step.itemsPerSecond());
-      step.lossScale()
-          .ifPresent(scale -> stepNode.put("loss_scale", scale).put("skipped", step.isSkipped()));
-      step.expertLoad().ifPresent(load -> stepNode.put("expert_load", load));
-    }
-    ArrayNode evaluationNodes = root.putArray("evaluations");
-    for (AfterStep each : evaluations) {
-      ObjectNode node = evaluationNodes.addObject();
-      node.put("step", each.step())
-          .put("loss", each.evaluation().loss())
-          .put(unit, each.evaluation().items());
-      each.evaluation().accuracy().ifPresent(accuracy -> node.put("accuracy", accuracy));
-    }
-    return root;
+    head.put("engine", engine);
+    head.put("result", result);
+    return head;
   }
 
-  private static void add(ObjectNode root, Collection<RankStatistics> ranks) {
-    ArrayNode nodes = root.putArray("ranks");
-    for (RankStatistics rank : ranks) {
-      add(nodes.addObject(), rank);
-    }
+  private ObjectNode node(StepRecord step) {
+    ObjectNode node = MAPPER.createObjectNode();
+    node.put("step", step.step())
+        .put("loss", step.loss())
+        .put("grad_norm", step.isSkipped() ? null : (Double) step.gradientNorm())
+        .put("lr", step.learningRate())
+        .put(unit, step.items())
+        .put("step_ms", step.stepMillis())
+        .put(unit + "_per_second", step.itemsPerSecond());
+    step.lossScale()
+        .ifPresent(scale -> node.put("loss_scale", scale).put("skipped", step.isSkipped()));
+    step.expertLoad().ifPresent(load -> node.put("expert_load", load));
+    return node;
+  }
+
+  private ObjectNode node(AfterStep each) {
+    ObjectNode node = MAPPER.createObjectNode();
+    node.put("step", each.step())
+        .put("loss", each.evaluation().loss())
+        .put(unit, each.evaluation().items());
+    each.evaluation().accuracy().ifPresent(accuracy -> node.put("accuracy", accuracy));
+    return node;
+  }
+
+  private static ObjectNode node(RankStatistics rank) {
+    ObjectNode node = MAPPER.createObjectNode();
+    add(node, rank);
+    return node;
   }
 
   private static void add(ObjectNode node, RankStatistics rank) {
@@ -148,17 +150,55 @@ public final class Report {
     return Double.isFinite(number) ? (Double) number : null;
   }
 
-  private static void write(Path file, ObjectNode root) throws IOException {
-    Path directory = file.toAbsolutePath().getParent();
-    Files.createDirectories(directory);
+  /** A device, as {@code /dev/null}, is written to; a link stays one. */
+  private void write(Path file, ObjectNode head, Collection<RankStatistics> ranks)
+      throws IOException {
+    Path target = Files.exists(file) ? file.toRealPath() : file.toAbsolutePath();
+    if (Files.exists(target) && !Files.isRegularFile(target)) {
+      try (Writer text = Files.newBufferedWriter(target)) {
+        write(text, head, ranks);
+      }
+      return;
+    }
+    Files.createDirectories(target.getParent());
     // Not a temporary file of the JDK's, which nobody else may read.
-    Path partial = file.resolveSibling(file.getFileName() + "." + UUID.randomUUID() + ".partial");
+    Path partial =
+        target.resolveSibling(target.getFileName() + "." + UUID.randomUUID() + ".partial");
     try {
-      Files.writeString(partial, MAPPER.writeValueAsString(root) + System.lineSeparator());
+      try (Writer text = Files.newBufferedWriter(partial)) {
+        write(text, head, ranks);
+      }
       Files.move(
-          partial, file, StandardCopyOption.REPLACE_EXISTING, StandardCopyOption.ATOMIC_MOVE);
+          partial, target, StandardCopyOption.REPLACE_EXISTING, StandardCopyOption.ATOMIC_MOVE);
     } finally {
       Files.deleteIfExists(partial);
     }
+  }
+
+  /** Entry by entry: a long job has many steps. */
+  private void write(Writer text, ObjectNode head, Collection<RankStatistics> ranks)
+      throws IOException {
+    JsonGenerator out = MAPPER.createGenerator(text).useDefaultPrettyPrinter();
+    out.writeStartObject();
+    for (Map.Entry<String, JsonNode> field : head.properties()) {
+      out.writeFieldName(field.getKey());
+      out.writeTree(field.getValue());
+    }
+    writeArray(out, "steps", steps, this::node);
+    writeArray(out, "evaluations", evaluations, this::node);
+    writeArray(out, "ranks", ranks, Report::node);
+    out.writeEndObject();
+    out.writeRaw(System.lineSeparator());
+    out.flush();
+  }
+
+  private static <T> void writeArray(
+      JsonGenerator out, String name, Collection<T> values, Function<T, ObjectNode> node)
+      throws IOException {
+    out.writeArrayFieldStart(name);
+    for (T value : values) {
+      out.writeTree(node.apply(value));
+    }
+    out.writeEndArray();
   }
 }

@@ -32,10 +32,12 @@ public final class ResumePoint {
     return newest;
   }
 
-  /** Whether a checkpoint lies in this folder, however either is spelled. */
+  /** Whether a checkpoint lies in this folder, or a link to it, however either is spelled. */
   public static boolean isIn(Path checkpoint, Path folder) throws IOException {
-    Path parent = checkpoint.toRealPath().getParent();
-    return parent != null && isOneFolder(parent, folder);
+    Path real = checkpoint.toRealPath().getParent();
+    Path named = checkpoint.toAbsolutePath().normalize().getParent();
+    return (real != null && isOneFolder(real, folder))
+        || (named != null && isOneFolder(named, folder));
   }
 
   private static boolean isOneFolder(Path one, Path other) throws IOException {

@@ -130,6 +130,7 @@ final class StagePasses implements StageWork {
     Variable hidden = model.forward(pass.tape, pass.batch, pass.received, told);
     if (model.stage().isLast()) {
       Loss loss = model.loss(pass.tape, hidden, pass.batch, told);
+      pass.tape.release(hidden); // its gradient is there already
       if (isCounted(microBatch)) {
         setup.losses().accept(loss.losses());
       }

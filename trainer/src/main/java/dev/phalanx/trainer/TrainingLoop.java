@@ -3,6 +3,7 @@ package dev.phalanx.trainer;
 import dev.phalanx.tensor.Arena;
 import dev.phalanx.trainer.config.JobConfig;
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
@@ -171,7 +172,8 @@ public final class TrainingLoop {
       throws InterruptedException, IOException {
     double seconds = (System.nanoTime() - startNanos) / 1e9;
     List<RankStatistics> ranks = RankStatistics.gather(context.world(), host, statistics());
-    if (reportFile.isPresent()) {
+    boolean isToldAlready = report.isEmpty() && reportFile.filter(Files::isRegularFile).isPresent();
+    if (reportFile.isPresent() && !isToldAlready) { // by the run that this one has gone on from
       report.write(
           reportFile.get(),
           outcome == JobResult.Outcome.COMPLETED ? "completed" : "stopped",
@@ -214,7 +216,7 @@ public final class TrainingLoop {
       if (reportFile.isPresent()) {
         report.writeFailure(reportFile.get(), String.valueOf(failure.getMessage()), List.of(own));
       }
-    } catch (IOException | RuntimeException e) {
+    } catch (IOException | RuntimeException | Error e) { // memory may be short
       failure.addSuppressed(e);
     }
   }

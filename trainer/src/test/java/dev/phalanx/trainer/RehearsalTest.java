@@ -1,10 +1,12 @@
 package dev.phalanx.trainer;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 import static org.assertj.core.api.Assertions.withinPercentage;
 
 import dev.phalanx.parallelism.mesh.Axis;
+import dev.phalanx.trainer.config.ConfigurationException;
 import dev.phalanx.trainer.config.JobConfigParser;
 import dev.phalanx.trainer.config.ParsedPlan;
 import dev.phalanx.trainer.model.TransformerConfig;
@@ -15,6 +17,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Numbers of papers, found by rehearsing the models that they are about. */
 @Timeout(120)
@@ -226,5 +229,47 @@ final class RehearsalTest {
     assertThat(plan.operationsPerStep()).isCloseTo(formula, within(1e-9 * formula));
     assertThat(plan.ranks()).hasSize(2);
     assertThat(plan.isAbridged()).isFalse();
+  }
+
+  /** Ranks have a sequence more or less then, and some compute one that counts nowhere. */
+  @ParameterizedTest
+  @ValueSource(ints = {3, 64, 128})
+  void operationsOfAnUnevenBatchAreThoseOfItsSequences(int ranks) throws Exception {
+    double onOne = unevenBatch(133, 1).operationsPerStep();
+    assertThat(unevenBatch(133, ranks).operationsPerStep()).isCloseTo(onOne, within(1e-9 * onOne));
+  }
+
+  private static JobPlan unevenBatch(long global, int ranks) throws Exception {
+    String yaml =
+        """
+        model: {family: gpt2, layers: 1, hidden: 64, heads: 1, sequence: 32, vocab: 128}
+        data: {kind: reference}
+        batch: {global: %d, micro: 2, uneven: true}
+        optimizer: {kind: adamw, lr: 1.0e-4}
+        steps: 1
+        """
+            .formatted(global);
+    return JobPlan.of(JobConfigParser.parse("plan.yaml", yaml), Path.of(""), ranks);
+  }
+
+  /** As of whoever counts it in tokens. */
+  @ParameterizedTest
+  @ValueSource(longs = {200_000, 2_000_000_000})
+  void aBatchOfTooManyMicroBatchesIsRefusedAtOnce(long global) {
+    assertThatThrownBy(() -> unevenBatch(global, 1))
+        .isInstanceOf(ConfigurationException.class)
+        .hasMessageContaining("batch.global")
+        .hasMessageContaining("in sequences, not in tokens");
+  }
+
+  /** What it drops is told by its seed: nothing more is kept for the backward pass. */
+  @Test
+  void dropoutKeepsNothing() throws Exception {
+    long without = peakActivations(", dropout: 0.0}");
+    assertThat(peakActivations(", dropout: 0.1}")).isEqualTo(without);
+  }
+
+  private static long peakActivations(String more) throws Exception {
+    return plan(3, 128, 4, 1, 2, more).ranks().get(0).rehearsal().peakActivationBytes();
   }
 }

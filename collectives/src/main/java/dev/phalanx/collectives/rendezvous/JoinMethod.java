@@ -17,6 +17,9 @@ final class JoinMethod {
   /** Of a message. */
   static final int MOST_BYTES = 1 << 20;
 
+  /** Of one from a rank: where it is in a thousand groups. */
+  static final int MOST_OF_RANK_BYTES = 512 << 10;
+
   /** Many times what a rank says of itself with its proof. */
   static final int MOST_UNPROVEN_BYTES = 16 << 10;
 

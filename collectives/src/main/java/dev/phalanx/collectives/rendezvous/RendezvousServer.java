@@ -41,6 +41,9 @@ public final class RendezvousServer implements AutoCloseable {
   static final int PROTOCOL = 2;
   private static final long SHUTDOWN_MILLIS = 1000;
 
+  /** A rank's own, and one that only looks whether there is a server. */
+  private static final int CALLS = 2;
+
   /** A host that swaps or a JVM that collects garbage may be quiet for a few seconds. */
   private static final Duration SILENCE = Duration.ofSeconds(6);
 
@@ -67,7 +70,9 @@ public final class RendezvousServer implements AutoCloseable {
             .workerEventLoopGroup(eventLoop)
             .channelFactory(() -> new WatchedServerChannel(refusals))
             .directExecutor() // every call only looks at a small table
-            .maxInboundMessageSize(JoinMethod.MOST_BYTES)
+            // gRPC keeps what it has of a message before anybody looks at it, a stranger's too.
+            .maxInboundMessageSize(JoinMethod.MOST_OF_RANK_BYTES)
+            .maxConcurrentCallsPerConnection(CALLS)
             .maxConnectionIdle(ListeningSide.PATIENCE.toMillis(), TimeUnit.MILLISECONDS)
             .intercept(new Origin())
             .addService(

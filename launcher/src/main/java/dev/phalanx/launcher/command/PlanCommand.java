@@ -488,7 +488,11 @@ final class PlanCommand implements Callable<Integer> {
             ranks,
             result.rehearsed(),
             result.isCutShort() ? "; there are slower ones that were not" : ""));
-    if (result.best().isEmpty()) {
+    if (result.layouts() == 0) {
+      lines.add(
+          "Either no layout of so many ranks suits the model's heads and layers, batch.global and"
+              + " parallel.context, or the weights of none fit.");
+    } else if (result.best().isEmpty()) {
       lines.add(
           "None of " + (result.isCutShort() ? "these" : "them") + " fits the devices' memory.");
     }

@@ -38,6 +38,9 @@ import picocli.CommandLine.Option;
             + " rank, in any unit: one for all ranks, or one for each with commas between; a rank"
             + " with several stages divides them equally.")
 final class ScheduleCommand implements Callable<Integer> {
+  /** In any unit, so that sums of many are still numbers. */
+  private static final double LONGEST_TIME = 1e100;
+
   /** More would fill the memory, and no picture shows them. */
   private static final long MOST_ACTIONS = 4_000_000;
 
@@ -176,8 +179,9 @@ final class ScheduleCommand implements Callable<Integer> {
 
   private static void requireTimes(String option, double... times) {
     for (double time : times) {
-      if (!(time >= 0 && time < Double.POSITIVE_INFINITY)) {
-        throw CommandException.usage(option + " is " + time + "; write a time from 0");
+      if (!(time >= 0 && time <= LONGEST_TIME)) {
+        throw CommandException.usage(
+            option + " is " + time + "; write a time from 0 to " + LONGEST_TIME);
       }
     }
   }

@@ -125,8 +125,9 @@ final class TrainCommand implements Callable<Integer> {
    */
   static int worldSize(JobConfig config, @Nullable Integer workers) {
     if (workers != null) {
-      if (workers < 1) {
-        throw CommandException.usage("--workers is " + workers + "; write a number from 1");
+      if (workers < 1 || workers > JobConfig.MOST_RANKS) {
+        throw CommandException.usage(
+            "--workers is " + workers + "; write a number from 1 to " + JobConfig.MOST_RANKS);
       }
       return workers;
     }

@@ -13,7 +13,9 @@ import java.util.regex.Pattern;
  * @param microBatch from 0
  */
 public record Action(int stage, Kind kind, int microBatch) {
-  private static final Pattern TEXT = Pattern.compile("([0-9]{1,5})([FBIW])([0-9]{1,6})");
+  private static final Pattern TEXT = Pattern.compile("([0-9]{1,7})([FBIW])([0-9]{1,7})");
+
+  private static final int LONGEST_SHOWN = 40;
 
   /** The kinds of work. */
   public enum Kind {
@@ -56,7 +58,7 @@ public record Action(int stage, Kind kind, int microBatch) {
     if (!matcher.matches()) {
       throw new ScheduleException(
           "'"
-              + text
+              + (text.length() > LONGEST_SHOWN ? text.substring(0, LONGEST_SHOWN) + "…" : text)
               + "' is no action; write stage, F, B, I or W, and micro-batch, as in 0F1 or 2B0");
     }
     return new Action(

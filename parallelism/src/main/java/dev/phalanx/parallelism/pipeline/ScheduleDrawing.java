@@ -1,5 +1,6 @@
 package dev.phalanx.parallelism.pipeline;
 
+import java.util.BitSet;
 import java.util.List;
 import java.util.Locale;
 
@@ -40,15 +41,24 @@ public final class ScheduleDrawing {
     return picture.toString();
   }
 
+  /** Of a rank's stages, which are drawn otherwise than their neighbours. */
+  private static BitSet everySecond(List<Integer> stages) {
+    BitSet others = new BitSet();
+    for (int place = 1; place < stages.size(); place += 2) {
+      others.set(stages.get(place));
+    }
+    return others;
+  }
+
   private static String row(ScheduleTiming timing, int rank, double columnsPerUnit) {
     int columns = (int) Math.round(timing.makespan() * columnsPerUnit);
     StringBuilder row = new StringBuilder(".".repeat(columns));
-    List<Integer> stages = timing.table().stagesOf(rank);
+    BitSet others = everySecond(timing.table().stagesOf(rank));
     for (ScheduleTiming.Slot slot : timing.ranks().get(rank)) {
       int from = (int) Math.round(slot.start() * columnsPerUnit);
       int to = Math.min(row.length(), (int) Math.round(slot.end() * columnsPerUnit));
       char letter = slot.action().kind().letter();
-      boolean isOther = stages.indexOf(slot.action().stage()) % 2 == 1;
+      boolean isOther = others.get(slot.action().stage());
       String label =
           (isOther ? Character.toLowerCase(letter) : letter)
               + Integer.toString(slot.action().microBatch());
@@ -84,7 +94,7 @@ public final class ScheduleDrawing {
       double top = MARGIN_PIXELS + rank * ROW_PIXELS;
       picture.append(
           String.format(Locale.ROOT, "<text x=\"8\" y=\"%.1f\">rank %d</text>%n", top + 15, rank));
-      List<Integer> stages = timing.table().stagesOf(rank);
+      BitSet others = everySecond(timing.table().stagesOf(rank));
       for (ScheduleTiming.Slot slot : timing.ranks().get(rank)) {
         append(
             picture,
@@ -92,7 +102,7 @@ public final class ScheduleDrawing {
             MARGIN_PIXELS + slot.start() * scale,
             top,
             (slot.end() - slot.start()) * scale,
-            stages.indexOf(slot.action().stage()) % 2 == 1);
+            others.get(slot.action().stage()));
       }
     }
     appendLegend(picture, MARGIN_PIXELS + rows * ROW_PIXELS + 30);

@@ -34,7 +34,7 @@ public sealed interface Compression {
     return true;
   }
 
-  /** FLOAT16, scaled so that the sum does not overflow. See {@link CastReduction}. */
+  /** FLOAT16. See {@link CastReduction}. */
   record Float16() implements Compression {
     @Override
     public boolean hasErrorFeedback() {

@@ -36,37 +36,35 @@ import org.jspecify.annotations.Nullable;
 final class TopKReduction extends BucketReduction {
   private static final int WARM_UP_STAGES = 4;
 
+  private final Arena arena;
   private final Compression.TopK settings;
   private final Tensor residual; // [elements]
   private final @Nullable Tensor momentum; // [elements]
-  private final Tensor ownMessages; // [2 k] for the largest k
-  private final Tensor allMessages; // [ranks * 2 k] for the largest k
   private final HostMemory hostResidual;
   private final @Nullable HostMemory hostMomentum;
-  private final HostMemory hostOwn;
-  private final HostMemory hostAll;
   private final LargestMagnitudes largest = new LargestMagnitudes();
   private final float[] block = new float[HostMemory.BLOCK];
   private long sentElements;
-  private Tensor ownMessage; // of sentElements
-  private Tensor allMessage;
+  private Tensor ownMessage; // [2 sentElements]
+  private Tensor allMessage; // [ranks * 2 sentElements]
+  private HostMemory hostOwn;
+  private HostMemory hostAll;
 
   TopKReduction(
       Arena arena, Communicator communicator, long elementCount, Compression.TopK settings) {
     super(arena, communicator, elementCount);
     Places.requireFewEnough(elementCount);
+    this.arena = arena;
     this.settings = settings;
     this.residual = arena.zeros(DType.FLOAT32, elementCount);
     this.momentum = settings.momentum() == 0 ? null : arena.zeros(DType.FLOAT32, elementCount);
     this.sentElements = sentElements(1); // the density never rises
-    this.ownMessages = arena.allocate(DType.INT32, 2 * sentElements);
-    this.allMessages = arena.allocate(DType.INT32, ranks() * 2 * sentElements);
-    this.ownMessage = ownMessages.slice(0, 0, 2 * sentElements);
-    this.allMessage = allMessages.slice(0, 0, ranks() * 2 * sentElements);
+    this.ownMessage = arena.allocate(DType.INT32, 2 * sentElements);
+    this.allMessage = arena.allocate(DType.INT32, ranks() * 2 * sentElements);
+    this.hostOwn = new HostMemory(ownMessage);
+    this.hostAll = new HostMemory(allMessage);
     this.hostResidual = new HostMemory(residual);
     this.hostMomentum = momentum == null ? null : new HostMemory(momentum);
-    this.hostOwn = new HostMemory(ownMessages);
-    this.hostAll = new HostMemory(allMessages);
   }
 
   private long sentElements(long step) {
@@ -98,14 +96,16 @@ final class TopKReduction extends BucketReduction {
     }
   }
 
-  /** The views of the messages' memory change when the warm-up's density does, and else never. */
+  /** The messages change with the warm-up's density, and else never. */
   private void resize(long elements) {
     if (elements != sentElements) {
       ownMessage.close();
       allMessage.close();
       sentElements = elements;
-      ownMessage = ownMessages.slice(0, 0, 2 * elements);
-      allMessage = allMessages.slice(0, 0, ranks() * 2 * elements);
+      ownMessage = arena.allocate(DType.INT32, 2 * elements);
+      allMessage = arena.allocate(DType.INT32, ranks() * 2 * elements);
+      hostOwn = new HostMemory(ownMessage);
+      hostAll = new HostMemory(allMessage);
     }
   }
 

@@ -75,6 +75,15 @@ public abstract class ElementwiseConformance extends KernelConformance {
     }
   }
 
+  /** As losses are, of many micro-batches: FLOAT32 would round each against a large sum. */
+  @ParameterizedTest
+  @EnumSource(names = {"FLOAT32", "FLOAT64"})
+  void addScaledToFloat64KeepsItsDigits(DType from) {
+    Tensor sum = tensor(DType.FLOAT64, new double[] {1e8 + 0.25, -3}, 2);
+    engine.addScaled(0.5, tensor(from, new double[] {1.5, 2}, 2), sum);
+    assertThat(values(sum)).containsExactly(1e8 + 1, -2);
+  }
+
   @ParameterizedTest
   @EnumSource(names = {"FLOAT32", "BFLOAT16", "FLOAT16"})
   void scaleMultiplies(DType dtype) {

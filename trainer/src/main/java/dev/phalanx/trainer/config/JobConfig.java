@@ -43,6 +43,8 @@ public record JobConfig(
     Optional<Checkpoint> checkpoint,
     Log log,
     Evaluation evaluation) {
+  /** Of a job. */
+  public static final int MOST_RANKS = 1 << 20;
 
   /**
    * The transformer that is trained.

@@ -30,7 +30,6 @@ import java.util.Optional;
  */
 final class JobConfigBinder {
   private static final int LARGEST_AXIS = 65536;
-  private static final int LARGEST_WORLD = 1 << 20;
 
   private final String source;
   private final Problems problems;
@@ -166,10 +165,10 @@ final class JobConfigBinder {
             * parallel.tensor()
             * parallel.pipeline()
             * parallel.context();
-    if (ranks > LARGEST_WORLD) {
+    if (ranks > JobConfig.MOST_RANKS) {
       section.reportSelf(
           "the sizes multiply to " + Numbers.text(ranks) + " ranks",
-          "write sizes for at most " + LARGEST_WORLD + " ranks");
+          "write sizes for at most " + JobConfig.MOST_RANKS + " ranks");
     }
   }
 

@@ -256,14 +256,18 @@ public final class Transformer implements Layer {
       throw new IllegalStateException("The embedding is not in " + stage);
     }
     Variable x = tokenTable.embed(tape, batch.tokens(), positionTable, batch.positions());
-    return pass.isTraining()
-        ? Dropout.apply(
+    if (config.dropout() == 0 || !pass.isTraining()) {
+      return x;
+    }
+    Variable dropped =
+        Dropout.apply(
             tape,
             x,
             config.dropout(),
             CounterRandom.at(pass.setup().dropoutSeed(), 0),
-            pass.elements(group, config.hidden()))
-        : x;
+            pass.elements(group, config.hidden()));
+    tape.release(x);
+    return dropped;
   }
 
   private Variable throughLayers(

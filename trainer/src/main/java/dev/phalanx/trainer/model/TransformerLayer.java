@@ -143,14 +143,14 @@ final class TransformerLayer implements Layer {
       return half.compute(residual);
     }
     long seed = CounterRandom.at(pass.setup().dropoutSeed(), 1 + 2L * number + which);
+    Variable computed = half.compute(null);
     Variable dropped =
         Dropout.apply(
-            tape,
-            half.compute(null),
-            config.dropout(),
-            seed,
-            pass.elements(group, config.hidden()));
-    return Add.apply(tape, dropped, residual);
+            tape, computed, config.dropout(), seed, pass.elements(group, config.hidden()));
+    tape.release(computed);
+    Variable sum = Add.apply(tape, dropped, residual);
+    tape.release(dropped);
+    return sum;
   }
 
   /** Of this layer's experts, see {@link Transformer#takeExpertLoads}. */

@@ -9,6 +9,7 @@ import io.netty.channel.ChannelInboundHandlerAdapter;
 import io.netty.channel.socket.nio.NioServerSocketChannel;
 import io.netty.handler.ssl.SslHandler;
 import java.net.SocketAddress;
+import java.nio.charset.StandardCharsets;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
@@ -38,13 +39,15 @@ public final class WatchedServerChannel extends NioServerSocketChannel {
     return count;
   }
 
-  /** What HTTP/2 begins with: {@code PRI * HTTP/2.0}. */
-  private static final byte PREFACE = 'P';
+  /** What HTTP/2 begins with. */
+  private static final byte[] PREFACE =
+      "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".getBytes(StandardCharsets.US_ASCII);
 
   private static final class HandshakeWatch extends ChannelInboundHandlerAdapter {
     private final Refusals refusals;
     private @Nullable SocketAddress from; // a closed socket does not tell
-    private boolean hasBegun;
+    private int matched; // of the preface
+    private boolean isOther;
 
     HandshakeWatch(Refusals refusals) {
       this.refusals = refusals;
@@ -58,14 +61,21 @@ public final class WatchedServerChannel extends NioServerSocketChannel {
 
     @Override
     public void channelRead(ChannelHandlerContext context, Object message) {
-      boolean isHttp2 = false;
-      if (!hasBegun && message instanceof ByteBuf bytes && bytes.isReadable()) {
-        hasBegun = true;
-        isHttp2 = bytes.getByte(bytes.readerIndex()) == PREFACE;
+      if (message instanceof ByteBuf bytes) {
+        match(bytes);
       }
       context.fireChannelRead(message);
+      boolean isHttp2 = !isOther && matched == PREFACE.length;
       if (isHttp2 && !context.isRemoved() && context.pipeline().get(SslHandler.class) == null) {
         context.pipeline().remove(this); // the rest is frames, which nobody needs to look at here
+      }
+    }
+
+    private void match(ByteBuf bytes) {
+      int end = bytes.writerIndex();
+      for (int i = bytes.readerIndex(); i < end && matched < PREFACE.length && !isOther; i++) {
+        isOther = bytes.getByte(i) != PREFACE[matched];
+        matched++;
       }
     }
 
@@ -74,7 +84,7 @@ public final class WatchedServerChannel extends NioServerSocketChannel {
       SslHandler tls = context.pipeline().get(SslHandler.class);
       if (tls == null) {
         refusals.add(from, "does not speak HTTP/2: it is no rank of this job");
-      } else if (tls != null && tls.handshakeFuture().cause() != null) {
+      } else if (tls.handshakeFuture().cause() != null) {
         refusals.add(from, "has failed in its TLS handshake: it is no rank of this job");
       }
       context.fireChannelInactive();

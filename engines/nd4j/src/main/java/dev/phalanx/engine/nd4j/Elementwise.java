@@ -3,9 +3,12 @@ package dev.phalanx.engine.nd4j;
 import dev.phalanx.engine.host.Arguments;
 import dev.phalanx.engine.host.BlasVectors;
 import dev.phalanx.engine.host.EngineContract;
+import dev.phalanx.engine.host.HostAddress;
+import dev.phalanx.engine.host.HostBlock;
 import dev.phalanx.engine.host.HostTensors;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Tensor;
+import org.bytedeco.javacpp.DoublePointer;
 
 /** Copies, fills and arithmetic element by element. */
 final class Elementwise implements AutoCloseable {
@@ -67,19 +70,46 @@ final class Elementwise implements AutoCloseable {
     if (count == 0) {
       return;
     }
+    if (y.dtype() == DType.FLOAT64) {
+      addWide(alpha, HostTensors.open(x), HostTensors.open(y));
+      return;
+    }
     boolean isXDirect = isDirect(HostTensors.open(x));
     boolean isYDirect = isDirect(HostTensors.open(y));
     long from = isXDirect ? x.address() : gatheredX.get(count);
     long to = isYDirect ? y.address() : gatheredY.get(count);
     if (!isXDirect) {
-      arrays.gather(x, from);
+      arrays.gather(x, from, DType.FLOAT32);
     }
     if (!isYDirect) {
-      arrays.gather(y, to);
+      arrays.gather(y, to, DType.FLOAT32);
     }
     blas.addScaled(alpha, from, to, count);
     if (!isYDirect) {
-      arrays.scatter(to, y);
+      arrays.scatter(to, DType.FLOAT32, y);
+    }
+  }
+
+  /** Sums that are kept in FLOAT64, losses above all, keep its digits. They are short. */
+  private void addWide(double alpha, Tensor x, Tensor y) {
+    int count = Math.toIntExact(x.elementCount());
+    long bytes = DType.FLOAT64.bytes(count);
+    double[] addends = new double[count];
+    double[] sums = new double[count];
+    HostBlock block = HostMemory.allocate(bytes);
+    try {
+      DoublePointer wide = new DoublePointer(new HostAddress(block.address()));
+      arrays.gather(x, block.address(), DType.FLOAT64);
+      wide.get(addends, 0, count);
+      arrays.gather(y, block.address(), DType.FLOAT64);
+      wide.get(sums, 0, count);
+      for (int i = 0; i < count; i++) {
+        sums[i] += alpha * addends[i];
+      }
+      wide.put(sums, 0, count);
+      arrays.scatter(block.address(), DType.FLOAT64, y);
+    } finally {
+      block.free();
     }
   }
 

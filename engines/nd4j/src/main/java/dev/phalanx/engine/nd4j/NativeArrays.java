@@ -159,21 +159,17 @@ final class NativeArrays implements AutoCloseable {
     transform(first, result);
   }
 
-  /** A tensor as a contiguous one of FLOAT32 at an address. */
-  void gather(Tensor source, long address) {
+  /** A tensor as a contiguous one of another type at an address. */
+  void gather(Tensor source, long address, DType dtype) {
     first.set(source);
-    result.set(
-        address, DType.FLOAT32, source.shape().toArray(), source.shape().contiguousStrides());
+    result.set(address, dtype, source.shape().toArray(), source.shape().contiguousStrides());
     transform(first, result);
   }
 
   /** The inverse of {@link #gather}. */
-  void scatter(long address, Tensor destination) {
+  void scatter(long address, DType dtype, Tensor destination) {
     first.set(
-        address,
-        DType.FLOAT32,
-        destination.shape().toArray(),
-        destination.shape().contiguousStrides());
+        address, dtype, destination.shape().toArray(), destination.shape().contiguousStrides());
     result.set(destination);
     transform(first, result);
   }

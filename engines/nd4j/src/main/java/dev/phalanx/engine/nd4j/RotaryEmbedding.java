@@ -1,6 +1,7 @@
 package dev.phalanx.engine.nd4j;
 
 import dev.phalanx.engine.host.EngineContract;
+import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Tensor;
 
 /** Rotary position embedding: all heads of one position at a time. */
@@ -27,7 +28,7 @@ final class RotaryEmbedding implements AutoCloseable {
     long[] packed = x.shape().contiguousStrides();
     long scratch = isXDense && isOutDense ? 0 : gathered.get(x.elementCount());
     if (!isXDense) {
-      arrays.gather(x, scratch);
+      arrays.gather(x, scratch, DType.FLOAT32);
     }
     turn(
         x,
@@ -39,7 +40,7 @@ final class RotaryEmbedding implements AutoCloseable {
         isOutDense ? out.address() : scratch,
         isOutDense ? out.strides() : packed);
     if (!isOutDense) {
-      arrays.scatter(scratch, out);
+      arrays.scatter(scratch, DType.FLOAT32, out);
     }
   }
 
