@@ -97,6 +97,14 @@ public final class LocalCheckpointStore {
     return all.isEmpty() ? Optional.empty() : Optional.of(all.get(all.size() - 1));
   }
 
+  /** A directory of a checkpoint that is none any more, for its manifest is gone. */
+  public Optional<Path> damaged() throws IOException {
+    return children().stream()
+        .filter(path -> step(path) >= 0 && Files.isDirectory(path))
+        .filter(path -> !Files.exists(path.resolve(CheckpointManifest.FILE)))
+        .findFirst();
+  }
+
   private List<Path> children() throws IOException {
     try (Stream<Path> paths = Files.list(root)) {
       return paths.toList();

@@ -25,6 +25,7 @@ import java.net.BindException;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
+import java.nio.file.NotDirectoryException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
@@ -146,6 +147,9 @@ public final class Failures {
     }
     if (thrown instanceof AccessDeniedException) {
       return "access to " + message + " is denied. Check its permissions.";
+    }
+    if (thrown instanceof NotDirectoryException) {
+      return message + " is a file, and a folder is wanted. Check the path.";
     }
     if (thrown instanceof FileSystemException && message != null) {
       return message + ". Check the path, its permissions and the free space.";

@@ -7,6 +7,8 @@ import dev.phalanx.collectives.Traffic;
 import dev.phalanx.parallelism.mesh.Axis;
 import dev.phalanx.trainer.config.JobConfig;
 import java.io.IOException;
+import java.io.InputStream;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -74,8 +76,8 @@ public record PlanCheck(List<Figure> figures, Optional<String> whyNotAll) {
    */
   public static JsonNode read(Path file) throws IOException {
     JsonNode report;
-    try {
-      report = new ObjectMapper().readTree(file.toFile());
+    try (InputStream text = Files.newInputStream(file)) {
+      report = new ObjectMapper().readTree(text);
     } catch (JsonProcessingException e) {
       throw new NotThisRunException(file + " is not JSON, as a run's report (log.report) is");
     }

@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.phalanx.checkpoint.CheckpointManifest;
 import dev.phalanx.checkpoint.LocalCheckpointStore;
+import dev.phalanx.checkpoint.NoCheckpointException;
 import dev.phalanx.checkpoint.SavedCheckpoint;
 import dev.phalanx.checkpoint.safetensors.SafetensorsFile;
 import java.io.IOException;
@@ -30,12 +31,7 @@ final class CheckpointCommand extends CommandGroup {
     }
     return new LocalCheckpointStore(path)
         .newest()
-        .orElseThrow(
-            () ->
-                new IOException(
-                    "There is no checkpoint in "
-                        + path
-                        + ". Name a step-... folder or the folder that holds them."));
+        .orElseThrow(() -> new NoCheckpointException(path));
   }
 
   /** {@code phalanx checkpoint inspect}. */

@@ -6,6 +6,7 @@ import dev.phalanx.launcher.Failures;
 import dev.phalanx.launcher.LibraryLogs;
 import java.io.PrintStream;
 import java.util.Arrays;
+import java.util.Objects;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
@@ -92,6 +93,10 @@ public final class Main implements Runnable {
     line.setParameterExceptionHandler((exception, given) -> wrongUsage(exception, error));
     line.setCaseInsensitiveEnumValuesAllowed(true);
     line.setUsageHelpAutoWidth(true);
+    line.setExpandAtFiles(false); // no file's content, a secret's say, is taken for arguments
+    // What a text begins with is the user's affair.
+    Objects.requireNonNull(line.getSubcommands().get("generate"))
+        .setAllowOptionsAsOptionParameters(true);
     try {
       return line.execute(arguments);
     } catch (Error e) { // out of memory, a missing native library

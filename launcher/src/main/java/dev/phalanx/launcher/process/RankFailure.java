@@ -20,7 +20,7 @@ public record RankFailure(int rank, long pid, Failure failure, boolean isDeath) 
     String who = "rank " + rank + "/" + worldSize;
     String where = " (" + host + " pid " + pid + ")";
     String message = failure.message();
-    if (message.startsWith(who + " ")) {
+    if (message.startsWith(who + " ") || message.startsWith(who + ":")) {
       return who + where + message.substring(who.length());
     }
     return who + where + ": " + message;

@@ -245,7 +245,7 @@ final class JobConfigBinder {
             section.choice("algorithm", Algorithm.class).orElse(Algorithm.AUTO),
             section.real("bucket_mb").above(0).below(1 << 20).orElse(25.0),
             section.flag("overlap").orElse(true),
-            section.real("timeout_s").above(0).below(1e9).orElse(60.0),
+            section.real("timeout_s").from(0.001).below(1e9).orElse(60.0),
             Math.toIntExact(section.count("streams").from(1).to(16).orElse(1L)),
             CompressionBinder.bind(section.section("compression")));
     section.end();

@@ -3,6 +3,7 @@ package dev.phalanx.trainer.generate;
 import dev.phalanx.checkpoint.BadCheckpointException;
 import dev.phalanx.checkpoint.CheckpointManifest;
 import dev.phalanx.checkpoint.LocalCheckpointStore;
+import dev.phalanx.checkpoint.NoCheckpointException;
 import dev.phalanx.checkpoint.SavedCheckpoint;
 import dev.phalanx.parallelism.context.ContextGroup;
 import dev.phalanx.sharding.ParameterSource;
@@ -114,12 +115,7 @@ public final class GenerationModel implements AutoCloseable {
     }
     return new LocalCheckpointStore(path)
         .newest()
-        .orElseThrow(
-            () ->
-                new IOException(
-                    "There is no checkpoint in "
-                        + path
-                        + ". Name a step-... folder or the folder that holds them."));
+        .orElseThrow(() -> new NoCheckpointException(path));
   }
 
   /**
@@ -131,7 +127,7 @@ public final class GenerationModel implements AutoCloseable {
     HuggingFaceDirectory source = HuggingFaceDirectory.open(directory);
     Optional<Tokenizer> tokenizer = Optional.empty();
     if (Files.isRegularFile(directory.resolve("tokenizer.json"))) {
-      tokenizer = Optional.of(Tokenizers.open(directory.toString(), directory));
+      tokenizer = Optional.of(Tokenizers.open(directory.toAbsolutePath().toString(), directory));
     } else if (source.config().vocabulary() == GPT2_VOCABULARY) {
       tokenizer = Optional.of(Tokenizers.open("gpt2", directory));
     }

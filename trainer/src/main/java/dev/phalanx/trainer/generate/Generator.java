@@ -4,6 +4,7 @@ import dev.phalanx.tensor.Arena;
 import dev.phalanx.tensor.DType;
 import dev.phalanx.tensor.Tensor;
 import dev.phalanx.tensor.autograd.Tape;
+import dev.phalanx.trainer.NotFiniteException;
 import dev.phalanx.trainer.model.KeyValueCache;
 import dev.phalanx.trainer.model.TokenBatch;
 import dev.phalanx.trainer.model.Transformer;
@@ -112,7 +113,18 @@ public final class Generator {
       FloatBuffer values = hostLogits.byteBuffer(0, (int) hostLogits.byteSize()).asFloatBuffer();
       float[] copy = new float[values.remaining()];
       values.get(copy);
+      requireNumbers(copy);
       return copy;
+    }
+  }
+
+  private static void requireNumbers(float[] logits) {
+    for (float logit : logits) {
+      if (Float.isNaN(logit) || logit == Float.POSITIVE_INFINITY) {
+        throw new NotFiniteException(
+            "The model's logits are not finite, so no token can be chosen. Its weights are damaged"
+                + " or come from a training that had diverged: take an earlier checkpoint.");
+      }
     }
   }
 }

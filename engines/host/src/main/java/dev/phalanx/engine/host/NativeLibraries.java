@@ -1,5 +1,6 @@
 package dev.phalanx.engine.host;
 
+import java.io.IOException;
 import java.lang.reflect.Field;
 import java.net.URL;
 import java.util.ArrayList;
@@ -90,13 +91,30 @@ public final class NativeLibraries {
         ClassProperties properties = Loader.loadProperties(preset, platform, true);
         for (String library : libraries(properties)) {
           if (!found.containsKey(library)) {
-            found.put(library, places(library, properties, folders));
+            URL[] places = places(library, properties, folders);
+            unpack(places);
+            found.put(library, places);
           }
         }
       }
       return true;
     } catch (ReflectiveOperationException | RuntimeException e) {
       return false;
+    }
+  }
+
+  /**
+   * Into JavaCPP's cache, whole, before any is opened: one library opens others beside it, and
+   * those would be read while another process still writes them, or as one that was killed has left
+   * them.
+   */
+  private static void unpack(URL[] places) {
+    for (URL place : places) {
+      try {
+        Loader.cacheResource(place);
+      } catch (IOException e) {
+        // Whoever loads it says so.
+      }
     }
   }
 
