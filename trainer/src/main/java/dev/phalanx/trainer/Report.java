@@ -10,6 +10,7 @@ import dev.phalanx.sharding.compression.CompressionStatistics;
 import dev.phalanx.trainer.config.JobConfig;
 import java.io.IOException;
 import java.io.Writer;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
@@ -150,8 +151,22 @@ public final class Report {
     return Double.isFinite(number) ? (Double) number : null;
   }
 
-  /** A device, as {@code /dev/null}, is written to; a link stays one. */
   private void write(Path file, ObjectNode head, Collection<RankStatistics> ranks)
+      throws IOException {
+    try {
+      replace(file, head, ranks);
+    } catch (FileSystemException e) {
+      throw e;
+    } catch (IOException e) { // a full disk does not say where it is full
+      FileSystemException named =
+          new FileSystemException(file.toString(), null, "log.report: " + e.getMessage());
+      named.initCause(e);
+      throw named;
+    }
+  }
+
+  /** A device, as {@code /dev/null}, is written to; a link stays one. */
+  private void replace(Path file, ObjectNode head, Collection<RankStatistics> ranks)
       throws IOException {
     Path target = Files.exists(file) ? file.toRealPath() : file.toAbsolutePath();
     if (Files.exists(target) && !Files.isRegularFile(target)) {

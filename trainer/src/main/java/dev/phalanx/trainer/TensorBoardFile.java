@@ -32,6 +32,7 @@ final class TensorBoardFile implements Closeable {
   private static final int TAG = 1;
   private static final int SIMPLE_VALUE = 2;
 
+  private final Path path;
   private final OutputStream output;
 
   /** What a message writes. */
@@ -39,8 +40,9 @@ final class TensorBoardFile implements Closeable {
     void write(CodedOutputStream message) throws IOException;
   }
 
-  private TensorBoardFile(OutputStream output) {
-    this.output = output;
+  private TensorBoardFile(Path path) throws IOException {
+    this.path = path;
+    this.output = new BufferedOutputStream(Files.newOutputStream(path));
   }
 
   /** Makes a new file in a folder, which is made where it is missing. */
@@ -55,11 +57,14 @@ final class TensorBoardFile implements Closeable {
             + ProcessHandle.current().pid()
             + "."
             + now.getNano();
-    TensorBoardFile file =
-        new TensorBoardFile(new BufferedOutputStream(Files.newOutputStream(folder.resolve(name))));
+    TensorBoardFile file = new TensorBoardFile(folder.resolve(name));
     file.event(event -> event.writeString(FILE_VERSION, "brain.Event:2"));
     file.flush();
     return file;
+  }
+
+  Path path() {
+    return path;
   }
 
   void scalar(String tag, long step, double value) throws IOException {

@@ -107,8 +107,7 @@ public final class TrainingLoop {
     }
   }
 
-  private boolean runStep(long step, TensorBoard tensorBoard)
-      throws InterruptedException, IOException {
+  private boolean runStep(long step, TensorBoard tensorBoard) throws InterruptedException {
     double waitedBefore = model.waitedMillis();
     long start = System.nanoTime();
     double millis;
@@ -141,8 +140,7 @@ public final class TrainingLoop {
     return outcome.stopIsRequested();
   }
 
-  private void evaluate(long done, TensorBoard tensorBoard)
-      throws InterruptedException, IOException {
+  private void evaluate(long done, TensorBoard tensorBoard) throws InterruptedException {
     Optional<Evaluation> found = model.evaluate();
     if (found.isPresent()) {
       requireFinite(done, found.get());

@@ -49,6 +49,10 @@ final class BenchCommand extends CommandGroup {
       })
   static final class Collectives implements Callable<Integer> {
     private static final int DEFAULT_RANKS = 2;
+
+    /** Each time is kept. */
+    private static final int MOST_SAMPLES = 10_000_000;
+
     private static final Pattern SIZE =
         Pattern.compile("([0-9]{1,15})\\s*([KMG]?)(i?B?)", Pattern.CASE_INSENSITIVE);
 
@@ -186,14 +190,14 @@ final class BenchCommand extends CommandGroup {
         return elsewhere.get();
       }
       int here = ranks == null ? DEFAULT_RANKS : ranks;
-      requireFrom("--ranks", here, 1);
+      requireFrom("--ranks", here, 1, JobConfig.MOST_RANKS);
       return Placement.here(here, isInProcess, network.port(), network.encryption());
     }
 
     private BenchmarkOptions options(Placement placement) {
-      requireFrom("--samples", samples, 0);
-      requireFrom("--warmup", warmup, -1);
-      requireFrom("--timeout", timeoutSeconds, 1);
+      requireFrom("--samples", samples, 0, MOST_SAMPLES);
+      requireFrom("--warmup", warmup, -1, MOST_SAMPLES);
+      requireFrom("--timeout", timeoutSeconds, 1, Integer.MAX_VALUE);
       if (streams < 1 || streams > GroupOptions.MOST_STREAMS) {
         throw CommandException.usage(
             "--streams is " + streams + "; write a number from 1 to " + GroupOptions.MOST_STREAMS);
@@ -235,9 +239,10 @@ final class BenchCommand extends CommandGroup {
           streams);
     }
 
-    private static void requireFrom(String option, int value, int least) {
-      if (value < least) {
-        throw CommandException.usage(option + " is " + value + "; write a number from " + least);
+    private static void requireFrom(String option, int value, int least, int most) {
+      if (value < least || value > most) {
+        throw CommandException.usage(
+            option + " is " + value + "; write a number from " + least + " to " + most);
       }
     }
 

@@ -78,7 +78,9 @@ final class LocalWorkers {
     Placement placement = settings.placement();
     List<WorkerSpec> specs = new WorkerCommands(settings, work.task()).specs();
     requireRoomFor(specs.size());
-    try (WorkerGroup group = WorkerGroup.start(specs, console::line, listener, Timing.DEFAULT);
+    try (WorkerGroup group =
+            WorkerGroup.start(
+                specs, placement.worldSize(), console::line, listener, Timing.DEFAULT);
         StopSignals signals = StopSignals.install(group, console, stopping)) {
       if (placement.isOneWorker() || !placement.isRendezvousHere()) {
         assign(group, placement, work, placement.rendezvous().getPort());

@@ -32,6 +32,7 @@ public final class TokenFile {
    * @throws CommandException where there is such a file already
    */
   public static void create(Path file) throws IOException {
+    boolean isWritten = false;
     try (FileChannel channel =
         FileChannel.open(
             file,
@@ -42,11 +43,17 @@ public final class TokenFile {
       while (line.hasRemaining()) {
         channel.write(line);
       }
+      isWritten = true;
     } catch (FileAlreadyExistsException e) {
+      isWritten = true; // by somebody else
       throw new CommandException(
           ExitStatus.USAGE,
           "there is a file " + file + " already; name another one, for each job has its own token",
           e);
+    } finally {
+      if (!isWritten) { // a disk is full: a part would be in the way of the next attempt
+        Files.deleteIfExists(file);
+      }
     }
   }
 

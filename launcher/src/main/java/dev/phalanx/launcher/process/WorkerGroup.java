@@ -45,13 +45,16 @@ public final class WorkerGroup implements AutoCloseable {
   private final WorkerLog log;
   private final Timing timing;
   private final StoppedWorkers stopped;
+  private final boolean isAlone; // one worker runs all ranks of the job
   private final long outOfMemoryKillsBefore = OutOfMemoryKills.count();
   private final List<RankFailure> failures = new ArrayList<>();
   private final Set<WorkerProcess> ended = new HashSet<>();
   private final Set<Integer> finishedRanks = new HashSet<>();
   private volatile boolean isKilled;
 
-  private WorkerGroup(WorkerLog log, Consumer<WorkerEvent> listener, Timing timing) {
+  private WorkerGroup(
+      boolean isAlone, WorkerLog log, Consumer<WorkerEvent> listener, Timing timing) {
+    this.isAlone = isAlone;
     this.log = log;
     this.listener = listener;
     this.timing = timing;
@@ -61,13 +64,19 @@ public final class WorkerGroup implements AutoCloseable {
   /**
    * Starts one process for each spec.
    *
+   * @param worldSize ranks of the job, some of which may be started elsewhere
    * @param log hears every line that workers write, from several threads
    * @param listener hears every event, on the thread that awaits
    * @throws CommandException where a process cannot be started; none is left then
    */
   public static WorkerGroup start(
-      List<WorkerSpec> specs, WorkerLog log, Consumer<WorkerEvent> listener, Timing timing) {
-    WorkerGroup group = new WorkerGroup(log, listener, timing);
+      List<WorkerSpec> specs,
+      int worldSize,
+      WorkerLog log,
+      Consumer<WorkerEvent> listener,
+      Timing timing) {
+    boolean isAlone = specs.size() == 1 && specs.get(0).ranks().size() == worldSize;
+    WorkerGroup group = new WorkerGroup(isAlone, log, listener, timing);
     for (WorkerSpec spec : specs) {
       try {
         group.workers.add(WorkerProcess.start(spec, log, group.notices));
@@ -188,7 +197,7 @@ public final class WorkerGroup implements AutoCloseable {
 
   /** Who has nobody that waits for it may be stopped for as long as its user likes. */
   private void noteStopped(WorkerProcess worker) {
-    if (workers.size() == 1) {
+    if (isAlone) {
       log.line(
           worker.label()
               + " is stopped (SIGSTOP, or a debugger). It goes on with: kill -CONT "

@@ -109,6 +109,7 @@ final class WorkerGroupTest {
             specs(
                 "read -r first\nread -r second\n[ \"$first $second\" = 'plan stop' ] || exit 9\n"
                     + tell(finished(0))),
+            1,
             log::add,
             heard::add,
             PATIENT);
@@ -146,7 +147,8 @@ final class WorkerGroupTest {
 
   private GroupOutcome run(Timing timing, Reaction reaction, String... scripts) throws Exception {
     WorkerGroup started =
-        WorkerGroup.start(specs(scripts), log::add, event -> react(event, reaction), timing);
+        WorkerGroup.start(
+            specs(scripts), scripts.length, log::add, event -> react(event, reaction), timing);
     group = started;
     GroupOutcome outcome = threads.submit(started::await).get(PATIENCE_SECONDS, SECONDS);
     assertNoProcessIsLeft();
@@ -317,6 +319,23 @@ final class WorkerGroupTest {
         .startsWith("its process has been stopped (SIGSTOP, or a debugger) for 2 s");
   }
 
+  /** Those that wait for it are on other hosts. */
+  @Test
+  void aStoppedWorkerOfAJobThatRunsElsewhereTooIsNamed() throws Exception {
+    Duration patience = Duration.ofSeconds(20);
+    WorkerGroup started =
+        WorkerGroup.start(
+            specs("kill -STOP $$"),
+            2,
+            log::add,
+            heard::add,
+            new Timing(patience, SHORT, SHORT, SHORT, patience, Duration.ofSeconds(1)));
+    group = started;
+    GroupOutcome outcome = threads.submit(started::await).get(PATIENCE_SECONDS, SECONDS);
+    assertThat(rootCause(outcome).failure().message()).contains("has been stopped (SIGSTOP");
+    assertNoProcessIsLeft();
+  }
+
   @Test
   void aWorkerThatNobodyWaitsForMayBeStoppedAndGoesOn() throws Exception {
     Duration patience = Duration.ofSeconds(20);
@@ -324,6 +343,7 @@ final class WorkerGroupTest {
     WorkerGroup started =
         WorkerGroup.start(
             specs("kill -STOP $$\n" + tell(finished(0))),
+            1,
             line -> command.complete(line.replaceFirst(".* with: ", "")),
             heard::add,
             new Timing(patience, patience, SHORT, patience, patience, Duration.ofSeconds(1)));
@@ -463,7 +483,7 @@ final class WorkerGroupTest {
     specs.add(
         new WorkerSpec(List.of(1, 2), List.of(folder.resolve("missing").toString()), Map.of()));
 
-    assertThatThrownBy(() -> WorkerGroup.start(specs, log::add, event -> {}, PATIENT))
+    assertThatThrownBy(() -> WorkerGroup.start(specs, 3, log::add, event -> {}, PATIENT))
         .isInstanceOfSatisfying(
             CommandException.class,
             refused -> {
@@ -496,7 +516,8 @@ final class WorkerGroupTest {
             List.of("/bin/sh", "-c", "exec 3>'" + pipe + "'; echo \"rank $RANK\"; exit 3"),
             Map.of("RANK", "4"));
 
-    try (WorkerGroup started = WorkerGroup.start(List.of(spec), log::add, event -> {}, PATIENT)) {
+    try (WorkerGroup started =
+        WorkerGroup.start(List.of(spec), 5, log::add, event -> {}, PATIENT)) {
       GroupOutcome outcome = threads.submit(started::await).get(PATIENCE_SECONDS, SECONDS);
       assertThat(rootCause(outcome).pid()).isEqualTo(started.pids().get(0));
     }

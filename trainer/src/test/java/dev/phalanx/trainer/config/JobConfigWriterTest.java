@@ -225,7 +225,7 @@ class JobConfigWriterTest {
               any(Algorithm.values()),
               positive(),
               random.nextBoolean(),
-              positive(),
+              0.001 + positive(),
               1 + random.nextInt(16),
               compression()),
           maybe(new Checkpoint(text(), count(), count(), random.nextBoolean())),
