@@ -107,7 +107,8 @@ public final class TrainingLoop {
     }
   }
 
-  private boolean runStep(long step, TensorBoard tensorBoard) throws InterruptedException {
+  private boolean runStep(long step, TensorBoard tensorBoard)
+      throws InterruptedException, IOException {
     double waitedBefore = model.waitedMillis();
     long start = System.nanoTime();
     double millis;
@@ -140,7 +141,8 @@ public final class TrainingLoop {
     return outcome.stopIsRequested();
   }
 
-  private void evaluate(long done, TensorBoard tensorBoard) throws InterruptedException {
+  private void evaluate(long done, TensorBoard tensorBoard)
+      throws InterruptedException, IOException {
     Optional<Evaluation> found = model.evaluate();
     if (found.isPresent()) {
       requireFinite(done, found.get());
