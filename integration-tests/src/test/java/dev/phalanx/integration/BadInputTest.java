@@ -350,7 +350,7 @@ final class BadInputTest {
   @CsvSource({
     "data.seed=7, data.seed",
     "model.norm_eps=1.0e-3, model.norm_eps",
-    "evaluation={every: 1; fraction: 0.5}, evaluation.fraction",
+    "evaluation={every: 1; fraction: 0.5}, evaluation.every",
     "data={kind: reference}, data.seed",
     "data.path=other.txt, does not fit the data"
   })

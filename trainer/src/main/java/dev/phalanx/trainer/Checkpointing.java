@@ -337,13 +337,7 @@ final class Checkpointing implements AutoCloseable {
         manifest.tokenizer().orElse("none"),
         data.tokenizer().orElse("none"));
     if (manifest.samplesPerEpoch() != data.samplesPerEpoch()) {
-      requireSame(
-          checkpoint, "evaluation.every", saved.evaluation().every(), config.evaluation().every());
-      requireSame(
-          checkpoint,
-          "evaluation.fraction",
-          saved.evaluation().fraction(),
-          config.evaluation().fraction());
+      requireSameHeldOut(checkpoint, saved.evaluation(), config.evaluation());
       throw new BadCheckpointException(
           "The checkpoint "
               + checkpoint.directory()
@@ -353,6 +347,16 @@ final class Checkpointing implements AutoCloseable {
               + samples(data.samplesPerEpoch())
               + ". Give it the same file and evaluation.fraction as before, or start anew without"
               + " --resume.");
+    }
+  }
+
+  /** Without evaluations nothing is held out, whatever the fraction. */
+  private static void requireSameHeldOut(
+      SavedCheckpoint checkpoint, JobConfig.Evaluation there, JobConfig.Evaluation here) {
+    if ((there.every() == 0) != (here.every() == 0)) {
+      requireSame(checkpoint, "evaluation.every", there.every(), here.every());
+    } else if (there.every() > 0) {
+      requireSame(checkpoint, "evaluation.fraction", there.fraction(), here.fraction());
     }
   }
 
