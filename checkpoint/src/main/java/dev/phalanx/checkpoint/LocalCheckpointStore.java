@@ -97,6 +97,21 @@ public final class LocalCheckpointStore {
     return all.isEmpty() ? Optional.empty() : Optional.of(all.get(all.size() - 1));
   }
 
+  /**
+   * The checkpoint that a user has named.
+   *
+   * @param path a checkpoint, or a folder whose newest one is taken
+   * @throws NoCheckpointException where it is neither
+   */
+  public static Path find(Path path) throws IOException {
+    if (Files.isRegularFile(path.resolve(CheckpointManifest.FILE))) {
+      return path;
+    }
+    return new LocalCheckpointStore(path)
+        .newest()
+        .orElseThrow(() -> new NoCheckpointException(path));
+  }
+
   /** A directory of a checkpoint that is none any more, for its manifest is gone. */
   public Optional<Path> damaged() throws IOException {
     return children().stream()

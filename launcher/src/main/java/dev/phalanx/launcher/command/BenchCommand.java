@@ -198,10 +198,7 @@ final class BenchCommand extends CommandGroup {
       requireFrom("--samples", samples, 0, MOST_SAMPLES);
       requireFrom("--warmup", warmup, -1, MOST_SAMPLES);
       requireFrom("--timeout", timeoutSeconds, 1, Integer.MAX_VALUE);
-      if (streams < 1 || streams > GroupOptions.MOST_STREAMS) {
-        throw CommandException.usage(
-            "--streams is " + streams + "; write a number from 1 to " + GroupOptions.MOST_STREAMS);
-      }
+      requireFrom("--streams", streams, 1, GroupOptions.MOST_STREAMS);
       List<MeasuredOperation> measured = new ArrayList<>();
       operations.forEach(name -> measured.add(choice("--op", name, MeasuredOperation.values())));
       List<Long> bytes = sizes.stream().map(Collectives::bytes).toList();

@@ -4,11 +4,9 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.phalanx.checkpoint.CheckpointManifest;
 import dev.phalanx.checkpoint.LocalCheckpointStore;
-import dev.phalanx.checkpoint.NoCheckpointException;
 import dev.phalanx.checkpoint.SavedCheckpoint;
 import dev.phalanx.checkpoint.safetensors.SafetensorsFile;
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
@@ -25,15 +23,6 @@ final class CheckpointCommand extends CommandGroup {
     super("name what to do: phalanx checkpoint inspect or verify");
   }
 
-  private static Path find(Path path) throws IOException {
-    if (Files.isRegularFile(path.resolve(CheckpointManifest.FILE))) {
-      return path;
-    }
-    return new LocalCheckpointStore(path)
-        .newest()
-        .orElseThrow(() -> new NoCheckpointException(path));
-  }
-
   /** {@code phalanx checkpoint inspect}. */
   @Command(name = "inspect", description = "Shows what a checkpoint holds.")
   static final class Inspect implements Callable<Integer> {
@@ -46,7 +35,8 @@ final class CheckpointCommand extends CommandGroup {
 
     @Override
     public Integer call() throws IOException {
-      try (SavedCheckpoint checkpoint = SavedCheckpoint.open(find(directory))) {
+      try (SavedCheckpoint checkpoint =
+          SavedCheckpoint.open(LocalCheckpointStore.find(directory))) {
         CheckpointManifest manifest = checkpoint.manifest();
         long parameters = 0;
         SafetensorsFile model = checkpoint.model();
@@ -100,7 +90,8 @@ final class CheckpointCommand extends CommandGroup {
 
     @Override
     public Integer call() throws IOException {
-      try (SavedCheckpoint checkpoint = SavedCheckpoint.open(find(directory))) {
+      try (SavedCheckpoint checkpoint =
+          SavedCheckpoint.open(LocalCheckpointStore.find(directory))) {
         checkpoint.verify();
         if (common.isJson) {
           ObjectNode json = new ObjectMapper().createObjectNode();

@@ -3,7 +3,6 @@ package dev.phalanx.trainer.generate;
 import dev.phalanx.checkpoint.BadCheckpointException;
 import dev.phalanx.checkpoint.CheckpointManifest;
 import dev.phalanx.checkpoint.LocalCheckpointStore;
-import dev.phalanx.checkpoint.NoCheckpointException;
 import dev.phalanx.checkpoint.SavedCheckpoint;
 import dev.phalanx.parallelism.context.ContextGroup;
 import dev.phalanx.sharding.ParameterSource;
@@ -84,7 +83,7 @@ public final class GenerationModel implements AutoCloseable {
    */
   public static GenerationModel ofCheckpoint(Path path, Path baseDirectory, Engine engine)
       throws IOException {
-    try (SavedCheckpoint checkpoint = SavedCheckpoint.open(find(path))) {
+    try (SavedCheckpoint checkpoint = SavedCheckpoint.open(LocalCheckpointStore.find(path))) {
       checkpoint.verify();
       CheckpointManifest manifest = checkpoint.manifest();
       TransformerConfig config = SavedModels.config(checkpoint);
@@ -107,15 +106,6 @@ public final class GenerationModel implements AutoCloseable {
               .filter(name -> !Tokenizers.isDigest(name))
               .map(name -> Tokenizers.open(name, baseDirectory)));
     }
-  }
-
-  private static Path find(Path path) throws IOException {
-    if (Files.isRegularFile(path.resolve(CheckpointManifest.FILE))) {
-      return path;
-    }
-    return new LocalCheckpointStore(path)
-        .newest()
-        .orElseThrow(() -> new NoCheckpointException(path));
   }
 
   /**
