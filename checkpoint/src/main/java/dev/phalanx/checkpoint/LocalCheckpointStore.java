@@ -11,6 +11,7 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
@@ -21,6 +22,7 @@ import java.util.UUID;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Checkpoints in a folder of a local or mounted file system, one directory each:
@@ -29,11 +31,12 @@ import java.util.stream.Stream;
  *   step-000200/          complete, for it got this name when all its bytes were on disk
  *   .partial-000400-...   being written, or left by a run that was killed; never read
  *   .old-000200-...       replaced or no longer kept; never read
+ *   .lock                 who writes here
  * </pre>
  *
- * <p>One process writes; any may read. One thread at a time.
+ * <p>One process writes, and claims the folder before; any may read. One thread at a time.
  */
-public final class LocalCheckpointStore {
+public final class LocalCheckpointStore implements AutoCloseable {
   private static final Pattern NAME = Pattern.compile("step-(\\d{6,18})");
   private static final String PARTIAL = ".partial-";
   private static final String OLD = ".old-";
@@ -62,6 +65,7 @@ public final class LocalCheckpointStore {
 
   private final Path root;
   private final TensorFileWriter tensorFileWriter;
+  private @Nullable FolderLock lock;
 
   /**
    * @param root need not exist yet
@@ -77,6 +81,42 @@ public final class LocalCheckpointStore {
 
   public Path root() {
     return root;
+  }
+
+  /**
+   * Keeps others from writing here until {@link #close}; nothing happens where it is claimed
+   * already. The folder is made.
+   *
+   * @param holder what others hear of who has it
+   * @param longest how long to wait for who has claimed it: a job that was just stopped may still
+   *     be going
+   * @throws FolderInUseException where somebody has claimed it for longer
+   * @throws CheckpointWriteException where nobody can write there
+   */
+  public void claim(String holder, Duration longest) throws InterruptedException {
+    if (lock != null) {
+      return;
+    }
+    try {
+      lock = FolderLock.acquire(root, holder, longest);
+    } catch (IOException e) {
+      throw new CheckpointWriteException(
+          "No checkpoints can be written to "
+              + root
+              + ": "
+              + reason(e)
+              + ". Check its permissions, or name another checkpoint.dir.",
+          e);
+    }
+  }
+
+  /** Ends the claim. */
+  @Override
+  public void close() {
+    if (lock != null) {
+      lock.close();
+      lock = null;
+    }
   }
 
   /** The directories of complete checkpoints, the oldest step first. */
@@ -355,19 +395,11 @@ public final class LocalCheckpointStore {
 
   /**
    * Moves all of the store's checkpoints to a new folder beside it; nothing happens where there are
-   * none. A link, or what is mounted there, stays.
+   * none.
    */
   public Optional<Path> setAside() throws IOException {
     cleanUp();
-    if (all().isEmpty()) {
-      return Optional.empty();
-    }
-    if (Files.isSymbolicLink(root) || isMountedAt(root)) {
-      return setAsideAfter(-1);
-    }
-    Path aside = freeAside();
-    move(root, aside);
-    return Optional.of(aside);
+    return setAsideAfter(-1);
   }
 
   /**

@@ -277,10 +277,11 @@ final class NetworkCheckpoints implements AutoCloseable {
     ranks.barrier().await();
   }
 
-  private void prepareFolder() {
+  private void prepareFolder() throws InterruptedException {
     if (isFolderReady || store == null) {
       return;
     }
+    writing.claim(store);
     try {
       Optional<Path> aside = store.setAside();
       aside.ifPresent(
@@ -304,6 +305,7 @@ final class NetworkCheckpoints implements AutoCloseable {
    */
   Optional<Long> restore(Path from) throws IOException, InterruptedException {
     if (store != null) {
+      writing.claim(store);
       store.cleanUp();
     }
     ranks.barrier().await(); // nobody looks before rank 0 has tidied up
@@ -550,7 +552,7 @@ final class NetworkCheckpoints implements AutoCloseable {
     }
   }
 
-  private void prepareFolder(Path from) throws IOException {
+  private void prepareFolder(Path from) throws IOException, InterruptedException {
     if (store == null) {
       return;
     }
@@ -569,6 +571,9 @@ final class NetworkCheckpoints implements AutoCloseable {
   public void close() {
     if (saver != null) {
       saver.close();
+    }
+    if (store != null) {
+      store.close();
     }
     parameters.tensor().close();
     progress.close();

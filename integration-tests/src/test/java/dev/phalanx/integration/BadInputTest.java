@@ -2,6 +2,7 @@ package dev.phalanx.integration;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.phalanx.checkpoint.LocalCheckpointStore;
 import java.io.IOException;
 import java.io.RandomAccessFile;
 import java.net.InetAddress;
@@ -11,6 +12,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.Paths;
+import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Stream;
@@ -424,6 +426,20 @@ final class BadInputTest {
     Command.Outcome again = Command.in(folder).run(resume);
     assertThat(again.status()).as(again.error()).isEqualTo(0);
     assertThat(folder.resolve("checkpoints/step-000003")).isDirectory();
+  }
+
+  @Test
+  void twoJobsDoNotWriteToOneFolder() throws Exception {
+    String plan = PLAN.replace("steps: 2", "steps: 1");
+    try (LocalCheckpointStore other = new LocalCheckpointStore(folder.resolve("checkpoints"))) {
+      other.claim("the job of a test", Duration.ZERO);
+      Command.Outcome outcome = train(plan + "communication: {timeout_s: 4}\n");
+      assertThat(outcome.status()).as(outcome.error()).isEqualTo(75);
+      assertThat(outcome.error())
+          .contains(folder.resolve("checkpoints").toString(), "the job of a test");
+      assertOneMessage(outcome);
+    }
+    assertThat(train(plan).status()).isEqualTo(0);
   }
 
   /** What a command then meets: the plan, and its checkpoints. */

@@ -2,6 +2,7 @@ package dev.phalanx.launcher;
 
 import dev.phalanx.checkpoint.BadCheckpointException;
 import dev.phalanx.checkpoint.CheckpointWriteException;
+import dev.phalanx.checkpoint.FolderInUseException;
 import dev.phalanx.collectives.CollectiveException;
 import dev.phalanx.collectives.CollectiveMismatchException;
 import dev.phalanx.collectives.CollectiveTimeoutException;
@@ -101,6 +102,9 @@ public final class Failures {
     }
     if (thrown instanceof RendezvousTimeoutException) {
       return Optional.of(ExitStatus.DEADLINE);
+    }
+    if (thrown instanceof FolderInUseException) {
+      return Optional.of(ExitStatus.BUSY);
     }
     if (thrown instanceof CheckpointWriteException || thrown instanceof RankZeroWriteException) {
       return Optional.of(ExitStatus.INPUT_OUTPUT);

@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.catchThrowable;
 
 import dev.phalanx.checkpoint.BadCheckpointException;
 import dev.phalanx.checkpoint.CheckpointWriteException;
+import dev.phalanx.checkpoint.FolderInUseException;
 import dev.phalanx.collectives.CollectiveException;
 import dev.phalanx.collectives.CollectiveMismatchException;
 import dev.phalanx.collectives.CollectiveTimeoutException;
@@ -63,6 +64,7 @@ final class FailuresTest {
         row(ExitStatus.INPUT_OUTPUT, Blame.OWN, noTokenizer()),
         row(ExitStatus.BUSY, Blame.OWN, new BindException("Address already in use")),
         row(ExitStatus.BUSY, Blame.OWN, new PortInUseException("port 1 is taken", full())),
+        row(ExitStatus.BUSY, Blame.OWN, new FolderInUseException(Path.of("a"), "process 1")),
         row(ExitStatus.BAD_CHECKPOINT, Blame.OWN, new BadCheckpointException("damaged")),
         row(ExitStatus.OUT_OF_MEMORY, Blame.OWN, new OutOfMemoryError("Java heap space")),
         row(

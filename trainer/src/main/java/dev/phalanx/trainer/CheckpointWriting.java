@@ -2,9 +2,11 @@ package dev.phalanx.trainer;
 
 import dev.phalanx.checkpoint.CheckpointSaver;
 import dev.phalanx.checkpoint.CheckpointWriteException;
+import dev.phalanx.checkpoint.LocalCheckpointStore;
 import dev.phalanx.collectives.CollectiveException;
 import dev.phalanx.collectives.Communicator;
 import dev.phalanx.collectives.ReduceOperation;
+import dev.phalanx.collectives.rendezvous.HostName;
 import dev.phalanx.tensor.Tensor;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
@@ -31,6 +33,8 @@ public final class CheckpointWriting {
   private static final byte WRITING = 1;
   private static final byte WRITTEN = 2;
 
+  private static final Duration LONGEST_CLAIM = Duration.ofSeconds(10);
+
   private final Communicator world;
   private final LongFunction<Tensor> hostBytes;
   private final @Nullable CheckpointSaver saver;
@@ -52,6 +56,20 @@ public final class CheckpointWriting {
     this.hostBytes = hostBytes;
     this.saver = saver;
     this.betweenSigns = betweenSigns;
+  }
+
+  /**
+   * Keeps other jobs from writing to a folder of checkpoints until it is closed. A job that was
+   * just stopped and is still going is given a moment.
+   *
+   * @throws dev.phalanx.checkpoint.FolderInUseException where another one writes there
+   * @throws CheckpointWriteException where nobody can
+   */
+  public void claim(LocalCheckpointStore store) throws InterruptedException {
+    String host = HostName.own().map(name -> " on host " + name).orElse("");
+    store.claim(
+        "process " + ProcessHandle.current().pid() + host,
+        betweenSigns.compareTo(LONGEST_CLAIM) < 0 ? betweenSigns : LONGEST_CLAIM);
   }
 
   /**

@@ -124,6 +124,7 @@ final class Checkpointing implements AutoCloseable {
    */
   long restore(Optional<Path> from) throws IOException, InterruptedException {
     if (store != null) {
+      writing.claim(store);
       store.cleanUp();
     }
     context.world().barrier().await(); // nobody looks before rank 0 has tidied up
@@ -472,6 +473,9 @@ final class Checkpointing implements AutoCloseable {
     }
     if (snapshots != null) {
       snapshots.close();
+    }
+    if (store != null) {
+      store.close();
     }
   }
 }

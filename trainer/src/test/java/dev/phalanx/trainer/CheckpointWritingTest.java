@@ -19,6 +19,7 @@ import dev.phalanx.tensor.Engines;
 import dev.phalanx.trainer.config.JobConfigParser;
 import dev.phalanx.trainer.config.ParsedPlan;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -55,9 +56,16 @@ final class CheckpointWritingTest {
   @CsvSource({"2, 1, false", "2, 1, true", "3, 3, true", "1, 1, true"})
   void whatCannotBeWrittenIsSaidOnEveryRank(int worldSize, int every, boolean isAsync)
       throws Exception {
-    // Nothing is found there, and no folder can be made.
-    Files.createSymbolicLink(folder.resolve("checkpoints"), folder.resolve("nowhere"));
-    List<Future<JobResult>> ranks = run(PLAN.formatted(every, isAsync), worldSize);
+    List<Future<JobResult>> ranks =
+        run(
+            PLAN.formatted(every, isAsync),
+            worldSize,
+            new JobListener() {
+              @Override
+              public void started(JobSummary summary) {
+                makeUnwritable(folder.resolve("checkpoints"));
+              }
+            });
 
     Throwable failure = catchThrowable(ranks.get(0)::get).getCause();
     assertThat(failure)
@@ -73,7 +81,43 @@ final class CheckpointWritingTest {
     }
   }
 
-  private List<Future<JobResult>> run(String yaml, int worldSize) throws InterruptedException {
+  /** From now on nothing is found there, and no folder can be made. */
+  private static void makeUnwritable(Path checkpoints) {
+    try {
+      Files.delete(checkpoints.resolve(".lock"));
+      Files.delete(checkpoints);
+      Files.createSymbolicLink(checkpoints, checkpoints.resolveSibling("nowhere"));
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  @Test
+  void whereNothingCanBeWrittenNoStepIsTaken() throws Exception {
+    Files.createSymbolicLink(folder.resolve("checkpoints"), folder.resolve("nowhere"));
+    List<Future<JobResult>> ranks =
+        run(
+            PLAN.formatted(1, false),
+            2,
+            new JobListener() {
+              @Override
+              public void started(JobSummary summary) {
+                throw new AssertionError("the job has begun");
+              }
+            });
+
+    assertThatThrownBy(ranks.get(0)::get)
+        .cause()
+        .isInstanceOf(CheckpointWriteException.class)
+        .hasMessageContaining(folder.resolve("checkpoints").toString());
+    assertThatThrownBy(ranks.get(1)::get)
+        .cause()
+        .isInstanceOf(CollectiveException.class)
+        .hasMessageContaining("rank 0");
+  }
+
+  private List<Future<JobResult>> run(String yaml, int worldSize, JobListener listener)
+      throws InterruptedException {
     ParsedPlan plan = JobConfigParser.parse("plan.yaml", yaml);
     InProcessGroups groups =
         new InProcessGroups(worldSize, GroupOptions.withTimeout(Duration.ofSeconds(60)));
@@ -89,7 +133,11 @@ final class CheckpointWritingTest {
                   RankContext context =
                       new RankContext(
                           rank, worldSize, rank, worldSize, ofRank, world, 1, folder, () -> false);
-                  return new TrainingJob(plan.config(), context, JobListener.NONE, Optional.empty())
+                  return new TrainingJob(
+                          plan.config(),
+                          context,
+                          JobListener.ofRank(rank, listener),
+                          Optional.empty())
                       .run();
                 }
               }));

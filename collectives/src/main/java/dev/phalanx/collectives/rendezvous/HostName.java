@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.net.InetAddress;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Optional;
 
 /** What messages call this host. Nothing is looked up in a network, which may be what failed. */
 public final class HostName {
@@ -11,6 +12,19 @@ public final class HostName {
   private static final Path OF_SYSTEM = Path.of("/proc/sys/kernel/hostname");
 
   private HostName() {}
+
+  /** The name that this host gives itself; empty where it tells none. */
+  public static Optional<String> own() {
+    String set = System.getenv("HOSTNAME");
+    if (set != null && !set.isBlank()) {
+      return Optional.of(set);
+    }
+    try {
+      return Optional.of(Files.readString(OF_SYSTEM).trim());
+    } catch (IOException e) {
+      return Optional.empty();
+    }
+  }
 
   /**
    * @param address on which its ranks are reached: who is reached from this host alone needs no
@@ -20,14 +34,6 @@ public final class HostName {
     if (address.isLoopbackAddress()) {
       return LOCAL;
     }
-    String set = System.getenv("HOSTNAME");
-    if (set != null && !set.isBlank()) {
-      return set;
-    }
-    try {
-      return Files.readString(OF_SYSTEM).trim();
-    } catch (IOException e) {
-      return address.getHostAddress();
-    }
+    return own().orElseGet(address::getHostAddress);
   }
 }
