@@ -17,6 +17,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
@@ -309,6 +310,32 @@ final class FaultTest {
     assertThat(report.path("result").asText()).isEqualTo("stopped");
     String step = "step-%06d".formatted(report.path("steps").size());
     assertThat(folder.resolve("checkpoints").resolve(step)).isDirectory();
+  }
+
+  @Sample(1)
+  @ParameterizedTest
+  @CsvSource({"INT, 130", "TERM, 80", "HUP, 80"})
+  void aSignalWhileTextIsEncodedLeavesNothingOfIt(String signal, int status) throws Exception {
+    Files.writeString(folder.resolve("text.txt"), "All happy families are alike. ".repeat(4 << 20));
+    String data = "data: {kind: text, path: text.txt, tokenizer: gpt2}";
+    String model = "vocab: 50257";
+    Files.writeString(
+        folder.resolve(writePlan("1.0e-3")),
+        ENDLESS
+            .formatted("1.0e-3")
+            .replace("data: {kind: reference}", data)
+            .replace("vocab: 256", model));
+    try (Command.Started job =
+        Command.in(folder).by(HEARING_INTERRUPTS).start("train", "plan.yaml", "--workers", "1")) {
+      job.awaitErrorLine(line -> line.contains("Encoding text"));
+      signal(job.handle(), signal);
+      Command.Outcome outcome = job.await();
+      assertThat(outcome.status()).as(outcome.error()).isEqualTo(status);
+      assertThat(outcome.error().lines().filter(line -> line.startsWith("phalanx: "))).hasSize(1);
+    }
+    try (Stream<Path> left = Files.list(folder.resolve("runs/.token-cache"))) {
+      assertThat(left).allMatch(file -> file.toString().endsWith(".lock"));
+    }
   }
 
   @Test

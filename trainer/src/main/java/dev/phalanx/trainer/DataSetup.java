@@ -2,6 +2,7 @@ package dev.phalanx.trainer;
 
 import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.data.DataException;
+import dev.phalanx.trainer.data.DataPreparation;
 import dev.phalanx.trainer.data.TextData;
 import dev.phalanx.trainer.data.TokenFile;
 import dev.phalanx.trainer.data.TokenSource;
@@ -37,17 +38,20 @@ final class DataSetup implements AutoCloseable {
   }
 
   /**
+   * @param encoding hears how far a text's encoding is, where this process has to do it
    * @throws dev.phalanx.trainer.data.DataException where a file is missing or damaged
    */
-  static DataSetup open(JobConfig.Data data, Path baseDirectory) {
-    return new DataSetup(data, source(data, baseDirectory));
+  static DataSetup open(
+      JobConfig.Data data, Path baseDirectory, DataPreparation.Progress encoding) {
+    return new DataSetup(data, source(data, baseDirectory, encoding));
   }
 
-  private static @Nullable TokenSource source(JobConfig.Data data, Path baseDirectory) {
+  private static @Nullable TokenSource source(
+      JobConfig.Data data, Path baseDirectory, DataPreparation.Progress encoding) {
     if (data instanceof JobConfig.Data.Text text) {
       try (Tokenizer tokenizer = Tokenizers.open(text.tokenizer(), baseDirectory)) {
         return TextData.open(
-            baseDirectory.resolve(text.path()), tokenizer, baseDirectory.resolve(CACHE));
+            baseDirectory.resolve(text.path()), tokenizer, baseDirectory.resolve(CACHE), encoding);
       }
     }
     if (data instanceof JobConfig.Data.Tokens tokens) {

@@ -11,6 +11,7 @@ import dev.phalanx.tensor.Device;
 import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.config.ParsedPlan;
 import dev.phalanx.trainer.data.BatchPartition;
+import dev.phalanx.trainer.data.DataPreparation;
 import dev.phalanx.trainer.model.Family;
 import dev.phalanx.trainer.model.TransformerConfig;
 import java.io.IOException;
@@ -138,7 +139,8 @@ public record JobPlan(
   }
 
   private static long vocabulary(JobConfig config, Path baseDirectory) {
-    try (DataSetup data = DataSetup.open(config.data(), baseDirectory)) {
+    try (DataSetup data =
+        DataSetup.open(config.data(), baseDirectory, DataPreparation.Progress.NONE)) {
       return data.vocabulary();
     }
   }

@@ -3,6 +3,7 @@ package dev.phalanx.trainer;
 import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.config.ParsedPlan;
 import dev.phalanx.trainer.data.DataException;
+import dev.phalanx.trainer.data.DataPreparation;
 import dev.phalanx.trainer.data.TrainingData;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -16,6 +17,7 @@ public final class Preflight {
 
   /**
    * @param worldSize ranks that will run it
+   * @param encoding hears how far a text's encoding is, where it has to be done
    * @throws dev.phalanx.trainer.config.ConfigurationException where sizes that a file gives do not
    *     fit the ranks, or the schedule does not fit the job
    * @throws DataException where the data is missing or does not fit the model, with the place in
@@ -24,22 +26,25 @@ public final class Preflight {
    *     plan
    * @throws IOException where a file cannot be read
    */
-  public static void check(ParsedPlan plan, Path baseDirectory, int worldSize) throws IOException {
+  public static void check(
+      ParsedPlan plan, Path baseDirectory, int worldSize, DataPreparation.Progress encoding)
+      throws IOException {
     try {
-      checkFiles(plan, baseDirectory, worldSize);
+      checkFiles(plan, baseDirectory, worldSize, encoding);
     } catch (DataException e) {
       throw e.keyPath().isEmpty() ? e : e.at(plan.positions().of(e.keyPath()).toString());
     }
   }
 
-  private static void checkFiles(ParsedPlan plan, Path baseDirectory, int worldSize)
+  private static void checkFiles(
+      ParsedPlan plan, Path baseDirectory, int worldSize, DataPreparation.Progress encoding)
       throws IOException {
     JobConfig config = plan.config();
     if (!(config.model() instanceof JobConfig.Transformer)) {
       ModelFamily.of(config).check(plan, baseDirectory);
       return;
     }
-    try (DataSetup data = DataSetup.open(config.data(), baseDirectory)) {
+    try (DataSetup data = DataSetup.open(config.data(), baseDirectory, encoding)) {
       ModelSetup model = ModelSetup.of(config, baseDirectory, data.vocabulary());
       PipelinePlan.checked(plan, model, baseDirectory, worldSize);
       double heldOut = config.evaluation().every() > 0 ? config.evaluation().fraction() : 0;

@@ -7,6 +7,7 @@ import dev.phalanx.tensor.Engines;
 import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.data.BatchPartition;
 import dev.phalanx.trainer.data.BatchSource;
+import dev.phalanx.trainer.data.DataPreparation;
 import dev.phalanx.trainer.data.TrainingData;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -77,7 +78,8 @@ public final class TrainingJob {
             engines.open(config.engine().label(), new EngineOptions(context.threads()));
         Arenas arenas =
             Arenas.open(engine, Devices.choose(engine, config.device(), context.localRank()));
-        DataSetup dataSetup = DataSetup.open(config.data(), context.baseDirectory())) {
+        DataSetup dataSetup =
+            DataSetup.open(config.data(), context.baseDirectory(), DataPreparation.Progress.NONE)) {
       ModelSetup modelSetup =
           ModelSetup.of(config, context.baseDirectory(), dataSetup.vocabulary());
       double heldOut = config.evaluation().every() > 0 ? config.evaluation().fraction() : 0;

@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.catchThrowableOfType;
 import dev.phalanx.trainer.config.JobConfigParser;
 import dev.phalanx.trainer.config.ParsedPlan;
 import dev.phalanx.trainer.data.DataException;
+import dev.phalanx.trainer.data.DataPreparation;
 import dev.phalanx.trainer.data.TokenFileWriter;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -43,13 +44,15 @@ final class PreflightTest {
 
   private DataException failure(String yaml, String... overrides) {
     ParsedPlan plan = JobConfigParser.parse("plan.yaml", yaml, List.of(overrides));
-    return catchThrowableOfType(DataException.class, () -> Preflight.check(plan, folder, 1));
+    return catchThrowableOfType(
+        DataException.class, () -> Preflight.check(plan, folder, 1, DataPreparation.Progress.NONE));
   }
 
   @Test
   void dataThatFitsPasses() {
     ParsedPlan plan = JobConfigParser.parse("plan.yaml", PLAN.replace("100", "121"));
-    assertThatCode(() -> Preflight.check(plan, folder, 1)).doesNotThrowAnyException();
+    assertThatCode(() -> Preflight.check(plan, folder, 1, DataPreparation.Progress.NONE))
+        .doesNotThrowAnyException();
   }
 
   @Test

@@ -3,7 +3,6 @@ package dev.phalanx.launcher.command;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.phalanx.launcher.terminal.Console;
-import dev.phalanx.launcher.terminal.Quantities;
 import dev.phalanx.trainer.data.DataPreparation;
 import dev.phalanx.trainer.tokenizer.Tokenizer;
 import dev.phalanx.trainer.tokenizer.Tokenizers;
@@ -61,21 +60,11 @@ final class DataCommand extends CommandGroup {
     public Integer call() throws Exception {
       Console console = common.console();
       DataPreparation.Result result;
-      try (Tokenizer tokenizer = Tokenizers.open(tokenizerName, Path.of("").toAbsolutePath())) {
+      try (Tokenizer tokenizer = Tokenizers.open(tokenizerName, Path.of("").toAbsolutePath());
+          EncodingProgress progress = new EncodingProgress(console, System::nanoTime)) {
         result =
             DataPreparation.run(
-                new DataPreparation.Request(inputs, tokenizer, output, endOfText),
-                (bytesDone, bytesTotal, tokens) ->
-                    console.live(
-                        "read "
-                            + Quantities.bytes(bytesDone)
-                            + " of "
-                            + Quantities.bytes(bytesTotal)
-                            + ", "
-                            + Quantities.count(tokens)
-                            + " tokens"));
-      } finally {
-        console.endLive(); // an error has a line of its own
+                new DataPreparation.Request(inputs, tokenizer, output, endOfText), progress);
       }
       console.result(common.isJson ? json(result).toString() : text(result));
       return 0;

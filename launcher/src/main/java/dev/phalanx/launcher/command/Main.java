@@ -7,6 +7,8 @@ import dev.phalanx.launcher.LibraryLogs;
 import java.io.PrintStream;
 import java.util.Arrays;
 import java.util.Objects;
+import java.util.Optional;
+import java.util.function.Supplier;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
@@ -73,7 +75,8 @@ public final class Main implements Runnable {
 
   public static void main(String[] arguments) {
     LibraryLogs.keepWarningsOnly();
-    int code = execute(arguments, System.err);
+    CommandStop stop = CommandStop.install(Thread.currentThread(), System.err);
+    int code = execute(arguments, System.err, stop::asked);
     if (System.out.checkError() && code == ExitStatus.DONE.code()) { // flushes
       System.err.println("phalanx: the result could not be written to standard output");
       code = ExitStatus.INPUT_OUTPUT.code();
@@ -83,13 +86,21 @@ public final class Main implements Runnable {
     Runtime.getRuntime().exit(code);
   }
 
-  /** Runs a command line and gives its exit status. */
-  static int execute(String[] arguments, PrintStream error) {
+  /**
+   * Runs a command line and gives its exit status.
+   *
+   * @param asked the status where a signal ends the command: its failures are those of the stop
+   */
+  static int execute(String[] arguments, PrintStream error, Supplier<Optional<ExitStatus>> asked) {
     boolean isVerbose =
         Arrays.stream(arguments).anyMatch(word -> word.equals("--verbose") || word.equals("-v"));
     CommandLine line = new CommandLine(new Main());
     line.setExecutionExceptionHandler(
-        (exception, failed, parsed) -> report(exception, isVerbose, error));
+        (exception, failed, parsed) ->
+            asked
+                .get()
+                .map(status -> CommandStop.say(status, error))
+                .orElseGet(() -> report(exception, isVerbose, error)));
     line.setParameterExceptionHandler((exception, given) -> wrongUsage(exception, error));
     line.setCaseInsensitiveEnumValuesAllowed(true);
     line.setUsageHelpAutoWidth(true);

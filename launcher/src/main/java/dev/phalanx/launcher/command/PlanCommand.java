@@ -24,6 +24,7 @@ import dev.phalanx.trainer.config.ClusterDescription;
 import dev.phalanx.trainer.config.ClusterParser;
 import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.config.ParsedPlan;
+import dev.phalanx.trainer.data.DataPreparation;
 import dev.phalanx.trainer.rehearsal.SentOperations;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -179,7 +180,7 @@ final class PlanCommand implements Callable<Integer> {
     JobConfig config = parsed.config();
     Path folder = Path.of("").toAbsolutePath();
     int ranks = worldSize(config);
-    Preflight.check(parsed, folder, ranks);
+    Preflight.check(parsed, folder, ranks, DataPreparation.Progress.NONE);
     FamilyRehearsal found = rehearse(config, folder, ranks);
     if (common.isJson) {
       console.result(NetworkPlanOutput.json(found, config, ranks).toString());

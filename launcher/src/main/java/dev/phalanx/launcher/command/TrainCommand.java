@@ -15,6 +15,7 @@ import dev.phalanx.trainer.JobResult;
 import dev.phalanx.trainer.Preflight;
 import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.config.ParsedPlan;
+import dev.phalanx.trainer.data.DataPreparation;
 import java.nio.file.Path;
 import java.util.Optional;
 import java.util.concurrent.Callable;
@@ -72,12 +73,18 @@ final class TrainCommand implements Callable<Integer> {
                     worldSize(config), isInProcess, network.port(), network.encryption()));
     requireTransport(config, placement.worldSize());
     Optional<Path> resumeFrom = resumeFrom(config, baseDirectory);
-    Preflight.check(parsed, baseDirectory, placement.worldSize());
+    Console console = common.console();
+    try (EncodingProgress progress = new EncodingProgress(console, System::nanoTime)) {
+      Preflight.check(
+          parsed,
+          baseDirectory,
+          placement.worldSize(),
+          common.isQuiet ? DataPreparation.Progress.NONE : progress);
+    }
     if (placement.hasRankZero()) {
       OutputPlaces.requireWritable(parsed, baseDirectory);
     }
 
-    Console console = common.console();
     JobOptions options =
         new JobOptions(config, placement, common.isVerbose, resumeFrom, baseDirectory);
     Progress progress =

@@ -10,6 +10,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
@@ -30,7 +31,9 @@ final class MainTest {
     PrintStream before = System.out;
     System.setOut(new PrintStream(output, true, StandardCharsets.UTF_8));
     try {
-      int status = Main.execute(arguments, new PrintStream(error, true, StandardCharsets.UTF_8));
+      int status =
+          Main.execute(
+              arguments, new PrintStream(error, true, StandardCharsets.UTF_8), Optional::empty);
       return new Outcome(
           status, output.toString(StandardCharsets.UTF_8), error.toString(StandardCharsets.UTF_8));
     } finally {

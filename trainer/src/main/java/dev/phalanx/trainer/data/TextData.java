@@ -39,9 +39,11 @@ public final class TextData {
    *
    * @param cacheDirectory where token files of texts are kept; made on first use, and free to be
    *     deleted between runs
+   * @param progress hears how far the encoding is, where this call does it
    * @throws DataException if the text cannot be read or encoded
    */
-  public static TokenSource open(Path text, Tokenizer tokenizer, Path cacheDirectory) {
+  public static TokenSource open(
+      Path text, Tokenizer tokenizer, Path cacheDirectory, DataPreparation.Progress progress) {
     if (tokenizer instanceof ByteTokenizer) {
       return ByteText.open(text);
     }
@@ -49,10 +51,16 @@ public final class TextData {
     byte[] digest = digestOf(text);
     Path cached =
         cacheDirectory.resolve(text.getFileName() + "-" + key(digest, tokenizer) + ".tokens");
-    return openIfWhole(cached, digest).orElseGet(() -> encodeOnce(text, tokenizer, cached, digest));
+    return openIfWhole(cached, digest)
+        .orElseGet(() -> encodeOnce(text, tokenizer, cached, digest, progress));
   }
 
-  private static TokenFile encodeOnce(Path text, Tokenizer tokenizer, Path cached, byte[] digest) {
+  private static TokenFile encodeOnce(
+      Path text,
+      Tokenizer tokenizer,
+      Path cached,
+      byte[] digest,
+      DataPreparation.Progress progress) {
     Path lockFile = cached.resolveSibling(cached.getFileName() + ".lock");
     try {
       Files.createDirectories(cached.toAbsolutePath().getParent());
@@ -60,7 +68,9 @@ public final class TextData {
               FileChannel.open(lockFile, StandardOpenOption.CREATE, StandardOpenOption.WRITE);
           @Nullable FileLock lock = acquire(channel, lockFile)) {
         Optional<TokenFile> finished = openIfWhole(cached, digest);
-        return finished.isPresent() ? finished.get() : encode(text, tokenizer, cached, digest);
+        return finished.isPresent()
+            ? finished.get()
+            : encode(text, tokenizer, cached, digest, progress);
       }
     } catch (IOException e) {
       throw DataException.inputOutput(
@@ -73,12 +83,12 @@ public final class TextData {
     }
   }
 
-  private static TokenFile encode(Path text, Tokenizer tokenizer, Path cached, byte[] digest)
+  private static TokenFile encode(
+      Path text, Tokenizer tokenizer, Path cached, byte[] digest, DataPreparation.Progress progress)
       throws IOException {
     Files.deleteIfExists(cached);
     DataPreparation.run(
-        new DataPreparation.Request(List.of(text), tokenizer, cached, false),
-        DataPreparation.Progress.NONE);
+        new DataPreparation.Request(List.of(text), tokenizer, cached, false), progress);
     TokenFile file = TokenFile.open(cached);
     if (!Arrays.equals(file.sourceDigest(), digest)) {
       file.close();

@@ -112,7 +112,8 @@ class DataPreparationTest {
   @Test
   void aTextOfBytesIsItsOwnTokenFile() throws IOException {
     Path cache = folder.resolve("cache");
-    try (TokenSource source = TextData.open(text, new ByteTokenizer(), cache)) {
+    try (TokenSource source =
+        TextData.open(text, new ByteTokenizer(), cache, DataPreparation.Progress.NONE)) {
       assertThat(tokens(source))
           .isEqualTo(toLongs(new ByteTokenizer().encode(Files.readString(text))));
     }
@@ -134,7 +135,8 @@ class DataPreparationTest {
             threads.submit(
                 () -> {
                   start.await(60, TimeUnit.SECONDS);
-                  try (TokenSource source = TextData.open(text, gpt2, cache)) {
+                  try (TokenSource source =
+                      TextData.open(text, gpt2, cache, DataPreparation.Progress.NONE)) {
                     return tokens(source);
                   }
                 }));
@@ -153,17 +155,17 @@ class DataPreparationTest {
   @Test
   void aChangedTextAndADamagedCacheAreEncodedAnew() throws IOException {
     Path cache = folder.resolve("cache");
-    TextData.open(text, gpt2, cache).close();
+    TextData.open(text, gpt2, cache, DataPreparation.Progress.NONE).close();
     Path encoded;
     try (Stream<Path> files = Files.list(cache)) {
       encoded = files.filter(f -> f.toString().endsWith(".tokens")).findFirst().orElseThrow();
     }
     Files.writeString(encoded, "damaged");
-    try (TokenSource source = TextData.open(text, gpt2, cache)) {
+    try (TokenSource source = TextData.open(text, gpt2, cache, DataPreparation.Progress.NONE)) {
       assertThat(source.count()).isEqualTo(gpt2.encode(Files.readString(text)).length);
     }
     Files.writeString(text, "Hello world");
-    try (TokenSource source = TextData.open(text, gpt2, cache)) {
+    try (TokenSource source = TextData.open(text, gpt2, cache, DataPreparation.Progress.NONE)) {
       assertThat(tokens(source)).containsExactly(15496, 995);
     }
   }
