@@ -39,13 +39,11 @@ final class FolderLock implements AutoCloseable {
 
   private final Path folder;
   private final Path file;
-  private final boolean isFolderNew;
   private final FileChannel channel;
 
-  private FolderLock(Path folder, boolean isFolderNew, FileChannel channel) {
+  private FolderLock(Path folder, FileChannel channel) {
     this.folder = folder;
     this.file = folder.resolve(FILE);
-    this.isFolderNew = isFolderNew;
     this.channel = channel;
   }
 
@@ -60,14 +58,15 @@ final class FolderLock implements AutoCloseable {
   static FolderLock acquire(Path folder, String holder, Duration longest)
       throws IOException, InterruptedException {
     long start = System.nanoTime();
-    boolean isFolderNew = !Files.exists(folder);
     while (true) {
-      Files.createDirectories(folder);
+      if (!Files.isDirectory(folder)) { // early JDKs 17 fail at a link to one
+        Files.createDirectories(folder);
+      }
       Path real = folder.toRealPath();
       try {
         FileChannel channel = open(real, holder);
         if (channel != null) {
-          return new FolderLock(real, isFolderNew, channel);
+          return new FolderLock(real, channel);
         }
       } catch (FolderInUseException e) {
         if (System.nanoTime() - start >= longest.toNanos()) {
@@ -153,7 +152,7 @@ final class FolderLock implements AutoCloseable {
     return name.isEmpty() ? "it does not say who it is" : name;
   }
 
-  /** Gives it back. Of a folder that was made for it and holds nothing yet nothing is left. */
+  /** Gives it back. */
   @Override
   public void close() {
     synchronized (HELD_HERE) {
@@ -162,11 +161,8 @@ final class FolderLock implements AutoCloseable {
       }
       try (channel) {
         Files.deleteIfExists(file); // while it is held: who opens it now takes another look
-        if (isFolderNew) {
-          Files.deleteIfExists(folder);
-        }
       } catch (IOException e) {
-        // The folder holds something, or a file stays that bars nobody.
+        // A file stays that bars nobody.
       } finally {
         HELD_HERE.remove(folder);
       }

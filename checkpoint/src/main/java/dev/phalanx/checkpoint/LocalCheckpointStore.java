@@ -131,10 +131,18 @@ public final class LocalCheckpointStore implements AutoCloseable {
     return found;
   }
 
-  /** The complete checkpoint of the latest step. */
+  /**
+   * The complete checkpoint of the latest step.
+   *
+   * @throws BadCheckpointException where there is nothing but what is left of some
+   */
   public Optional<Path> newest() throws IOException {
     List<Path> all = all();
-    return all.isEmpty() ? Optional.empty() : Optional.of(all.get(all.size() - 1));
+    if (all.isEmpty()) {
+      requireNoneDamaged();
+      return Optional.empty();
+    }
+    return Optional.of(all.get(all.size() - 1));
   }
 
   /**
@@ -142,6 +150,7 @@ public final class LocalCheckpointStore implements AutoCloseable {
    *
    * @param path a checkpoint, or a folder whose newest one is taken
    * @throws NoCheckpointException where it is neither
+   * @throws BadCheckpointException where there is nothing but what is left of some
    */
   public static Path find(Path path) throws IOException {
     if (Files.isRegularFile(path.resolve(CheckpointManifest.FILE))) {
@@ -152,12 +161,23 @@ public final class LocalCheckpointStore implements AutoCloseable {
         .orElseThrow(() -> new NoCheckpointException(path));
   }
 
-  /** A directory of a checkpoint that is none any more, for its manifest is gone. */
-  public Optional<Path> damaged() throws IOException {
-    return children().stream()
-        .filter(path -> step(path) >= 0 && Files.isDirectory(path))
-        .filter(path -> !Files.exists(path.resolve(CheckpointManifest.FILE)))
-        .findFirst();
+  /** A directory of a checkpoint is none any more when its manifest is gone. */
+  private void requireNoneDamaged() throws IOException {
+    Optional<Path> damaged =
+        children().stream()
+            .filter(path -> step(path) >= 0 && Files.isDirectory(path))
+            .filter(path -> !Files.exists(path.resolve(CheckpointManifest.FILE)))
+            .findFirst();
+    if (damaged.isPresent()) {
+      throw new BadCheckpointException(
+          damaged.get()
+              + " has no "
+              + CheckpointManifest.FILE
+              + ", and no other folder in "
+              + root
+              + " is whole. Bring it back, or take another folder; a job can start anew without"
+              + " --resume.");
+    }
   }
 
   private List<Path> children() throws IOException {

@@ -117,6 +117,21 @@ final class LocalCheckpointStoreTest {
     assertThat(store.all()).containsExactly(root.resolve("step-000100"));
   }
 
+  /** Whoever looks for a checkpoint is told, and does not take the folder for an empty one. */
+  @Test
+  void whereOnlyDamagedOnesAreThereIsNoNewest() throws IOException {
+    Path directory = save(100);
+    Files.delete(directory.resolve("checkpoint.json"));
+
+    assertThatThrownBy(store::newest)
+        .isInstanceOf(BadCheckpointException.class)
+        .hasMessageContaining(directory + " has no checkpoint.json");
+    assertThatThrownBy(() -> LocalCheckpointStore.find(root))
+        .isInstanceOf(BadCheckpointException.class);
+    save(200);
+    assertThat(store.newest()).contains(root.resolve("step-000200"));
+  }
+
   @Test
   void whatAKilledWriterLeftIsNeverNewestAndIsCleanedUp() throws IOException {
     save(100);

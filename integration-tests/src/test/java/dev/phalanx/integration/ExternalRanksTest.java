@@ -155,6 +155,7 @@ final class ExternalRanksTest {
         Command.Started first = rank(0, 2).start(train)) {
       first.awaitErrorLine(line -> line.startsWith("step 1/"));
       // From here on no folder can be made.
+      Files.delete(folder.resolve("checkpoints/.lock"));
       Files.delete(folder.resolve("checkpoints"));
       Files.createSymbolicLink(folder.resolve("checkpoints"), folder.resolve("nowhere"));
       Command.Outcome writer = first.await();
@@ -232,7 +233,7 @@ final class ExternalRanksTest {
     "RANK, 2, RANK is '2'; it must be a number from 0 to 1",
     "MASTER_ADDR, 0.0.0.0, which means every address",
     "PHALANX_TOKEN_FILE, '', --token-file",
-    "PHALANX_ADDRESS, 192.0.2.1, no address of this host"
+    "PHALANX_ADDRESS, 192.0.2.1, PHALANX_ADDRESS is 192.0.2.1"
   })
   void aWrongEnvironmentIsOneMessage(String name, String value, String message) throws Exception {
     assertWrongUsage(rank(0, 2).with(name, value).run(measure()), message);

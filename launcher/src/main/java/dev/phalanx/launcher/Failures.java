@@ -186,7 +186,14 @@ public final class Failures {
     }
     return "out of Java heap ("
         + message
-        + "). Raise it, for example PHALANX_WORKER_JAVA_OPTIONS=-Xmx4g.";
+        + "). Raise it, for example "
+        + (isCommand() ? "JDK_JAVA_OPTIONS" : "PHALANX_WORKER_JAVA_OPTIONS")
+        + "=-Xmx4g.";
+  }
+
+  /** Whether this process is the command itself and no worker. */
+  private static boolean isCommand() {
+    return System.getProperty("phalanx.command") != null;
   }
 
   private static String stackTrace(Throwable thrown) {

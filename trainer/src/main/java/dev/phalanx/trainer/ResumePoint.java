@@ -1,6 +1,5 @@
 package dev.phalanx.trainer;
 
-import dev.phalanx.checkpoint.BadCheckpointException;
 import dev.phalanx.checkpoint.CheckpointManifest;
 import dev.phalanx.checkpoint.LocalCheckpointStore;
 import dev.phalanx.checkpoint.NoCheckpointException;
@@ -17,7 +16,8 @@ public final class ResumePoint {
   /**
    * @param from a checkpoint, or a folder whose newest one is taken
    * @return empty where the folder is the plan's own and holds none yet: the job begins
-   * @throws BadCheckpointException where it holds nothing but what is left of some
+   * @throws dev.phalanx.checkpoint.BadCheckpointException where it holds nothing but what is left
+   *     of some
    * @throws IOException where another folder holds none, or cannot be read
    */
   public static Optional<Path> find(JobConfig job, RankContext context, Path from)
@@ -25,18 +25,7 @@ public final class ResumePoint {
     if (Files.isRegularFile(from.resolve(CheckpointManifest.FILE))) {
       return Optional.of(from);
     }
-    LocalCheckpointStore store = new LocalCheckpointStore(from);
-    Optional<Path> newest = store.newest();
-    Optional<Path> damaged = newest.isEmpty() ? store.damaged() : Optional.empty();
-    if (damaged.isPresent()) {
-      throw new BadCheckpointException(
-          damaged.get()
-              + " has no "
-              + CheckpointManifest.FILE
-              + ", and no other folder in "
-              + from
-              + " is whole. Bring it back, or start anew without --resume.");
-    }
+    Optional<Path> newest = new LocalCheckpointStore(from).newest();
     Optional<Path> own =
         job.checkpoint().map(settings -> context.baseDirectory().resolve(settings.dir()));
     if (newest.isEmpty() && !(own.isPresent() && isOneFolder(own.get(), from))) {

@@ -130,8 +130,9 @@ public final class RendezvousServer implements AutoCloseable {
                 + address.getPort()
                 + " on "
                 + address.getHostString()
-                + " is in use by another process. Name another one with --port or MASTER_PORT, or"
-                + " none for any free one.",
+                + " is in use by another process. Name another one: by MASTER_PORT, the same for"
+                + " all ranks, or by --port where all are of this host; without either any free"
+                + " one is taken there.",
             e);
       }
       throw e;

@@ -61,8 +61,8 @@ final class ExternalOptions {
                         "--external needs the job's token; name its file with --token-file or"
                             + " PHALANX_TOKEN_FILE, made once for all ranks by 'phalanx token"
                             + " FILE'"));
-    Optional<String> own = Optional.ofNullable(address).or(() -> variable("PHALANX_ADDRESS"));
-    return Optional.of(ExternalPlacement.of(System.getenv(), file, encryption, own));
+    return Optional.of(
+        ExternalPlacement.of(System.getenv(), file, encryption, Optional.ofNullable(address)));
   }
 
   private static void requireExternal(String option, @Nullable Object given) {

@@ -177,7 +177,7 @@ final class TrainCommand implements Callable<Integer> {
               System.getProperty("phalanx.command", "phalanx"),
               prompt,
               baseDirectory)
-          .forEach(common.isQuiet ? line -> {} : console::result);
+          .forEach(console::result);
     }
   }
 

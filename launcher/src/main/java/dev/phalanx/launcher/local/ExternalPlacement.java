@@ -29,6 +29,7 @@ public final class ExternalPlacement {
   private static final String LOCAL_RANK = "LOCAL_RANK";
   private static final String MASTER_ADDR = "MASTER_ADDR";
   private static final String MASTER_PORT = "MASTER_PORT";
+  private static final String ADDRESS = "PHALANX_ADDRESS";
 
   /** The first of these that is set tells how often the job was started before. */
   private static final List<String> ATTEMPTS =
@@ -45,8 +46,8 @@ public final class ExternalPlacement {
   /**
    * @param tokenFile holds the job's secret
    * @param encryption of what its ranks say to each other, the same for all
-   * @param address of this host, on which other ranks reach this one; empty: the one that reaches
-   *     {@code MASTER_ADDR}
+   * @param address of this host, on which other ranks reach this one; empty: {@code
+   *     PHALANX_ADDRESS}, or the one that reaches {@code MASTER_ADDR}
    * @throws CommandException where the environment, the file or the address is wrong
    * @throws IOException where the file cannot be read
    */
@@ -85,7 +86,13 @@ public final class ExternalPlacement {
         rendezvous,
         rank == 0,
         rendezvous,
-        address.isPresent() ? own(address.get()) : reaching(master, port));
+        ownAddress(address).orElseGet(() -> reaching(master, port)));
+  }
+
+  private Optional<InetAddress> ownAddress(Optional<String> given) {
+    return given
+        .map(address -> own("--address", address))
+        .or(() -> isSet(ADDRESS) ? Optional.of(own(ADDRESS, value(ADDRESS))) : Optional.empty());
   }
 
   private void requireVariables() {
@@ -133,9 +140,9 @@ public final class ExternalPlacement {
             + (most == Integer.MAX_VALUE ? "" : " to " + most));
   }
 
-  private static InetAddress own(String address) {
-    InetAddress own = resolve("--address", address);
-    requireOwn("--address", own, "name the address on which other ranks reach this one");
+  private static InetAddress own(String what, String address) {
+    InetAddress own = resolve(what, address);
+    requireOwn(what, own, "name the address on which other ranks reach this one");
     return own;
   }
 

@@ -30,8 +30,9 @@ import org.jspecify.annotations.Nullable;
  *   | k places, INT32 | k values, FLOAT32 |
  * </pre>
  *
- * <p>A rank sends (n - 1) 8 k bytes, which is less than without compression where k is less than
- * the elements / n.
+ * <p>A rank sends (n - 1) 8 k bytes. Where k is more than the elements / n, in the first stages of
+ * a warm-up with many ranks, that is more than without compression: then the same choice of
+ * elements is summed by an all-reduce of the whole bucket, with zeros between them.
  */
 final class TopKReduction extends BucketReduction {
   private static final int WARM_UP_STAGES = 4;
@@ -45,10 +46,7 @@ final class TopKReduction extends BucketReduction {
   private final LargestMagnitudes largest = new LargestMagnitudes();
   private final float[] block = new float[HostMemory.BLOCK];
   private long sentElements;
-  private Tensor ownMessage; // [2 sentElements]
-  private Tensor allMessage; // [ranks * 2 sentElements]
-  private HostMemory hostOwn;
-  private HostMemory hostAll;
+  private @Nullable Messages messages; // where places are sent
 
   TopKReduction(
       Arena arena, Communicator communicator, long elementCount, Compression.TopK settings) {
@@ -58,13 +56,29 @@ final class TopKReduction extends BucketReduction {
     this.settings = settings;
     this.residual = arena.zeros(DType.FLOAT32, elementCount);
     this.momentum = settings.momentum() == 0 ? null : arena.zeros(DType.FLOAT32, elementCount);
-    this.sentElements = sentElements(1); // the density never rises
-    this.ownMessage = arena.allocate(DType.INT32, 2 * sentElements);
-    this.allMessage = arena.allocate(DType.INT32, ranks() * 2 * sentElements);
-    this.hostOwn = new HostMemory(ownMessage);
-    this.hostAll = new HostMemory(allMessage);
     this.hostResidual = new HostMemory(residual);
     this.hostMomentum = momentum == null ? null : new HostMemory(momentum);
+  }
+
+  /** Of one size, for a step's exchange. */
+  private static final class Messages implements AutoCloseable {
+    final Tensor own; // [2 sent elements]
+    final Tensor all; // [ranks * 2 sent elements]
+    final HostMemory hostOwn;
+    final HostMemory hostAll;
+
+    Messages(Arena arena, int ranks, long sentElements) {
+      this.own = arena.allocate(DType.INT32, 2 * sentElements);
+      this.all = arena.allocate(DType.INT32, ranks * 2 * sentElements);
+      this.hostOwn = new HostMemory(own);
+      this.hostAll = new HostMemory(all);
+    }
+
+    @Override
+    public void close() {
+      own.close();
+      all.close();
+    }
   }
 
   private long sentElements(long step) {
@@ -80,10 +94,15 @@ final class TopKReduction extends BucketReduction {
   void encode(Tensor gradients, long step) {
     accumulate(gradients);
     synchronize();
-    resize(sentElements(step));
+    Messages exchanged = messagesOf(sentElements(step));
     largest.find(hostResidual, elementCount(), sentElements);
-    writeLargest();
-    allGather(ownMessage, allMessage);
+    if (exchanged == null) {
+      takeLargest(new HostMemory(gradients), null);
+      allReduce(gradients);
+    } else {
+      takeLargest(null, exchanged.hostOwn);
+      allGather(exchanged.own, exchanged.all);
+    }
   }
 
   private void accumulate(Tensor gradients) {
@@ -96,20 +115,30 @@ final class TopKReduction extends BucketReduction {
     }
   }
 
-  /** The messages change with the warm-up's density, and else never. */
-  private void resize(long elements) {
+  /**
+   * They change with the warm-up's density, and else never.
+   *
+   * @return null where a sum of the whole bucket is smaller
+   */
+  private @Nullable Messages messagesOf(long elements) {
     if (elements != sentElements) {
-      ownMessage.close();
-      allMessage.close();
+      if (messages != null) {
+        messages.close();
+      }
       sentElements = elements;
-      ownMessage = arena.allocate(DType.INT32, 2 * elements);
-      allMessage = arena.allocate(DType.INT32, ranks() * 2 * elements);
-      hostOwn = new HostMemory(ownMessage);
-      hostAll = new HostMemory(allMessage);
+      boolean isWholeSmaller = elements * ranks() > elementCount();
+      messages = isWholeSmaller ? null : new Messages(arena, ranks(), elements);
     }
+    return messages;
   }
 
-  private void writeLargest() {
+  /**
+   * Takes the largest elements out of the residual.
+   *
+   * @param whole gets them in their places, and zeros in the others
+   * @param message gets their places and themselves
+   */
+  private void takeLargest(@Nullable HostMemory whole, @Nullable HostMemory message) {
     int smallestBits = largest.smallestBits();
     long smallestLeft = largest.smallestCount();
     long sent = 0;
@@ -119,20 +148,32 @@ final class TopKReduction extends BucketReduction {
       for (int i = 0; i < length; i++) {
         int bits = LargestMagnitudes.magnitudeBits(block[i]);
         if (bits > smallestBits || (bits == smallestBits && smallestLeft-- > 0)) {
-          hostOwn.putInt(sent, (int) (start + i));
-          hostOwn.putFloat(sentElements + sent, block[i]);
-          sent++;
+          if (message != null) {
+            message.putInt(sent, (int) (start + i));
+            message.putFloat(sentElements + sent, block[i]);
+            sent++;
+          }
           hostResidual.putFloat(start + i, 0);
           if (hostMomentum != null) {
             hostMomentum.putFloat(start + i, 0);
           }
+        } else {
+          block[i] = 0;
         }
+      }
+      if (whole != null) {
+        whole.write(start, block, length);
       }
     }
   }
 
   @Override
   void decode(Tensor gradients) throws InterruptedException {
+    Messages exchanged = messages;
+    if (exchanged == null) {
+      await(); // the sum is there
+      return;
+    }
     engine().fill(gradients, 0);
     synchronize();
     await();
@@ -141,8 +182,8 @@ final class TopKReduction extends BucketReduction {
       long places = peer * 2 * sentElements;
       long values = places + sentElements;
       for (long i = 0; i < sentElements; i++) {
-        int place = hostAll.getInt(places + i);
-        sums.putFloat(place, sums.getFloat(place) + hostAll.getFloat(values + i));
+        int place = exchanged.hostAll.getInt(places + i);
+        sums.putFloat(place, sums.getFloat(place) + exchanged.hostAll.getFloat(values + i));
       }
     }
   }

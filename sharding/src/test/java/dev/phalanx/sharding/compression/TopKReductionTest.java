@@ -1,6 +1,7 @@
 package dev.phalanx.sharding.compression;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
 
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -46,6 +47,50 @@ final class TopKReductionTest {
           assertThat(reduction.statistics().errorNorm()).isZero();
           return rank;
         });
+  }
+
+  /** As in a warm-up: a quarter of the elements, with their places, from each of eight ranks. */
+  @Test
+  void noMoreIsSentThanWithoutCompression() throws Exception {
+    int size = 512;
+    Rank.runAll(
+        8,
+        rank -> {
+          CompressedReduction reduction = rank.reduction(new Compression.TopK(0.01, 8, 0), size);
+          float[] gradients = Gradients.normal(size, rank.number(), 1);
+          float[] sum = rank.reduce(reduction, 1, gradients);
+          float[] kept = Rank.read(Rank.state(reduction, "residual"));
+          int sent = 0;
+          for (int i = 0; i < size; i++) {
+            assertThat(kept[i]).isIn(0f, gradients[i]);
+            sent += kept[i] == 0 ? 1 : 0;
+          }
+          assertThat(sent).isEqualTo(size / 4);
+          for (int i = 0; i < size; i++) {
+            double expected = 0;
+            for (int peer = 0; peer < 8; peer++) {
+              float[] theirs = Gradients.normal(size, peer, 1);
+              expected += isAmongLargest(theirs, i, size / 4) ? theirs[i] : 0;
+            }
+            assertThat((double) sum[i]).isCloseTo(expected, within(1e-5)); // sums of eight in fp32
+          }
+          CompressionStatistics statistics = reduction.statistics();
+          assertThat(statistics.sentBytes()).isEqualTo(statistics.uncompressedBytes());
+          for (int step = 2; step <= 8; step++) {
+            rank.reduce(reduction, step, Gradients.normal(size, rank.number(), step));
+          }
+          statistics = reduction.statistics();
+          assertThat(statistics.sentBytes()).isLessThan(statistics.uncompressedBytes());
+          return rank;
+        });
+  }
+
+  private static boolean isAmongLargest(float[] values, int place, int count) {
+    int larger = 0;
+    for (float value : values) {
+      larger += Math.abs(value) > Math.abs(values[place]) ? 1 : 0;
+    }
+    return larger < count;
   }
 
   @Test

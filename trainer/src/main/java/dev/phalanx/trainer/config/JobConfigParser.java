@@ -108,13 +108,11 @@ public final class JobConfigParser {
   static String textOf(Path file) {
     try {
       if (Files.isDirectory(file)) {
-        throw unreadable(file, "this is a directory", "name a plan file");
+        throw unreadable(file, "this is a directory", "name a file");
       }
       if (!Files.exists(file)) {
         throw unreadable(
-            file,
-            "there is no such file in " + Path.of("").toAbsolutePath(),
-            "check the plan file's name");
+            file, "there is no such file in " + Path.of("").toAbsolutePath(), "check its name");
       }
       long bytes = Files.size(file);
       if (bytes > LARGEST_FILE_BYTES) {

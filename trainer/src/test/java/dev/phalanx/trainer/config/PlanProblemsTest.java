@@ -350,7 +350,7 @@ class PlanProblemsTest {
     Path large = Files.write(folder.resolve("large.yaml"), new byte[(1 << 20) + 1]);
 
     assertThat(problemsOf(missing)).startsWith(missing + ": there is no such file in ");
-    assertThat(problemsOf(folder)).isEqualTo(folder + ": this is a directory; name a plan file");
+    assertThat(problemsOf(folder)).isEqualTo(folder + ": this is a directory; name a file");
     assertThat(problemsOf(binary)).contains("the file is not UTF-8 text");
     assertThat(problemsOf(large)).contains("the file has 1048577 bytes");
   }
