@@ -2,6 +2,7 @@ package dev.phalanx.checkpoint;
 
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.nio.channels.ClosedChannelException;
 import java.nio.channels.FileChannel;
 import java.nio.channels.FileLock;
 import java.nio.charset.StandardCharsets;
@@ -11,7 +12,9 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.BasicFileAttributes;
+import java.nio.file.attribute.PosixFilePermission;
 import java.time.Duration;
+import java.util.EnumSet;
 import java.util.HashSet;
 import java.util.Objects;
 import java.util.Set;
@@ -84,11 +87,11 @@ final class FolderLock implements AutoCloseable {
     Path file = folder.resolve(FILE);
     synchronized (HELD_HERE) {
       if (HELD_HERE.contains(folder)) {
-        throw new FolderInUseException(folder, "this process itself");
+        throw new FolderInUseException(folder, "this process itself: close what has it");
       }
       FileChannel channel = null;
       try {
-        createIfMissing(file);
+        createIfMissing(folder, file);
         Object before = identity(file);
         channel = FileChannel.open(file, StandardOpenOption.READ, StandardOpenOption.WRITE);
         lock(folder, channel, holder);
@@ -109,12 +112,30 @@ final class FolderLock implements AutoCloseable {
     }
   }
 
-  private static void createIfMissing(Path file) throws IOException {
+  /** Whoever may write to the folder may take over what a killed process has left. */
+  private static void createIfMissing(Path folder, Path file) throws IOException {
     try {
       Files.createFile(file);
+      Set<PosixFilePermission> writers = Files.getPosixFilePermissions(folder);
+      writers.retainAll(Set.of(PosixFilePermission.GROUP_WRITE, PosixFilePermission.OTHERS_WRITE));
+      writers.addAll(Files.getPosixFilePermissions(file));
+      Files.setPosixFilePermissions(file, readable(writers));
     } catch (FileAlreadyExistsException e) {
       // of who holds it, or left by a process that was killed
+    } catch (UnsupportedOperationException e) {
+      // a file system that has other rules, or none
     }
+  }
+
+  private static Set<PosixFilePermission> readable(Set<PosixFilePermission> writers) {
+    Set<PosixFilePermission> both = EnumSet.copyOf(writers);
+    if (writers.contains(PosixFilePermission.GROUP_WRITE)) {
+      both.add(PosixFilePermission.GROUP_READ);
+    }
+    if (writers.contains(PosixFilePermission.OTHERS_WRITE)) {
+      both.add(PosixFilePermission.OTHERS_READ);
+    }
+    return both;
   }
 
   private static Object identity(Path file) throws IOException {
@@ -126,6 +147,8 @@ final class FolderLock implements AutoCloseable {
     FileLock lock;
     try {
       lock = channel.tryLock();
+    } catch (ClosedChannelException e) { // on an interrupt
+      throw e;
     } catch (IOException e) {
       LOGGER.warn(
           "The file system of {} has no locks ({}): nothing keeps another job from writing its"
@@ -152,15 +175,14 @@ final class FolderLock implements AutoCloseable {
     return name.isEmpty() ? "it does not say who it is" : name;
   }
 
-  /** Gives it back. */
+  /** Gives it back, once. */
   @Override
   public void close() {
     synchronized (HELD_HERE) {
-      if (!channel.isOpen()) {
-        return;
-      }
       try (channel) {
-        Files.deleteIfExists(file); // while it is held: who opens it now takes another look
+        if (channel.isOpen()) { // not after an interrupt, when another one may have it
+          Files.deleteIfExists(file); // while it is held: who opens it now takes another look
+        }
       } catch (IOException e) {
         // A file stays that bars nobody.
       } finally {

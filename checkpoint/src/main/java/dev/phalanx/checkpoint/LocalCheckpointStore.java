@@ -121,14 +121,19 @@ public final class LocalCheckpointStore implements AutoCloseable {
 
   /** The directories of complete checkpoints, the oldest step first. */
   public List<Path> all() throws IOException {
-    List<Path> found = new ArrayList<>();
-    for (Path path : children()) {
-      if (step(path) >= 0 && Files.isRegularFile(path.resolve(CheckpointManifest.FILE))) {
-        found.add(path);
-      }
-    }
-    found.sort(Comparator.comparingLong(LocalCheckpointStore::step));
-    return found;
+    return steps().stream().filter(LocalCheckpointStore::isWhole).toList();
+  }
+
+  /** Complete ones, and what is left of some, the oldest step first. */
+  private List<Path> steps() throws IOException {
+    return children().stream()
+        .filter(path -> step(path) >= 0 && Files.isDirectory(path))
+        .sorted(Comparator.comparingLong(LocalCheckpointStore::step))
+        .toList();
+  }
+
+  private static boolean isWhole(Path directory) {
+    return Files.isRegularFile(directory.resolve(CheckpointManifest.FILE));
   }
 
   /**
@@ -153,7 +158,7 @@ public final class LocalCheckpointStore implements AutoCloseable {
    * @throws BadCheckpointException where there is nothing but what is left of some
    */
   public static Path find(Path path) throws IOException {
-    if (Files.isRegularFile(path.resolve(CheckpointManifest.FILE))) {
+    if (isWhole(path)) {
       return path;
     }
     return new LocalCheckpointStore(path)
@@ -161,13 +166,9 @@ public final class LocalCheckpointStore implements AutoCloseable {
         .orElseThrow(() -> new NoCheckpointException(path));
   }
 
-  /** A directory of a checkpoint is none any more when its manifest is gone. */
+  /** Where none is whole: a directory is no checkpoint any more when its manifest is gone. */
   private void requireNoneDamaged() throws IOException {
-    Optional<Path> damaged =
-        children().stream()
-            .filter(path -> step(path) >= 0 && Files.isDirectory(path))
-            .filter(path -> !Files.exists(path.resolve(CheckpointManifest.FILE)))
-            .findFirst();
+    Optional<Path> damaged = steps().stream().findFirst();
     if (damaged.isPresent()) {
       throw new BadCheckpointException(
           damaged.get()
@@ -384,8 +385,7 @@ public final class LocalCheckpointStore implements AutoCloseable {
    * no longer kept comes back too, and is deleted with the next checkpoint.
    */
   private static void restoreOrDelete(Path old, Path target) throws IOException {
-    boolean isWhole = Files.isRegularFile(old.resolve(CheckpointManifest.FILE));
-    if (isWhole && !Files.exists(target)) {
+    if (isWhole(old) && !Files.exists(target)) {
       move(old, target);
     } else {
       deleteQuietly(old);
@@ -414,8 +414,8 @@ public final class LocalCheckpointStore implements AutoCloseable {
   }
 
   /**
-   * Moves all of the store's checkpoints to a new folder beside it; nothing happens where there are
-   * none.
+   * Moves all of the store's checkpoints, and what is left of some, to a new folder beside it;
+   * nothing happens where there are none.
    */
   public Optional<Path> setAside() throws IOException {
     cleanUp();
@@ -429,7 +429,7 @@ public final class LocalCheckpointStore implements AutoCloseable {
    * @return where they are; empty if there was none
    */
   public Optional<Path> setAsideAfter(long step) throws IOException {
-    List<Path> later = all().stream().filter(directory -> step(directory) > step).toList();
+    List<Path> later = steps().stream().filter(directory -> step(directory) > step).toList();
     if (later.isEmpty()) {
       return Optional.empty();
     }

@@ -9,8 +9,11 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermission;
+import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
 import java.util.List;
+import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutorService;
@@ -98,6 +101,23 @@ final class FolderLockTest {
       assertThat(folder.resolve(".lock")).hasContent("me");
     }
     assertThat(folder).isEmptyDirectory();
+  }
+
+  /** Whoever may write to the folder, another user say, may take over what was left. */
+  @Test
+  void theFileMayBeWrittenByWhoMayWriteToTheFolder(@TempDir Path parent) throws Exception {
+    for (String writers : List.of("rwxrwxrwx", "rwxrwxr-x", "rwx------")) {
+      Path folder = Files.createDirectory(parent.resolve(writers));
+      Files.setPosixFilePermissions(folder, PosixFilePermissions.fromString(writers));
+      try (LocalCheckpointStore store = new LocalCheckpointStore(folder)) {
+        store.claim("me", NOT_AT_ALL);
+        Set<PosixFilePermission> file = Files.getPosixFilePermissions(folder.resolve(".lock"));
+        assertThat(file.contains(PosixFilePermission.OTHERS_WRITE))
+            .isEqualTo(writers.endsWith("rwx"));
+        assertThat(file.contains(PosixFilePermission.GROUP_WRITE))
+            .isEqualTo(writers.startsWith("rwxrwx"));
+      }
+    }
   }
 
   /** However it is spelled, and though the system lets a process lock what it has locked. */

@@ -232,6 +232,22 @@ final class LocalCheckpointStoreTest {
     assertThat(Checkpoints.names(aside)).containsExactly("step-000300", "step-1000000");
   }
 
+  /** Else it would be taken for the new run's, and a resumed one be refused for it. */
+  @Test
+  void whatIsLeftOfACheckpointIsSetAsideWithTheOthers() throws IOException {
+    save(100);
+    Path damaged = save(200);
+    Files.delete(damaged.resolve("checkpoint.json"));
+    save(300);
+
+    Path aside = root.resolveSibling("checkpoints.old-1");
+    assertThat(store.setAside()).contains(aside);
+    assertThat(Checkpoints.names(root)).isEmpty();
+    assertThat(store.newest()).isEmpty();
+    assertThat(Checkpoints.names(aside))
+        .containsExactly("step-000100", "step-000200", "step-000300");
+  }
+
   /** To a large disk, say: what comes later must lie there too. */
   @Test
   void checkpointsBehindALinkAreSetAsideWhereTheyAre() throws IOException {

@@ -433,7 +433,10 @@ final class BadInputTest {
     String plan = PLAN.replace("steps: 2", "steps: 1");
     try (LocalCheckpointStore other = new LocalCheckpointStore(folder.resolve("checkpoints"))) {
       other.claim("the job of a test", Duration.ZERO);
-      Command.Outcome outcome = train(plan + "communication: {timeout_s: 4}\n");
+      Files.writeString(folder.resolve("report.json"), "of that job");
+      Command.Outcome outcome =
+          train(plan + "communication: {timeout_s: 4}\nlog: {report: report.json}\n");
+      assertThat(folder.resolve("report.json")).hasContent("of that job");
       assertThat(outcome.status()).as(outcome.error()).isEqualTo(75);
       assertThat(outcome.error())
           .contains(folder.resolve("checkpoints").toString(), "the job of a test");

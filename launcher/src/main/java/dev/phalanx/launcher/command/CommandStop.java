@@ -4,6 +4,7 @@ import dev.phalanx.launcher.ExitStatus;
 import dev.phalanx.launcher.process.Signals;
 import java.io.PrintStream;
 import java.util.Optional;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicReference;
 import org.jspecify.annotations.Nullable;
 
@@ -19,6 +20,7 @@ final class CommandStop {
   private final Thread command;
   private final PrintStream error;
   private final AtomicReference<@Nullable ExitStatus> asked = new AtomicReference<>();
+  private final AtomicBoolean hasTold = new AtomicBoolean();
 
   private CommandStop(Thread command, PrintStream error) {
     this.command = command;
@@ -36,9 +38,14 @@ final class CommandStop {
     return stop;
   }
 
-  /** The status to end with where a signal asked for it. */
-  Optional<ExitStatus> asked() {
-    return Optional.ofNullable(asked.get());
+  /** Where a signal ends the command: tells the user, once, and gives the status to end with. */
+  Optional<ExitStatus> tell() {
+    ExitStatus status = asked.get();
+    if (status != null && hasTold.compareAndSet(false, true)) {
+      error.println("phalanx: " + status.meaning());
+      error.flush();
+    }
+    return Optional.ofNullable(status);
   }
 
   /** A terminal that closes may say it twice. */
@@ -53,7 +60,7 @@ final class CommandStop {
       command.interrupt();
       awaitEnd();
     }
-    say(status, error); // it does not look, or somebody has asked twice
+    tell(); // it does not look, or somebody has asked twice
     Runtime.getRuntime().exit(status.code());
   }
 
@@ -63,12 +70,5 @@ final class CommandStop {
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
     }
-  }
-
-  /** Tells the user, and gives the exit status. */
-  static int say(ExitStatus status, PrintStream error) {
-    error.println("phalanx: " + status.meaning());
-    error.flush();
-    return status.code();
   }
 }

@@ -61,7 +61,8 @@ final class DataCommand extends CommandGroup {
       Console console = common.console();
       DataPreparation.Result result;
       try (Tokenizer tokenizer = Tokenizers.open(tokenizerName, Path.of("").toAbsolutePath());
-          EncodingProgress progress = new EncodingProgress(console, System::nanoTime)) {
+          EncodingProgress progress =
+              new EncodingProgress(console, common.isQuiet, System::nanoTime)) {
         result =
             DataPreparation.run(
                 new DataPreparation.Request(inputs, tokenizer, output, endOfText), progress);

@@ -14,18 +14,23 @@ final class EncodingProgress implements DataPreparation.Progress, AutoCloseable 
   private static final long NANOS_BEFORE_A_LINE = TimeUnit.SECONDS.toNanos(2);
 
   private final Console console;
+  private final boolean isQuiet;
   private final LongSupplier nanoTime;
   private final long startNanos;
   private boolean hasLine;
 
-  EncodingProgress(Console console, LongSupplier nanoTime) {
+  EncodingProgress(Console console, boolean isQuiet, LongSupplier nanoTime) {
     this.console = console;
+    this.isQuiet = isQuiet;
     this.nanoTime = nanoTime;
     this.startNanos = nanoTime.getAsLong();
   }
 
   @Override
   public void advanced(long bytesDone, long bytesTotal, long tokens) {
+    if (isQuiet) {
+      return;
+    }
     String state =
         "Encoding text: read "
             + Quantities.bytes(bytesDone)

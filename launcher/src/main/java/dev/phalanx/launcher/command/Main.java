@@ -76,7 +76,7 @@ public final class Main implements Runnable {
   public static void main(String[] arguments) {
     LibraryLogs.keepWarningsOnly();
     CommandStop stop = CommandStop.install(Thread.currentThread(), System.err);
-    int code = execute(arguments, System.err, stop::asked);
+    int code = execute(arguments, System.err, stop::tell);
     if (System.out.checkError() && code == ExitStatus.DONE.code()) { // flushes
       System.err.println("phalanx: the result could not be written to standard output");
       code = ExitStatus.INPUT_OUTPUT.code();
@@ -89,7 +89,8 @@ public final class Main implements Runnable {
   /**
    * Runs a command line and gives its exit status.
    *
-   * @param asked the status where a signal ends the command: its failures are those of the stop
+   * @param asked tells the user and gives the status where a signal ends the command: its failures
+   *     are those of the stop
    */
   static int execute(String[] arguments, PrintStream error, Supplier<Optional<ExitStatus>> asked) {
     boolean isVerbose =
@@ -97,10 +98,7 @@ public final class Main implements Runnable {
     CommandLine line = new CommandLine(new Main());
     line.setExecutionExceptionHandler(
         (exception, failed, parsed) ->
-            asked
-                .get()
-                .map(status -> CommandStop.say(status, error))
-                .orElseGet(() -> report(exception, isVerbose, error)));
+            asked.get().map(ExitStatus::code).orElseGet(() -> report(exception, isVerbose, error)));
     line.setParameterExceptionHandler((exception, given) -> wrongUsage(exception, error));
     line.setCaseInsensitiveEnumValuesAllowed(true);
     line.setUsageHelpAutoWidth(true);

@@ -15,7 +15,6 @@ import dev.phalanx.trainer.JobResult;
 import dev.phalanx.trainer.Preflight;
 import dev.phalanx.trainer.config.JobConfig;
 import dev.phalanx.trainer.config.ParsedPlan;
-import dev.phalanx.trainer.data.DataPreparation;
 import java.nio.file.Path;
 import java.util.Optional;
 import java.util.concurrent.Callable;
@@ -74,12 +73,9 @@ final class TrainCommand implements Callable<Integer> {
     requireTransport(config, placement.worldSize());
     Optional<Path> resumeFrom = resumeFrom(config, baseDirectory);
     Console console = common.console();
-    try (EncodingProgress progress = new EncodingProgress(console, System::nanoTime)) {
-      Preflight.check(
-          parsed,
-          baseDirectory,
-          placement.worldSize(),
-          common.isQuiet ? DataPreparation.Progress.NONE : progress);
+    try (EncodingProgress progress =
+        new EncodingProgress(console, common.isQuiet, System::nanoTime)) {
+      Preflight.check(parsed, baseDirectory, placement.worldSize(), progress);
     }
     if (placement.hasRankZero()) {
       OutputPlaces.requireWritable(parsed, baseDirectory);

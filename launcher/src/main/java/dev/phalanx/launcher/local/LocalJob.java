@@ -101,7 +101,9 @@ public final class LocalJob {
             .lastCheckpoint()
             .map(path -> sentence + " The last checkpoint is " + path + ".")
             .orElse(sentence);
-    monitor.reportFailure(sentence, console);
+    if (cause.failure().status() != ExitStatus.BUSY) { // else it may be another job's report
+      monitor.reportFailure(sentence, console);
+    }
     return new JobOutcome(
         cause.failure().status(),
         Optional.empty(),

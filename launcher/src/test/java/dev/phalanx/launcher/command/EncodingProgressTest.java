@@ -15,9 +15,9 @@ final class EncodingProgressTest {
   private final ByteArrayOutputStream error = new ByteArrayOutputStream();
   private final AtomicLong nanos = new AtomicLong();
 
-  private EncodingProgress to(OptionalInt columns) {
+  private EncodingProgress to(OptionalInt columns, boolean isQuiet) {
     PrintStream stream = new PrintStream(error, true, StandardCharsets.UTF_8);
-    return new EncodingProgress(new Console(stream, stream, columns), nanos::get);
+    return new EncodingProgress(new Console(stream, stream, columns), isQuiet, nanos::get);
   }
 
   private String written() {
@@ -26,7 +26,7 @@ final class EncodingProgressTest {
 
   @Test
   void elsewhereThanOnATerminalALongEncodingIsOneLine() {
-    try (EncodingProgress progress = to(OptionalInt.empty())) {
+    try (EncodingProgress progress = to(OptionalInt.empty(), false)) {
       progress.advanced(1000, 4000, 300);
       assertThat(written()).isEmpty();
       nanos.addAndGet(TimeUnit.SECONDS.toNanos(3));
@@ -37,8 +37,17 @@ final class EncodingProgressTest {
   }
 
   @Test
+  void aQuietCommandShowsNothing() {
+    try (EncodingProgress progress = to(OptionalInt.empty(), true)) {
+      nanos.addAndGet(TimeUnit.SECONDS.toNanos(3));
+      progress.advanced(2000, 4000, 600);
+    }
+    assertThat(written()).isEmpty();
+  }
+
+  @Test
   void onATerminalItIsALineThatChanges() {
-    try (EncodingProgress progress = to(OptionalInt.of(80))) {
+    try (EncodingProgress progress = to(OptionalInt.of(80), false)) {
       progress.advanced(1000, 4000, 300);
       assertThat(written()).contains("300 tokens").doesNotContain("\n");
       progress.advanced(4000, 4000, 900);

@@ -49,6 +49,7 @@ public final class TokenFileWriter implements TokenSink, AutoCloseable {
     Path folder = Objects.requireNonNull(file.toAbsolutePath().getParent(), "a file has a folder");
     Files.createDirectories(folder);
     this.aside = folder.resolve("." + file.getFileName() + "." + UUID.randomUUID() + ".part");
+    aside.toFile().deleteOnExit(); // should the process end before close
     this.channel = FileChannel.open(aside, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE);
     channel.position(headerBytes);
   }
