@@ -46,7 +46,7 @@ final class TopKReduction extends BucketReduction {
   private final LargestMagnitudes largest = new LargestMagnitudes();
   private final float[] block = new float[HostMemory.BLOCK];
   private long sentElements;
-  private @Nullable Messages messages; // where places are sent
+  private @Nullable Messages messages; // of the last step that had some, or the first that will
 
   TopKReduction(
       Arena arena, Communicator communicator, long elementCount, Compression.TopK settings) {
@@ -58,16 +58,25 @@ final class TopKReduction extends BucketReduction {
     this.momentum = settings.momentum() == 0 ? null : arena.zeros(DType.FLOAT32, elementCount);
     this.hostResidual = new HostMemory(residual);
     this.hostMomentum = momentum == null ? null : new HostMemory(momentum);
+    int stage = settings.warmupSteps() > 0 ? 0 : WARM_UP_STAGES;
+    while (stage < WARM_UP_STAGES && isWholeSmaller(elementsOfStage(stage))) {
+      stage++;
+    }
+    if (!isWholeSmaller(elementsOfStage(stage))) { // the density never rises: later ones fit too
+      this.messages = new Messages(arena, ranks(), elementsOfStage(stage));
+    }
   }
 
   /** Of one size, for a step's exchange. */
   private static final class Messages implements AutoCloseable {
+    final long elements;
     final Tensor own; // [2 sent elements]
     final Tensor all; // [ranks * 2 sent elements]
     final HostMemory hostOwn;
     final HostMemory hostAll;
 
     Messages(Arena arena, int ranks, long sentElements) {
+      this.elements = sentElements;
       this.own = arena.allocate(DType.INT32, 2 * sentElements);
       this.all = arena.allocate(DType.INT32, ranks * 2 * sentElements);
       this.hostOwn = new HostMemory(own);
@@ -82,9 +91,18 @@ final class TopKReduction extends BucketReduction {
   }
 
   private long sentElements(long step) {
+    return elementsOfStage(
+        step <= settings.warmupSteps()
+            ? (int) ((step - 1) * WARM_UP_STAGES / settings.warmupSteps())
+            : WARM_UP_STAGES);
+  }
+
+  /**
+   * @param stage of the warm-up, from 0; {@link #WARM_UP_STAGES}: after it
+   */
+  private long elementsOfStage(int stage) {
     double density = settings.density();
-    if (step <= settings.warmupSteps()) {
-      long stage = (step - 1) * WARM_UP_STAGES / settings.warmupSteps(); // from 0
+    if (stage < WARM_UP_STAGES) {
       density = Math.max(density, Math.pow(0.25, stage + 1));
     }
     return Math.min(elementCount(), Math.max(1, Math.round(density * elementCount())));
@@ -94,12 +112,13 @@ final class TopKReduction extends BucketReduction {
   void encode(Tensor gradients, long step) {
     accumulate(gradients);
     synchronize();
-    Messages exchanged = messagesOf(sentElements(step));
+    sentElements = sentElements(step);
     largest.find(hostResidual, elementCount(), sentElements);
-    if (exchanged == null) {
+    if (isWholeSmaller(sentElements)) {
       takeLargest(new HostMemory(gradients), null);
       allReduce(gradients);
     } else {
+      Messages exchanged = sized(sentElements);
       takeLargest(null, exchanged.hostOwn);
       allGather(exchanged.own, exchanged.all);
     }
@@ -115,21 +134,22 @@ final class TopKReduction extends BucketReduction {
     }
   }
 
-  /**
-   * They change with the warm-up's density, and else never.
-   *
-   * @return null where a sum of the whole bucket is smaller
-   */
-  private @Nullable Messages messagesOf(long elements) {
-    if (elements != sentElements) {
-      if (messages != null) {
-        messages.close();
+  /** Whether so many elements with their places are more than the bucket. */
+  private boolean isWholeSmaller(long elements) {
+    return elements * ranks() > elementCount();
+  }
+
+  /** The messages, which change with the warm-up's density, and else never. */
+  private Messages sized(long elements) {
+    Messages sized = messages;
+    if (sized == null || sized.elements != elements) {
+      if (sized != null) {
+        sized.close();
       }
-      sentElements = elements;
-      boolean isWholeSmaller = elements * ranks() > elementCount();
-      messages = isWholeSmaller ? null : new Messages(arena, ranks(), elements);
+      sized = new Messages(arena, ranks(), elements);
+      messages = sized;
     }
-    return messages;
+    return sized;
   }
 
   /**
@@ -169,11 +189,11 @@ final class TopKReduction extends BucketReduction {
 
   @Override
   void decode(Tensor gradients) throws InterruptedException {
-    Messages exchanged = messages;
-    if (exchanged == null) {
+    if (isWholeSmaller(sentElements)) {
       await(); // the sum is there
       return;
     }
+    Messages exchanged = sized(sentElements);
     engine().fill(gradients, 0);
     synchronize();
     await();
