@@ -268,6 +268,38 @@ final class MismatchTest {
     }
   }
 
+  /** Whoever finds the difference, and wherever it is by then: here one is in its barrier. */
+  @ParameterizedTest
+  @MethodSource("networks")
+  void whoIsFurtherOnNamesWhatItCalledInThatPlace(Network network) throws Exception {
+    CountDownLatch sent = new CountDownLatch(1);
+    try (TestGroup group = new TestGroup(network, 2, LONG)) {
+      List<CollectiveException> failures =
+          group.run(
+              communicator -> {
+                if (communicator.rank() == 1) {
+                  sent.await(1, TimeUnit.SECONDS); // some roots return when all have it
+                  return firstFailure(sum(100).caller().call(communicator));
+                }
+                Work broadcast = broadcast(100, 0).caller().call(communicator);
+                Work barrier = communicator.barrier();
+                try {
+                  broadcast.await();
+                  sent.countDown();
+                } catch (CollectiveException e) {
+                  return e;
+                }
+                return firstFailure(barrier);
+              });
+      assertThat(failures)
+          .allSatisfy(
+              failure ->
+                  assertThat(failure)
+                      .hasMessageContaining("called broadcast #0 (100 FLOAT32 with root 0)")
+                      .hasMessageContaining("called all_reduce #0 (SUM of 100 FLOAT32)"));
+    }
+  }
+
   @ParameterizedTest
   @EnumSource(Network.class)
   void aTransferOfAnotherLengthIsAMismatch(Network network) throws Exception {

@@ -44,6 +44,7 @@ public final class Exchange {
   private static final ByteBuffer NOTHING = ByteBuffer.allocateDirect(0);
 
   private static final int NOBODY = -1;
+  private static final int REMEMBERED_CALLS = 64;
 
   /** Buffers of a piece each; enough to keep a link busy. */
   private static final int MOST_SCRATCH = 16;
@@ -64,6 +65,7 @@ public final class Exchange {
     Call call = Call.NONE;
     boolean hasHeard; // of some rank in this call
     @Nullable Call lastOfAll; // the last call that concerned the whole group
+    final @Nullable Call[] callsOfAll = new Call[REMEMBERED_CALLS]; // the last ones, by sequence
     volatile int awaitedPeer = NOBODY;
 
     State(Transport transport, Duration timeout, IntUnaryOperator names) {
@@ -112,6 +114,7 @@ public final class Exchange {
     state.call = next;
     if (!next.isTransfer()) {
       state.lastOfAll = next;
+      state.callsOfAll[Math.floorMod(next.sequence(), REMEMBERED_CALLS)] = next;
     }
     state.hasHeard = false;
     state.scratchInUse = 0;
@@ -507,7 +510,23 @@ public final class Exchange {
 
   private CollectiveMismatchException mismatch(
       int member, Call ours, Call theirs, int bytes, int expectedBytes) {
-    return new CollectiveMismatchException(difference(member, ours, theirs, bytes, expectedBytes));
+    Call differing = differingCall(ours, theirs);
+    return new CollectiveMismatchException(
+        difference(member, differing, theirs, bytes, expectedBytes));
+  }
+
+  /**
+   * What this rank called in the place of the other one's call. A rank that has only had to send
+   * may be further on when it hears what the others called.
+   */
+  private Call differingCall(Call ours, Call theirs) {
+    if (ours.isTransfer() || theirs.isTransfer()) {
+      return ours;
+    }
+    Call there = state.callsOfAll[Math.floorMod(theirs.sequence(), REMEMBERED_CALLS)];
+    return there != null && there.sequence() == theirs.sequence() && !there.includes(theirs)
+        ? there
+        : ours;
   }
 
   private String difference(int member, Call ours, Call theirs, int bytes, int expectedBytes) {
